@@ -1,0 +1,1 @@
+"""Writing avatars: previews, reports, .blend and .glb."""

@@ -1,0 +1,1 @@
+"""Parametric heads behind one interface: ``open`` (shipped), ``ict``, ``hifi3dpp``."""

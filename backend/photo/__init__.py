@@ -1,0 +1,1 @@
+"""Decoding, face detection, landmarks and skin segmentation of photographs."""

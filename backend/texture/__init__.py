@@ -1,0 +1,1 @@
+"""UV-space appearance stages: completion, light homogenisation, materials."""

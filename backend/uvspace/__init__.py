@@ -1,0 +1,1 @@
+"""Rasterisers, unwrap, visibility, chart seams and tangent frames in UV space."""

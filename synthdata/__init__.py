@@ -1,0 +1,1 @@
+"""Factory of training sets and builder of the open head."""
