@@ -1,0 +1,81 @@
+"""Engines: named choices of one implementation for every stage of ``backend.pipeline``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeVar
+
+from backend.artifacts import (
+    ChartMaps,
+    CompleteUV,
+    EvenUV,
+    HeadFit,
+    Materials,
+    Observation,
+    PartialUV,
+    Run,
+)
+from backend.errors import BadInput
+from backend.head.base import ParametricHead
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+@dataclass(frozen=True)
+class Stage(Generic[P, R]):
+    """One arrow of the pipeline: a typed function with the name that ``avatar.json`` records."""
+
+    name: str
+    implementation: str
+    function: Callable[P, R]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One implementation per stage, and why ``auto`` took it."""
+
+    name: str
+    reason: str
+    fit: Stage[[Observation, ParametricHead, Run], HeadFit]
+    unwrap: Stage[[Observation, HeadFit, int, Run], PartialUV]
+    complete: Stage[[PartialUV, HeadFit, Run], CompleteUV]
+    homogenise: Stage[[CompleteUV, HeadFit, ChartMaps, Run], EvenUV]
+    materials: Stage[[EvenUV, HeadFit, ChartMaps, int, Run], Materials]
+
+
+ENGINE_NAMES = ("auto", "embedded")
+
+
+def choose(name: str) -> Engine:
+    """The engine called ``name``; ``auto`` takes the best one whose needs are met.
+
+    Raises: BadInput for a name that this version does not have.
+    """
+    if name not in ENGINE_NAMES:
+        raise BadInput(f"engine '{name}' is unknown; this version has: {', '.join(ENGINE_NAMES)}")
+    reason = "asked for" if name == "embedded" else "the only engine of this version; needs no GPU"
+    return _embedded(reason)
+
+
+def _embedded(reason: str) -> Engine:
+    # Imported here: numba and scipy are paid for only when a reconstruction starts.
+    from backend.geometry.fit import fit_head
+    from backend.texture.complete import complete
+    from backend.texture.homogenise import homogenise
+    from backend.texture.materials import materials
+    from backend.uvspace.unwrap import unwrap
+
+    return Engine(
+        name="embedded",
+        reason=reason,
+        fit=Stage("head fit", "landmark and photometric Gauss-Newton", fit_head),
+        unwrap=Stage("partial UV", "z-buffered unwrap", unwrap),
+        complete=Stage("complete UV", "mirror and albedo-basis fill, Poisson blend", complete),
+        homogenise=Stage("even-lit UV", "spherical-harmonic shading division", homogenise),
+        materials=Stage("materials", "regional priors with band-split detail", materials),
+    )
