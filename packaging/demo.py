@@ -1,7 +1,7 @@
 """``make demo``: reconstruct a photograph, the public-domain astronaut portrait by default.
 
-The default picture is NASA's portrait of Eileen Collins (S99-03633 family, public domain), read from
-the installed scikit-image package; nothing is downloaded.
+The default picture is NASA's portrait of Eileen Collins (public domain), which the installed scikit-image
+package carries; nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -1,0 +1,104 @@
+"""From photographs to avatar folders: what ``likeness reconstruct`` does for each picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from backend.artifacts import Reconstruction, Run
+from backend.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Job:
+    """The options shared by every photograph of one call."""
+
+    out: Path
+    engine: str = "auto"
+    head: str = "open"
+    maps: int = 1024
+    face: int | None = None
+    all_faces: bool = False
+    seed: int = 0
+    blend: bool = True
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One avatar written."""
+
+    photo: Path
+    directory: Path
+    engine: str
+    landmark_error_iod: float
+    seconds: float
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "photo": str(self.photo),
+            "avatar": str(self.directory),
+            "engine": self.engine,
+            "landmark_error_iod": self.landmark_error_iod,
+            "seconds": round(self.seconds, 3),
+            "warnings": list(self.warnings),
+        }
+
+
+def run_jobs(
+    photos: list[Path], job: Job, on_progress: Callable[[str, float], None]
+) -> Iterator[tuple[Path, Outcome | Exception]]:
+    """Reconstruct each photograph in turn; one that fails does not stop the others.
+
+    Yields the photo with its Outcome, or with the exception that stopped it. KeyboardInterrupt and
+    Cancelled go through to the caller.
+    """
+    from backend.errors import Cancelled
+
+    taken: set[str] = set()
+    for photo in photos:
+        try:
+            if photo.stem in taken:
+                raise BadInput(f"{photo}: two photographs of this call are called '{photo.stem}'; rename one")
+            taken.add(photo.stem)
+            for outcome in _reconstruct(photo, job, on_progress):
+                yield photo, outcome
+        except Cancelled:
+            raise
+        except Exception as error:
+            yield photo, error
+
+
+def _reconstruct(photo: Path, job: Job, on_progress: Callable[[str, float], None]) -> Iterator[Outcome]:
+    from backend import pipeline
+    from backend.export.avatar import check_destination, write_avatar
+
+    start = time.perf_counter()
+    run = Run(seed=job.seed, on_progress=on_progress)
+    check_destination(job.out / photo.stem, overwrite=job.overwrite)
+    options: dict[str, Any] = {"engine": job.engine, "head": job.head, "maps": job.maps, "run": run}
+    made: Iterator[Reconstruction]
+    if job.all_faces:
+        made = pipeline.reconstruct_all(photo, **options)
+    else:
+        made = iter([pipeline.reconstruct(photo, face=job.face, **options)])
+    for reconstruction in made:
+        name = photo.stem
+        if job.all_faces and len(reconstruction.observation.faces) > 1:
+            name += f"-face{reconstruction.observation.face_index}"
+        own = replace(run, warnings=list(reconstruction.warnings))
+        directory = job.out / name
+        warnings = write_avatar(reconstruction, directory, blend=job.blend, overwrite=job.overwrite, run=own)
+        yield Outcome(
+            photo=photo,
+            directory=directory,
+            engine=reconstruction.engine,
+            landmark_error_iod=reconstruction.fit.landmark_error_iod,
+            seconds=time.perf_counter() - start,
+            warnings=warnings,
+        )
+        start = time.perf_counter()
