@@ -1,0 +1,52 @@
+"""Small mesh helpers that every head loader needs: one triangulation, mirror maps, empty landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.head.base import SurfacePoints
+
+LANDMARK_COUNT = 478
+
+
+def triangulate(
+    quads: NDArray[np.int32], quad_uvs: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Split quads ``(Q, 4)`` along their 0–2 diagonal; a last −1 marks a triangle.
+
+    Returns ``triangles (T, 3)``, ``triangle_uvs (T, 3)`` and ``triangle_quad (T,)``, in quad order.
+    """
+    is_quad = quads[:, 3] >= 0
+    count = np.where(is_quad, 2, 1)
+    triangle_quad = np.repeat(np.arange(len(quads), dtype=np.int32), count)
+    second = np.zeros(len(triangle_quad), bool)
+    second[1:] = triangle_quad[1:] == triangle_quad[:-1]
+    corner = np.where(second[:, None], np.array([0, 2, 3]), np.array([0, 1, 2]))
+    row = triangle_quad[:, None]
+    return quads[row, corner], quad_uvs[row, corner], triangle_quad
+
+
+def mirror_by_position(
+    vertices: NDArray[np.floating], group: NDArray[np.integer] | None = None
+) -> NDArray[np.int32]:
+    """For each vertex ``(V, 3)`` the nearest one to its reflection in x = 0, ``(V,)``.
+
+    ``group`` ``(V,)`` is symmetric under reflection; it keeps coincident layers (lashes, fluid) apart.
+    """
+    from scipy.spatial import cKDTree
+
+    v = np.asarray(vertices, np.float64)
+    g = np.zeros(len(v)) if group is None else np.asarray(group, np.float64)
+    offset = g * (4.0 * np.ptp(v) + 1.0)  # groups so far apart that none is nearest to another
+    _, index = cKDTree(np.c_[v, offset]).query(np.c_[v * np.array([-1.0, 1.0, 1.0]), offset])
+    return np.asarray(index, np.int32)
+
+
+def no_landmarks() -> SurfacePoints:
+    """The 478 Face Mesh points of a head on which none of them is known."""
+    return SurfacePoints(
+        np.full(LANDMARK_COUNT, -1, np.int32),
+        np.full((LANDMARK_COUNT, 3), 1 / 3, np.float32),
+        np.zeros(LANDMARK_COUNT, np.float32),
+    )

@@ -1,0 +1,31 @@
+"""Heads by name: ``open`` (shipped), ``ict:PATH`` (ICT-FaceKit) and ``hifi3dpp:PATH`` (published .mat)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from backend.errors import BadInput
+from backend.head.base import ParametricHead
+
+
+@lru_cache(maxsize=4)
+def load_head(name_or_path: str = "open") -> ParametricHead:
+    """The head called ``open``, ``ict:PATH`` or ``hifi3dpp:PATH``; the same object on every call.
+
+    Raises: BadInput (no such head, unusable file), Missing (file absent).
+    """
+    kind, _, path = name_or_path.partition(":")
+    if name_or_path == "open":
+        from backend.head.open_head import load_open_head
+
+        return load_open_head()
+    if kind == "ict" and path:
+        from backend.head.ict import load_ict
+
+        return load_ict(Path(path))
+    if kind == "hifi3dpp" and path:
+        from backend.head.hifi3dpp import load_hifi3dpp
+
+        return load_hifi3dpp(Path(path))
+    raise BadInput(f"unknown head '{name_or_path}'; use open, ict:PATH or hifi3dpp:PATH")
