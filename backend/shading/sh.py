@@ -7,6 +7,8 @@ Light is held as *radiance* coefficients; irradiance is their convolution with t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 COSINE_LOBE = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5, np.float64)
 
 
-def basis(directions: NDArray[np.floating]) -> NDArray[np.float64]:
+def basis(directions: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Values ``(..., 9)`` of the basis at unit ``directions`` ``(..., 3)``."""
     d = np.asarray(directions, np.float64)
     x, y, z = d[..., 0], d[..., 1], d[..., 2]
@@ -35,7 +37,7 @@ def basis(directions: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def irradiance(
-    radiance_sh: NDArray[np.floating], normals: NDArray[np.floating]
+    radiance_sh: NDArray[np.floating[Any]], normals: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """Irradiance ``(..., 3)`` (W/m² per unit radiance) at unit ``normals`` under ``radiance_sh`` ``(9, 3)``.
 
@@ -45,7 +47,7 @@ def irradiance(
 
 
 def radiance(
-    radiance_sh: NDArray[np.floating], directions: NDArray[np.floating]
+    radiance_sh: NDArray[np.floating[Any]], directions: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
     """Radiance ``(..., 3)`` arriving from unit ``directions`` (may ring below zero)."""
     return basis(directions) @ np.asarray(radiance_sh, np.float64)
