@@ -51,3 +51,18 @@ def radiance(
 ) -> NDArray[np.float64]:
     """Radiance ``(..., 3)`` arriving from unit ``directions`` (may ring below zero)."""
     return basis(directions) @ np.asarray(radiance_sh, np.float64)
+
+
+def project(
+    radiance: NDArray[np.floating[Any]],
+    directions: NDArray[np.floating[Any]],
+    solid_angles: NDArray[np.floating[Any]],
+) -> NDArray[np.float64]:
+    """Radiance coefficients ``(9, C)`` of samples ``(..., C)`` at unit ``directions`` ``(..., 3)``.
+
+    ``solid_angles`` ``(...)`` are the samples' shares of the sphere in steradians (Σ = 4π).
+    """
+    values = np.asarray(radiance, np.float64)
+    weighted = basis(directions) * np.asarray(solid_angles, np.float64)[..., None]
+    coefficients: NDArray[np.float64] = weighted.reshape(-1, 9).T @ values.reshape(-1, values.shape[-1])
+    return coefficients
