@@ -1,0 +1,89 @@
+"""What every rasteriser takes and gives back, so that one can stand in for another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, F64
+
+# Vertices are snapped to this fraction of a pixel. Within REACH_PX of the image's origin every edge
+# function is then an integer below 2^53 units, so double precision evaluates it without rounding:
+# neighbours sharing an edge agree exactly on every pixel, which is what makes meshes watertight.
+SUBPIXELS = 2048.0
+REACH_PX = 16384.0
+
+
+@dataclass(frozen=True)
+class RasterBuffers:
+    """What covers each pixel, ``H×W``, top row first; pixel ``[r, c]`` is sampled at (c + 0.5, r + 0.5)."""
+
+    triangle: NDArray[np.int32]  # (H, W) row of the triangle array, −1 where nothing covers the pixel
+    barycentric: F32  # (H, W, 3) perspective-correct weights of the triangle's corners, 0 where uncovered
+    depth: F32  # (H, W) z of the nearest surface in the unit of the input, inf where uncovered
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """(H, W) whether any triangle covers the pixel."""
+        covered: NDArray[np.bool_] = self.triangle >= 0
+        return covered
+
+    def interpolate(self, values: NDArray[np.floating], corners: NDArray[np.int32]) -> F32:
+        """Vertex ``values`` ``(V, C)`` at every pixel, ``(H, W, C)``; 0 where uncovered.
+
+        ``corners`` ``(T, 3)`` are the rows of ``values`` at each triangle's corners.
+        """
+        # Gathered channel last and only where covered: heads fill a third of the frame.
+        flat = np.flatnonzero(self.triangle.ravel() >= 0)
+        rows = corners[self.triangle.ravel()[flat]]
+        weights = self.barycentric.reshape(-1, 3)[flat]
+        data = np.asarray(values, np.float32)
+        out = np.zeros((self.triangle.size, data.shape[1]), np.float32)
+        out[flat] = sum(data[rows[:, k]] * weights[:, k, None] for k in range(3))
+        return out.reshape(*self.triangle.shape, data.shape[1])
+
+
+class Rasteriser(Protocol):
+    """Triangles in pixel space to ids, weights and depth.
+
+    Rules that every implementation on the CPU keeps to the bit, and tests hold it to:
+
+    * a pixel belongs to a triangle that holds its centre; on an edge the top-left rule decides, so an
+      edge shared by two triangles is covered exactly once;
+    * the nearest surface wins; at equal depth (float32 of 1/z) the triangle listed first wins;
+    * both windings are drawn; triangles without area are not;
+    * a triangle with a corner at ``z <= near``, not finite, or farther than REACH_PX from the image's
+      origin is dropped whole, not clipped: heads stand in front of their camera.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        ...
+
+    def rasterise(
+        self,
+        vertices_px: NDArray[np.floating],
+        triangles: NDArray[np.int32],
+        width: int,
+        height: int,
+        near: float = 1e-6,
+    ) -> RasterBuffers:
+        """Draw ``triangles`` ``(T, 3)`` over ``vertices_px`` ``(V, 3)``: x, y in pixels and depth z > 0."""
+        ...
+
+
+def snapped(vertices_px: NDArray[np.floating], near: float) -> tuple[F64, F64, NDArray[np.bool_]]:
+    """Snapped pixel positions ``(V, 2)``, 1/z ``(V,)`` and which vertices may be drawn ``(V,)``."""
+    vertices = np.asarray(vertices_px, np.float64)
+    with np.errstate(invalid="ignore"):
+        drawable: NDArray[np.bool_] = (
+            np.isfinite(vertices).all(1)
+            & (vertices[:, 2] > near)
+            & (np.abs(vertices[:, :2]) <= REACH_PX).all(1)
+        )
+    safe = np.where(drawable[:, None], vertices, 1.0)
+    return np.round(safe[:, :2] * SUBPIXELS) / SUBPIXELS, 1.0 / safe[:, 2], drawable
