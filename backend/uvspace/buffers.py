@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class RasterBuffers:
         covered: NDArray[np.bool_] = self.triangle >= 0
         return covered
 
-    def interpolate(self, values: NDArray[np.floating], corners: NDArray[np.int32]) -> F32:
+    def interpolate(self, values: NDArray[np.floating[Any]], corners: NDArray[np.int32]) -> F32:
         """Vertex ``values`` ``(V, C)`` at every pixel, ``(H, W, C)``; 0 where uncovered.
 
         ``corners`` ``(T, 3)`` are the rows of ``values`` at each triangle's corners.
@@ -66,7 +66,7 @@ class Rasteriser(Protocol):
 
     def rasterise(
         self,
-        vertices_px: NDArray[np.floating],
+        vertices_px: NDArray[np.floating[Any]],
         triangles: NDArray[np.int32],
         width: int,
         height: int,
@@ -76,7 +76,7 @@ class Rasteriser(Protocol):
         ...
 
 
-def snapped(vertices_px: NDArray[np.floating], near: float) -> tuple[F64, F64, NDArray[np.bool_]]:
+def snapped(vertices_px: NDArray[np.floating[Any]], near: float) -> tuple[F64, F64, NDArray[np.bool_]]:
     """Snapped pixel positions ``(V, 2)``, 1/z ``(V,)`` and which vertices may be drawn ``(V,)``."""
     vertices = np.asarray(vertices_px, np.float64)
     with np.errstate(invalid="ignore"):

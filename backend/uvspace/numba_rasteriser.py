@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numba
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
-from backend.uvspace.bands import in_bands
 from backend.uvspace.buffers import REACH_PX, SUBPIXELS, RasterBuffers
-
+from backend.uvspace.kernels import compiled, in_bands
 
 # The ends of a row's span are good to 1e-11 px; centres this close to one are decided exactly.
 SLACK = 1e-6
@@ -23,7 +23,7 @@ class NumbaRasteriser:
 
     def rasterise(
         self,
-        vertices_px: NDArray[np.floating],
+        vertices_px: NDArray[np.floating[Any]],
         triangles: NDArray[np.int32],
         width: int,
         height: int,
@@ -45,7 +45,7 @@ class NumbaRasteriser:
         return RasterBuffers(triangle, barycentric, depth)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _prepare(
     vertices_px: F64, corners: NDArray[np.int32], near: float
 ) -> tuple[F64, F64, NDArray[np.int32], NDArray[np.int32]]:
@@ -74,7 +74,7 @@ def _prepare(
     return xy, inverse_z, first, last
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _draw(
     xy: F64,
     inverse_z: F64,
@@ -161,7 +161,7 @@ def _draw(
                     triangle[y, x] = t
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled
 def _owns(
     dxa: float,
     dya: float,
@@ -189,7 +189,7 @@ def _owns(
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _resolve(
     xy: F64,
     inverse_z: F64,

@@ -44,7 +44,7 @@ class NvdiffrastRasteriser:
 
     def rasterise(
         self,
-        vertices_px: NDArray[np.floating],
+        vertices_px: NDArray[np.floating[Any]],
         triangles: NDArray[np.int32],
         width: int,
         height: int,

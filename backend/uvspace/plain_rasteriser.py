@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ class PlainRasteriser:
 
     def rasterise(
         self,
-        vertices_px: NDArray[np.floating],
+        vertices_px: NDArray[np.floating[Any]],
         triangles: NDArray[np.int32],
         width: int,
         height: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def cropped_camera(
 
 
 def rasterise_camera(
-    vertices_head: NDArray[np.floating],
+    vertices_head: NDArray[np.floating[Any]],
     triangles: NDArray[np.int32],
     camera: Camera,
     rasteriser: Rasteriser | None = None,
@@ -62,7 +63,7 @@ def rasterise_camera(
 
 
 def _project_in_front(
-    vertices_head: NDArray[np.floating], camera: Camera
+    vertices_head: NDArray[np.floating[Any]], camera: Camera
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``Camera.project`` without division by a depth of zero (such vertices are dropped later)."""
     p = camera.to_camera(vertices_head)
@@ -70,17 +71,17 @@ def _project_in_front(
     return camera.focal_px * p[:, :2] / z[:, None] + np.asarray(camera.principal_px), p[:, 2]
 
 
-def uv_to_px(uv: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+def uv_to_px(uv: NDArray[np.floating[Any]], size: int) -> NDArray[np.float64]:
     """Chart positions ``(..., 2)`` in texels, x right and y down, of ``uv`` with its origin bottom-left."""
     uv64 = np.asarray(uv, np.float64)
     return np.stack([uv64[..., 0] * size, (1 - uv64[..., 1]) * size], -1)
 
 
 def rasterise_chart(
-    uvs: NDArray[np.floating],
+    uvs: NDArray[np.floating[Any]],
     triangle_uvs: NDArray[np.int32],
     size: int,
-    triangles: NDArray[np.integer] | None = None,
+    triangles: NDArray[np.integer[Any]] | None = None,
     rasteriser: Rasteriser | None = None,
 ) -> RasterBuffers:
     """Which triangle owns each texel of a ``size×size`` chart; weights are affine in UV.

@@ -1,12 +1,22 @@
-"""Row bands over threads, for compiled kernels that release the interpreter lock."""
+"""Compiled kernels that release the interpreter lock, and row bands of them over threads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import numba
 
 MOST_THREADS = 16
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile with numba on first call, kept on disk; division by zero gives inf as in numpy."""
+    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 def threads() -> int:
