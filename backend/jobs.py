@@ -59,6 +59,7 @@ def run_jobs(
     """
     from backend.errors import Cancelled
 
+    made_out = _make_folder(job.out)
     taken: set[str] = set()
     for photo in photos:
         try:
@@ -71,6 +72,21 @@ def run_jobs(
             raise
         except Exception as error:
             yield photo, error
+    if made_out and not any(job.out.iterdir()):
+        job.out.rmdir()
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make the output folder where only its last part is missing (a longer path is likely a typo)."""
+    if folder.exists() or not folder.parent.is_dir():
+        return False  # check_destination says what is wrong with it
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise BadInput(
+            f"output folder '{folder}' cannot be made ({error.strerror}); choose another"
+        ) from error
+    return True
 
 
 def _reconstruct(photo: Path, job: Job, on_progress: Callable[[str, float], None]) -> Iterator[Outcome]:

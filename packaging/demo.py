@@ -30,5 +30,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", default="out/demo")
     parser.add_argument("--maps", default="1024")
     options = parser.parse_args()
+    Path(options.out).mkdir(parents=True, exist_ok=True)
     photo = Path(options.photo) if options.photo else astronaut(Path(options.out) / "photo")
     sys.exit(main(["reconstruct", str(photo), "-o", options.out, "--maps", options.maps, "--overwrite"]))
