@@ -1,0 +1,167 @@
+"""Homogenisation: the photo's light taken out, so that the chart looks as under even white light.
+
+In this order: SH shading with self-shadowing is divided out, highlights are subtracted, light that one
+side of the face alone has (cast shadows) is balanced, and what is left of slow deviation from the
+skin-albedo prior is shrunk. All of it is one smooth gain per texel, solved on the working grid and
+applied at the map's resolution, so moles, beard, lips and make-up keep their detail.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, ChartMaps, CompleteUV, EvenUV, HeadFit, Run
+from backend.colour import LUMINANCE_REC709
+from backend.texture.asymmetry import large_structures
+from backend.texture.grid import (
+    WorkingChart,
+    dilate,
+    remap,
+    safe_log,
+    sample_bilinear,
+    weighted_reduce,
+    working_chart,
+)
+from backend.texture.highlights import highlight, matte_colour
+from backend.texture.lighting import illumination, plain_skin
+from backend.texture.mirror import mirror_index
+from backend.texture.regions import to_chart, to_vertices
+from backend.texture.surface import SkinSurface, skin_surface
+from backend.texture.trust import smoothstep, texel_metres
+
+IMPLEMENTATION = "spherical-harmonic shading division, highlight and shadow balance"
+_SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
+_HARD_SHADOW_LOG = 0.45  # log difference of the two sides that no soft light makes
+_HARD_SHADOW_SHARE = 0.12
+_SLOW_M = 0.025  # slow deviation from the prior …
+_SHRINK = 0.35  # … is reduced by this part
+_MAX_GAIN_LOG = 2.3  # a factor of ten
+
+
+def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -> EvenUV:
+    """The chart under uniform white light of unit radiance (a white surface shows 1).
+
+    Warns when a hard cast shadow had to be balanced.
+    """
+    head = fit.head
+    work = working_chart(chart)
+    corners = (head.triangles, work.face_id, work.barycentric)
+    count = len(head.mean_vertices)
+    inside = work.inside.astype(np.float32)
+    full_inside = (chart.inside & (chart.face_id >= 0)).astype(np.float32)
+    lit, _ = weighted_reduce(complete.rgb_linear, full_inside, work.factor)
+    lit = dilate(lit, work.inside)
+    seen, _ = weighted_reduce(complete.seen[..., None], full_inside, work.factor)
+    seen = seen[..., 0]
+
+    lit_v, mass = to_vertices(lit, seen * inside, *corners, count)
+    _, whole = to_vertices(lit, inside, *corners, count)
+    share = np.where(whole > 0, mass / np.maximum(whole, 1e-6), 0).astype(np.float32)
+    light = illumination(fit, lit_v, share)
+    even = lit / np.maximum(to_chart(light.shading, *corners), 1e-3)
+    even = np.where(work.inside[..., None], even, 0).astype(np.float32)
+    run.progress("even-lit UV", 0.4)
+
+    skin = skin_surface(head, fit.vertices_head)
+    prior_v = head.albedo(fit.albedo_coefficients)
+    even_v = (lit_v / np.maximum(light.shading, 1e-3)).astype(np.float32)
+    plain = plain_skin(head)
+    matte = to_chart(matte_colour(skin, even_v, prior_v, share * plain), *corners)
+    texel = texel_metres(work)
+    gloss = highlight(even, matte, to_chart(plain, *corners) * seen, texel)
+    even = np.maximum(even - gloss[..., None], 0.25 * even)
+    run.progress("even-lit UV", 0.6)
+
+    log_prior = safe_log(to_chart(prior_v, *corners))
+    log_even = safe_log(even)
+    log_even = log_even + _balance(work, log_even - log_prior, mirror_index(head, *corners[1:]), texel, run)
+    run.progress("even-lit UV", 0.8)
+    log_even = log_even - _slow_deviation(skin, log_even - log_prior, seen * inside, corners, whole)
+
+    gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
+    gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
+    rgb, relit = _apply(complete.rgb_linear, gain, _typical(gain, seen * inside), work.factor)
+    return EvenUV(rgb, relit)
+
+
+def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run: Run) -> F32:
+    """Log correction ``(W, W, 3)`` that makes the large structures of both sides alike."""
+    valid = work.inside & (index[..., 0] >= 0)
+    difference = np.where(valid[..., None], residual - remap(residual, index), 0)
+    side = large_structures(
+        np.clip(difference, -3, 3).astype(np.float32),
+        valid.astype(np.float32),
+        work.inside,
+        _SHADOW_RADIUS_M / texel_m,
+    )
+    # TV-L1 is not exactly odd after its last iterations; the correction must be.
+    side = 0.5 * (side - remap(side, index))
+    brightness = side @ LUMINANCE_REC709
+    front = valid & (work.normal_head[..., 2] > 0.2)
+    hard = np.abs(brightness) > _HARD_SHADOW_LOG
+    if front.any() and float(hard[front].mean()) > _HARD_SHADOW_SHARE:
+        run.warn(
+            "A hard shadow covers part of the face; it was balanced by comparing both sides, "
+            "so its edge may still show in the albedo."
+        )
+    # Small differences meet in the middle; in a hard shadow the lit side is the one to believe.
+    belief = 0.5 - 0.4 * smoothstep((np.abs(brightness) - 0.3) / 0.7)
+    brighter = (brightness > 0)[..., None]
+    part = np.where(brighter, belief[..., None], 1 - belief[..., None])
+    out: F32 = (-side * part).astype(np.float32)
+    return out
+
+
+def _slow_deviation(
+    skin: SkinSurface,
+    residual: F32,
+    weight: F32,
+    corners: tuple[NDArray[np.int32], NDArray[np.int32], F32],
+    whole: F32,
+) -> F32:
+    """The part ``(W, W, 3)`` of the residual's slow variation (not its mean) that is given up."""
+    count = len(whole)
+    value_v, mass = to_vertices(residual, weight, *corners, count)
+    share = np.where(whole > 0, mass / np.maximum(whole, 1e-6), 0).astype(np.float32)
+    value, own = skin.gather(value_v, share)
+    own = own / max(float(own.max()), 1e-9)
+    if own.sum() <= 0:
+        return np.zeros_like(residual)
+    mean = np.average(value, axis=0, weights=own * skin.area + 1e-15)
+    value = np.where((own > 1e-3)[:, None], value - mean, 0)
+    slow = skin.smooth(value, own + 1e-3, _SLOW_M)
+    return _SHRINK * to_chart(skin.scatter(slow), *corners)
+
+
+def _typical(gain: F32, weight: F32) -> float:
+    """Median log gain in luminance over what was seen: the exposure, which is not light structure."""
+    use = weight > 0.5
+    return float(np.median((gain @ LUMINANCE_REC709)[use])) if use.any() else 0.0
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def _apply_gain(
+    rgb: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    typical: float,
+    factor: int,
+    out: NDArray[np.float32],
+    relit: NDArray[np.float32],
+) -> None:
+    for r in prange(rgb.shape[0]):
+        here = np.zeros(3, np.float32)
+        for c in range(rgb.shape[1]):
+            sample_bilinear(gain, (r + 0.5) / factor - 0.5, (c + 0.5) / factor - 0.5, here)
+            for k in range(3):
+                out[r, c, k] = max(rgb[r, c, k], 0.0) * np.exp(here[k])
+            bright = 0.2126 * here[0] + 0.7152 * here[1] + 0.0722 * here[2]
+            relit[r, c] = 1 - np.exp(-2 * abs(bright - typical))
+
+
+def _apply(rgb: F32, gain: F32, typical: float, factor: int) -> tuple[F32, F32]:
+    out = np.empty_like(rgb)
+    relit = np.empty(rgb.shape[:2], np.float32)
+    _apply_gain(rgb, np.ascontiguousarray(gain), typical, factor, out, relit)
+    return out, relit

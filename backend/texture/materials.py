@@ -1,0 +1,109 @@
+"""Materials: the even-lit chart split into albedo, normal, roughness, specular and displacement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, ChartMaps, EvenUV, HeadFit, Materials, Run
+from backend.colour import luminance
+from backend.errors import BadInput
+from backend.texture.grid import dilate, enlarge, log_luminance, weighted_reduce, working_chart
+from backend.texture.lighting import plain_skin
+from backend.texture.reflectance import regional
+from backend.texture.regions import region_map, to_chart
+from backend.texture.relief import FINE_SLOPE, PORE_M, SPLIT_M, Relief, add_pores, relief, tangent_normals
+from backend.texture.trust import texel_metres
+
+IMPLEMENTATION = "regional priors with band-split detail"
+SKIN_LUMINANCE = (0.05, 0.60)  # of a whole face: the darkest and lightest skin measured, with a margin
+ALBEDO_RANGE = (0.01, 0.80)  # of a texel's channel: black hair to the whitest skin
+_KNEE = 0.7  # where the upper limit begins to bend
+_NOT_RELIEF = ("lips", "brows", "eyes", "lashes", "eyelids", "nostrils")
+
+
+def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run) -> Materials:
+    """The five maps at ``size`` texels a side, resampled when the chart has another size.
+
+    Deterministic in ``run.seed`` (pores). Raises: BadInput for a size under 16.
+    """
+    if size < 16:
+        raise BadInput(f"a map of {size} texels is too small; take 512 or more")
+    head = fit.head
+    work = working_chart(chart)
+    corners = (head.triangles, work.face_id, work.barycentric)
+    inside: NDArray[np.bool_] = chart.inside & (chart.face_id >= 0)
+    texel = texel_metres(work)
+
+    albedo = _albedo(even.rgb_linear, inside, work.factor, to_chart(plain_skin(head), *corners))
+    run.progress("materials", 0.3)
+
+    low, _ = weighted_reduce(albedo, inside.astype(np.float32), work.factor)
+    skin = 1 - region_map(head, _NOT_RELIEF, work.face_id, work.barycentric)
+    heights = relief(log_luminance(albedo), work, log_luminance(low), skin, texel, inside)
+    priors = dilate(to_chart(regional(head), *corners), work.inside)
+    roughness, specular = _reflectance(priors, heights, chart.size)
+    run.progress("materials", 0.6)
+
+    # A map whose texels are wider than half a pore cannot hold it; it would only alias.
+    spacing = max(PORE_M, 2.6 * texel / work.factor)
+    depth = enlarge(np.ascontiguousarray(priors[..., 2]), chart.size)
+    add_pores(
+        heights.fine,
+        depth,
+        np.ascontiguousarray(chart.position_head),
+        np.ascontiguousarray(chart.face_id),
+        spacing,
+        run.seed & 0x7FFFFFFF,
+    )
+    normal = dilate(tangent_normals(heights.fine, chart, texel / work.factor), inside)
+    made = Materials(albedo, _unit(normal), roughness, specular, heights.coarse)
+    return made if size == chart.size else _resized(made, size)
+
+
+def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32:
+    """``rgb`` on the absolute scale of skin, within ALBEDO_RANGE, dilated."""
+    low, cover = weighted_reduce(rgb, inside.astype(np.float32), factor)
+    use = (cover > 0.99) & (plain > 0.9)
+    typical = float(np.median(luminance(low)[use if use.any() else cover > 0]))
+    scale = float(np.clip(typical, *SKIN_LUMINANCE)) / max(typical, 1e-6)
+    out = np.multiply(rgb, np.float32(scale))
+    np.maximum(out, ALBEDO_RANGE[0], out=out)
+    room = ALBEDO_RANGE[1] - _KNEE
+    high = out > _KNEE
+    out[high] = _KNEE + room * np.tanh((out[high] - _KNEE) / room)
+    return dilate(out, inside)
+
+
+def _reflectance(priors: F32, heights: Relief, size: int) -> tuple[F32, F32]:
+    """Roughness and specular: regional, a little rougher and duller in furrows."""
+    furrow = np.clip(-heights.fine / (FINE_SLOPE * SPLIT_M * 0.1), -1, 1).astype(np.float32)
+    roughness = np.clip(enlarge(np.ascontiguousarray(priors[..., 0]), size) + 0.03 * furrow, 0.2, 0.9)
+    specular = np.clip(enlarge(np.ascontiguousarray(priors[..., 1]), size) - 0.03 * furrow, 0.0, 1.0)
+    return roughness.astype(np.float32), specular.astype(np.float32)
+
+
+def _unit(vectors: NDArray[np.floating[Any]]) -> F32:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    out: F32 = (vectors / np.maximum(length, 1e-6)).astype(np.float32)
+    return out
+
+
+def _resized(made: Materials, size: int) -> Materials:
+    import cv2
+
+    def to(image: F32) -> F32:
+        smaller = size < image.shape[0]
+        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        out: F32 = cv2.resize(image, (size, size), interpolation=method).astype(np.float32)
+        return out
+
+    return Materials(
+        to(made.albedo_linear),
+        _unit(to(made.normal_tangent)),
+        to(made.roughness),
+        to(made.specular),
+        to(made.displacement_m),
+    )

@@ -1,0 +1,97 @@
+"""Seeded gradient noise in head space: the same on both sides of a chart seam, even in metres."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from backend.artifacts import F32
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _hash(x: int, y: int, z: int, seed: int) -> int:
+    """A well-mixed 32-bit integer of a lattice point (a 32-bit finaliser over mixed coordinates)."""
+    h = (
+        (x & 0xFFFFFFFF) * 0x9E3779B1
+        ^ (y & 0xFFFFFFFF) * 0x85EBCA77
+        ^ (z & 0xFFFFFFFF) * 0xC2B2AE3D
+        ^ seed * 0x27D4EB2F
+    ) & 0xFFFFFFFF
+    h = ((h ^ (h >> 15)) * 0x2C1B3C6D) & 0xFFFFFFFF
+    h = ((h ^ (h >> 12)) * 0x297A2D39) & 0xFFFFFFFF
+    return h ^ (h >> 15)
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _slope(x: int, y: int, z: int, seed: int, dx: float, dy: float, dz: float) -> float:
+    h = int(_hash(x, y, z, seed))
+    gx = (h & 1023) / 511.5 - 1.0
+    gy = ((h >> 10) & 1023) / 511.5 - 1.0
+    gz = ((h >> 20) & 1023) / 511.5 - 1.0
+    return gx * dx + gy * dy + gz * dz
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def gradient_noise(x: float, y: float, z: float, seed: int) -> float:
+    """Smooth noise of about unit wavelength at a point, zero mean, roughly in [−1, 1] (Perlin 2002)."""
+    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
+    ix, iy, iz = int(fx), int(fy), int(fz)
+    dx, dy, dz = x - fx, y - fy, z - fz
+    wx = dx * dx * dx * (dx * (dx * 6 - 15) + 10)
+    wy = dy * dy * dy * (dy * (dy * 6 - 15) + 10)
+    wz = dz * dz * dz * (dz * (dz * 6 - 15) + 10)
+    total = 0.0
+    for i in range(2):
+        for j in range(2):
+            for k in range(2):
+                weight = (wx if i else 1 - wx) * (wy if j else 1 - wy) * (wz if k else 1 - wz)
+                total += weight * _slope(ix + i, iy + j, iz + k, seed, dx - i, dy - j, dz - k)
+    return total
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def _octaves(
+    position: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    frequency: NDArray[np.float64],
+    amplitude: NDArray[np.float64],
+    seed: int,
+) -> NDArray[np.float32]:
+    out = np.zeros(inside.shape, np.float32)
+    for r in prange(inside.shape[0]):
+        for c in range(inside.shape[1]):
+            if not inside[r, c]:
+                continue
+            total = 0.0
+            for o in range(frequency.shape[0]):
+                if amplitude[o] == 0:
+                    continue
+                f = frequency[o]
+                # Octaves start at different places, so that lattice planes do not coincide.
+                total += amplitude[o] * gradient_noise(
+                    position[r, c, 0] * f + 17.3 * o,
+                    position[r, c, 1] * f + 5.7 * o,
+                    position[r, c, 2] * f + 11.1 * o,
+                    seed + o,
+                )
+            out[r, c] = total
+    return out
+
+
+def skin_noise(
+    position_head: F32,
+    inside: NDArray[np.bool_],
+    wavelengths_m: tuple[float, ...],
+    amplitudes: tuple[float, ...],
+    seed: int,
+) -> F32:
+    """Sum of octaves ``(S, S)`` at texel positions ``(S, S, 3)`` metres; 0 outside."""
+    out: F32 = _octaves(
+        np.ascontiguousarray(position_head, np.float32),
+        np.ascontiguousarray(inside),
+        1.0 / np.asarray(wavelengths_m, np.float64),
+        np.asarray(amplitudes, np.float64),
+        int(seed) & 0x7FFFFFFF,
+    )
+    return out

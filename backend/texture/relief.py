@@ -1,0 +1,169 @@
+"""Skin relief from albedo: dark fine lines are furrows, with procedural pores on top.
+
+Two bands, so that no wavelength shades twice: *coarse* goes to displacement, *fine* to the normal map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, ChartMaps
+from backend.texture.grid import WorkingChart, blur, dilate, enlarge
+from backend.texture.noise import gradient_noise
+from backend.texture.trust import smoothstep
+
+SPLIT_M = 0.0010  # Gaussian sigma that parts the fine band from the coarse one
+FINEST_M = 0.0002
+COARSEST_M = 0.0040
+FINE_SLOPE = 0.40  # surface slope per unit of log-luminance contrast
+COARSE_SLOPE = 0.16
+DISPLACEMENT_LIMIT_M = 0.001
+PORE_M = 0.0008  # spacing of pores
+_CONTRAST_LIMIT = 0.16  # log contrast beyond which dark is pigment or hair, not a furrow
+_MAX_SLOPE = 0.5
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Heights along the smooth normal, metres."""
+
+    fine: F32  # (S, S) to be shaded by the normal map
+    coarse: F32  # (S, S) to be displaced, within ±DISPLACEMENT_LIMIT_M
+
+
+def relief(
+    log_brightness: F32,
+    work: WorkingChart,
+    work_brightness: F32,
+    skin: F32,
+    texel_m: float,
+    inside: NDArray[np.bool_],
+) -> Relief:
+    """Heights from log luminance ``(S, S)`` and the same on the working grid ``(W, W)``.
+
+    ``skin`` ``(W, W)`` in [0, 1] is where relief may be read (not brows, lashes, lips). ``texel_m`` is the
+    working texel's side.
+    """
+    size = log_brightness.shape[0]
+    on_work = work.inside.astype(np.float32)
+    hair = smoothstep((blur(work_brightness, 0.006 / texel_m, on_work) - work_brightness - 0.25) / 0.35)
+    mask = blur(skin * (1 - hair), 0.0015 / texel_m, on_work) * skin
+    middle = blur(work_brightness, SPLIT_M / texel_m, on_work)
+    wide = blur(work_brightness, COARSEST_M / texel_m, on_work)
+    coarse = COARSE_SLOPE * COARSEST_M * _soft(middle - wide) * mask
+    coarse = np.clip(coarse, -DISPLACEMENT_LIMIT_M, DISPLACEMENT_LIMIT_M).astype(np.float32)
+
+    map_texel = texel_m / work.factor
+    weight = inside.astype(np.float32)
+    fine = blur(log_brightness, max(FINEST_M / map_texel, 0.4), weight)
+    fine -= enlarge(dilate(middle, work.inside), size)
+    fine = _soft(fine)
+    fine *= FINE_SLOPE * SPLIT_M
+    fine *= enlarge(dilate(mask, work.inside), size)
+    return Relief(fine, enlarge(dilate(coarse, work.inside), size))
+
+
+def _soft(contrast: F32) -> F32:
+    out: F32 = (_CONTRAST_LIMIT * np.tanh(contrast / _CONTRAST_LIMIT)).astype(np.float32)
+    return out
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def add_pores(
+    height: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    position: NDArray[np.float32],
+    face_id: NDArray[np.int32],
+    spacing: float,
+    seed: int,
+) -> None:
+    """Press pores of ``depth`` ``(S, S)`` metres, ``spacing`` metres apart, into ``height``, in place."""
+    frequency = 1.0 / spacing
+    for r in prange(height.shape[0]):
+        for c in range(height.shape[1]):
+            if face_id[r, c] < 0 or depth[r, c] <= 0:
+                continue
+            value = gradient_noise(
+                position[r, c, 0] * frequency,
+                position[r, c, 1] * frequency,
+                position[r, c, 2] * frequency,
+                seed,
+            )
+            height[r, c] += depth[r, c] * value
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def _normals(
+    height: NDArray[np.float32],
+    position: NDArray[np.float32],
+    normal: NDArray[np.float32],
+    tangent: NDArray[np.float32],
+    face_id: NDArray[np.int32],
+    reach: float,
+    out: NDArray[np.float32],
+) -> None:
+    size = height.shape[0]
+    for row in prange(size):
+        r = np.int64(row)  # prange counts unsigned; mixed with signed it would turn to float
+        pu = np.zeros(3)
+        pv = np.zeros(3)
+        for c in range(size):
+            out[r, c, 0], out[r, c, 1], out[r, c, 2] = 0.0, 0.0, 1.0
+            if face_id[r, c] < 0:
+                continue
+            c0, c1, r0, r1 = c, c, r, r
+            if c > 0 and face_id[r, c - 1] >= 0:
+                c0 = c - 1
+            if c + 1 < size and face_id[r, c + 1] >= 0:
+                c1 = c + 1
+            if r > 0 and face_id[r - 1, c] >= 0:
+                r0 = r - 1
+            if r + 1 < size and face_id[r + 1, c] >= 0:
+                r1 = r + 1
+            e, f, g = 0.0, 0.0, 0.0
+            for k in range(3):
+                pu[k] = position[r, c1, k] - position[r, c0, k]
+                pv[k] = position[r0, c, k] - position[r1, c, k]  # v grows upwards
+                e += pu[k] * pu[k]
+                f += pu[k] * pv[k]
+                g += pv[k] * pv[k]
+            determinant = e * g - f * f
+            # Neighbours of another chart island lie far off in space: no slope there.
+            if determinant <= 1e-3 * e * g or e > reach * reach or g > reach * reach:
+                continue
+            hu, hv = height[r, c1] - height[r, c0], height[r0, c] - height[r1, c]
+            a, b = (g * hu - f * hv) / determinant, (e * hv - f * hu) / determinant
+            x, y = 0.0, 0.0
+            for k in range(3):
+                slope = a * pu[k] + b * pv[k]
+                n1, n2 = normal[r, c, (k + 1) % 3], normal[r, c, (k + 2) % 3]
+                t1, t2 = tangent[r, c, (k + 1) % 3], tangent[r, c, (k + 2) % 3]
+                x -= slope * tangent[r, c, k]
+                y -= slope * tangent[r, c, 3] * (n1 * t2 - n2 * t1)
+            steep = np.sqrt(x * x + y * y)
+            if steep > _MAX_SLOPE:
+                x, y = x * _MAX_SLOPE / steep, y * _MAX_SLOPE / steep
+            length = np.sqrt(x * x + y * y + 1)
+            out[r, c, 0], out[r, c, 1], out[r, c, 2] = x / length, y / length, 1 / length
+
+
+def tangent_normals(height: F32, chart: ChartMaps, texel_m: float) -> F32:
+    """Unit tangent-space normals ``(S, S, 3)`` (OpenGL, MikkTSpace frame) of ``height`` ``(S, S)`` metres.
+
+    (0, 0, 1) outside the chart.
+    """
+    out = np.empty((*height.shape, 3), np.float32)
+    _normals(
+        np.ascontiguousarray(height),
+        np.ascontiguousarray(chart.position_head),
+        np.ascontiguousarray(chart.normal_head),
+        np.ascontiguousarray(chart.tangent_head),
+        np.ascontiguousarray(chart.face_id),
+        16 * texel_m,
+        out,
+    )
+    return out

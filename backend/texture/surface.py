@@ -1,0 +1,94 @@
+"""Smooth fields on the skin's surface, solved on its vertices: no chart seam can show in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import linalg
+
+from backend.artifacts import F32, F64
+from backend.head.base import ParametricHead
+
+_WELD_M = 2e-5  # vertices nearer than this are one (heads split them along charts and parts)
+
+
+@dataclass(frozen=True)
+class SkinSurface:
+    """The skin of a head as a graph: welded vertices, cotangent stiffness, lumped area."""
+
+    node: NDArray[np.int64]  # (V,) node of each vertex, −1 where no skin triangle uses it
+    stiffness: Any  # scipy csr (N, N), dimensionless, symmetric, rows sum to 0
+    area: F64  # (N,) m²
+
+    @property
+    def count(self) -> int:
+        return int(self.area.shape[0])
+
+    def gather(self, values: F32, weight: F32) -> tuple[F64, F64]:
+        """Vertex ``values`` ``(V, C)`` with ``weight`` ``(V,)`` averaged into nodes ``(N, C)``, ``(N,)``."""
+        used = self.node >= 0
+        index = self.node[used]
+        w = weight[used].astype(np.float64)
+        mass = np.bincount(index, w, self.count)
+        total = np.stack(
+            [np.bincount(index, w * values[used, k], self.count) for k in range(values.shape[1])], -1
+        )
+        mean: F64 = total / np.maximum(mass, 1e-12)[:, None]
+        return mean, mass.astype(np.float64)
+
+    def scatter(self, values: F64) -> F32:
+        """Node ``values`` ``(N, C)`` back to vertices ``(V, C)``; 0 off the skin."""
+        out = np.where((self.node >= 0)[:, None], values[np.maximum(self.node, 0)], 0)
+        return out.astype(np.float32)
+
+    def smooth(self, target: F64, weight: F64, length_m: float | F64) -> F64:
+        """argmin ``Σ area·weight·(x − target)² + xᵀ(length²·stiffness)x``: ``target`` ``(N, C)`` low-passed.
+
+        ``weight`` ``(N,)`` is dimensionless (1 trusted, 0 unknown); where it is 0 the field continues
+        harmonically. ``length_m`` is the smoothing length in metres.
+        """
+        data = sparse.diags(self.area * np.maximum(weight, 1e-9))
+        system = (data + float(length_m) ** 2 * self.stiffness).tocsc()
+        factor = linalg.splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+        right = (self.area * np.maximum(weight, 1e-9))[:, None] * target
+        out: F64 = factor.solve(np.ascontiguousarray(right))
+        return out
+
+
+def skin_surface(head: ParametricHead, vertices: NDArray[np.floating[Any]]) -> SkinSurface:
+    """The skin part (part 0) of ``head`` with ``vertices`` ``(V, 3)`` metres."""
+    triangles = head.triangles[head.triangle_part == 0]
+    points = np.asarray(vertices, np.float64)
+    used = np.unique(triangles)
+    # Welded on the mean head: lips and lids that touch in an expression must stay apart.
+    key = np.round(head.mean_vertices[used].astype(np.float64) / _WELD_M).astype(np.int64)
+    _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    node = np.full(len(points), -1, np.int64)
+    node[used] = inverse.reshape(-1)
+    count = len(first)
+
+    corner = points[triangles]
+    edges = corner[:, [2, 0, 1]] - corner[:, [1, 2, 0]]  # edge k lies opposite to corner k
+    double_area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    good = double_area > 1e-12
+    area = np.zeros(count)
+    rows, columns, weights = [], [], []
+    for k in range(3):
+        i, j = node[triangles[good, (k + 1) % 3]], node[triangles[good, (k + 2) % 3]]
+        cotangent = -np.einsum("nc,nc->n", edges[good, (k + 1) % 3], edges[good, (k + 2) % 3])
+        # Negative cotangents (obtuse slivers) would break the maximum principle.
+        half = np.clip(0.5 * cotangent / double_area[good], 1e-3, 10.0)
+        rows += [i, j]
+        columns += [j, i]
+        weights += [half, half]
+        area += np.bincount(node[triangles[good, k]], double_area[good] / 6, count)
+    adjacency = sparse.coo_matrix(
+        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), (count, count)
+    ).tocsr()
+    adjacency.setdiag(0)
+    stiffness = sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
+    return SkinSurface(node, stiffness.tocsr(), np.maximum(area, 1e-12))

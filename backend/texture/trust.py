@@ -1,0 +1,85 @@
+"""How far into the seen area the photo's colour may be believed: borders carry hair and background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32
+from backend.texture.grid import WorkingChart, blur
+
+SURE = (0.12, 0.5)  # confidence at which trust begins and is full
+OUTER_FEATHER_M = 0.009  # at hair, silhouette, frame
+INNER_FEATHER_M = 0.0015  # around eyes, mouth and other small holes in the seen area
+_SMALL_HOLE_M2 = 12e-4  # 12 cm²: an eye, an open mouth
+_LEAK_BAND_M = 0.022
+_LEAK_LOG = 0.30
+
+
+def texel_metres(chart: WorkingChart) -> float:
+    """Median distance in metres between neighbouring texels of the part of the chart that faces front."""
+    position = chart.position_head
+    both = chart.inside[:, :-1] & chart.inside[:, 1:] & (chart.normal_head[:, :-1, 2] > 0.3)
+    if not both.any():
+        both = chart.inside[:, :-1] & chart.inside[:, 1:]
+    step = np.linalg.norm(position[:, 1:] - position[:, :-1], axis=-1)[both]
+    return float(np.median(step)) if step.size else 1e-3
+
+
+def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32) -> F32:
+    """Feathered trust ``(W, W)`` in [0, 1] from ``confidence`` ``(W, W)``.
+
+    ``log_ratio`` ``(W, W, 3)`` is the seen colour over what skin should show there; texels near the
+    outer border that are far from the skin around them (a lock of hair, a bright wall) lose trust.
+    """
+    texel = texel_metres(chart)
+    sure = smoothstep((confidence - SURE[0]) / (SURE[1] - SURE[0])) * chart.inside
+    seen = sure > 0.2
+    if not seen.any():
+        return np.zeros(confidence.shape, np.float32)
+    holes = _small_holes(chart.inside & ~seen, texel)
+    outer = _distance(chart.inside & ~seen & ~holes) * texel
+    inner = _distance(holes) * texel
+    feather = smoothstep(outer / OUTER_FEATHER_M) * smoothstep(inner / INNER_FEATHER_M)
+
+    deep = seen & (outer > _LEAK_BAND_M)
+    if deep.sum() > 100:
+        brightness = log_ratio.mean(-1)
+        around = blur(brightness, 0.012 / texel, deep.astype(np.float32))
+        reach = blur(deep.astype(np.float32), 0.012 / texel, np.ones_like(around))
+        typical = np.where(reach > 0.02, around, np.median(brightness[deep]))
+        smooth = blur(brightness, 0.002 / texel, (seen & chart.inside).astype(np.float32))
+        odd = np.abs(smooth - typical) / _LEAK_LOG
+        band = 1 - smoothstep((outer - 0.5 * _LEAK_BAND_M) / (0.5 * _LEAK_BAND_M))
+        leak = band * smoothstep(odd - 1)
+        feather = feather * (1 - blur(leak, 0.002 / texel, chart.inside.astype(np.float32)))
+    return (sure * feather).astype(np.float32)
+
+
+def smoothstep(t: NDArray[np.floating[Any]]) -> F32:
+    """3t² − 2t³ of ``t`` clipped to [0, 1]."""
+    x = np.clip(np.asarray(t, np.float32), 0, 1)
+    return (x * x * (3 - 2 * x)).astype(np.float32)
+
+
+def _distance(barrier: NDArray[np.bool_]) -> F32:
+    """Texels to the nearest ``barrier`` texel; large where there is none."""
+    import cv2
+
+    if not barrier.any():
+        return np.full(barrier.shape, 1e6, np.float32)
+    out: F32 = cv2.distanceTransform((~barrier).astype(np.uint8), cv2.DIST_L2, 5).astype(np.float32)
+    return out
+
+
+def _small_holes(unseen: NDArray[np.bool_], texel_m: float) -> NDArray[np.bool_]:
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(unseen.astype(np.uint8), connectivity=4)
+    limit = _SMALL_HOLE_M2 / texel_m**2
+    small = np.zeros(count, bool)
+    small[1:] = stats[1:, cv2.CC_STAT_AREA] < limit
+    out: NDArray[np.bool_] = small[labels]
+    return out
