@@ -1,0 +1,224 @@
+"""The skin of the open head: the layout flattened onto ICT's surface, every vertex a point of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthdata.headmodel.flatten import barycentric_lookup, half_disc
+from synthdata.headmodel.layout import HalfMesh, Layout, build_half
+from synthdata.headmodel.relax import edges_of, relax
+from synthdata.headmodel.source import SKIN_END, IctSurface
+
+I32 = NDArray[np.int32]
+F64 = NDArray[np.float64]
+
+EYE_LOOPS = (2, 1, 0)  # ICT's edge loops from lash line to the hole's border
+MOUTH_LOOPS = (13, 12, 11, 10, 9, 8, 7, 6, 4, 2, 0)  # vermilion border, 8 the closed lips' line, inner border
+TOP_ROWS = 14  # rows below the cap that are smoothed together with it, in the disc
+
+
+@dataclass(frozen=True)
+class OnIct:
+    """Points on ICT's surface: three vertices and weights each."""
+
+    corner: I32  # (N, 3)
+    weight: F64  # (N, 3)
+
+    def apply(self, values: NDArray[np.floating]) -> F64:
+        """Values ``(…, 26719, C)`` at ICT's vertices, taken at the points: ``(…, N, C)``."""
+        picked = np.asarray(values)[..., self.corner, :]
+        return np.einsum("...nkc,nk->...nc", picked.astype(np.float64), self.weight)
+
+
+@dataclass(frozen=True)
+class SkinHalf:
+    """The relaxed half."""
+
+    mesh: HalfMesh
+    on_ict: OnIct
+    loop_share: dict[str, F64]  # "eye", "mouth": each ring vertex's place along ICT's loop, in loop steps
+
+
+def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
+    """Flatten ICT's half, lay the grid, relax it and look every vertex up."""
+    holes = surface.holes
+    z, triangles = half_disc(
+        surface.vertices[:SKIN_END],
+        surface.mirror[:SKIN_END],
+        surface.skin_quads,
+        holes["neck"],
+        [holes["mouth"], holes["eye_left"], holes["eye_right"]],
+    )
+    polar = np.stack([np.abs(np.angle(z)), -np.log(np.maximum(np.abs(z), 1e-9))], 1)
+    disc = np.stack([z.imag, -z.real], 1)
+    centres = [surface.vertices[holes[h]].mean(0) for h in ("mouth", "eye_left", "eye_right")]
+    points3 = np.concatenate([surface.vertices[:SKIN_END], centres])
+    mesh = build_half(layout, len(EYE_LOOPS), len(MOUTH_LOOPS))
+    edges = edges_of(mesh.quads)
+    count = len(mesh.start)
+
+    pinned = np.zeros(count, bool)
+    position = mesh.start.copy()
+    eye_share = _eye_share(surface, mesh.eye_rings[0], layout)
+    mouth_share = _mouth_share(surface, layout)
+    for ring, loop in _pinned_loops(surface, "eye_left", EYE_LOOPS, mesh.eye_rings):
+        position[ring], pinned[ring] = _along(polar, loop, eye_share, closed=True), True
+    for ring, loop in _pinned_loops(surface, "mouth", MOUTH_LOOPS, mesh.mouth_rings):
+        position[ring], pinned[ring] = _along(polar, loop, mouth_share, closed=False), True
+    grid = mesh.row >= 0
+    _start_rings(position, mesh, pinned)
+
+    in_polar = np.ones(count, bool)
+    in_polar[mesh.cap] = False
+    middle = np.zeros(count, bool)
+    middle[mesh.front] = middle[mesh.back] = True
+    held = pinned.copy()
+    held[mesh.row == layout.rows] = True
+    neck = mesh.row == 0
+    rim = grid & (mesh.row == layout.rows)
+    used = in_polar[edges].all(1)
+
+    def lift(plane: F64, flat: F64) -> F64:
+        found, weight, _ = barycentric_lookup(flat, triangles, plane)
+        return np.einsum("nk,nkc->nc", weight, points3[triangles[found]])
+
+    position[~in_polar] = 0.0
+    position = relax(
+        position,
+        edges[used],
+        lambda p: lift(p, polar),
+        _importance,
+        (held & ~neck | middle | rim | ~in_polar, held | neck | ~in_polar),
+        middle,
+        iterations=8,
+    )
+    radius = np.exp(-position[:, 1])
+    in_disc = np.stack([radius * np.sin(position[:, 0]), -radius * np.cos(position[:, 0])], 1)
+    top = (mesh.row > layout.rows - TOP_ROWS) | ~in_polar
+    middle_disc = middle.copy()
+    middle_disc[mesh.cap_middle] = True
+    in_disc[middle_disc, 0] = 0.0
+    around_top = (top[edges]).any(1)
+    in_disc = relax(
+        in_disc,
+        edges[around_top],
+        lambda p: lift(p, disc),
+        _importance,
+        (~top | middle_disc, ~top),
+        middle_disc,
+        iterations=8,
+    )
+    corner = np.zeros((count, 3), np.int32)
+    weight = np.zeros((count, 3))
+    for chosen, flat, where in ((~top, polar, position), (top, disc, in_disc)):
+        found, w, worst = barycentric_lookup(flat, triangles, where[chosen])
+        if worst.min() < -1e-5:
+            raise ValueError(f"a grid vertex left the flattened surface (weight {worst.min():.2g})")
+        corner[chosen], weight[chosen] = triangles[found], w
+    if (corner[weight > 1e-6] >= SKIN_END).any():
+        raise ValueError("a grid vertex fell into a filled hole")
+    weight[corner >= SKIN_END] = 0.0
+    corner[corner >= SKIN_END] = 0
+    weight /= weight.sum(1, keepdims=True)
+    return SkinHalf(mesh, OnIct(corner, weight), {"eye": eye_share, "mouth": mouth_share})
+
+
+def _importance(point: F64) -> F64:
+    """Density wanted at 3D points: front of the face and ear high, back of the head and neck low."""
+    x, y, z = np.abs(point[:, 0]), point[:, 1], point[:, 2]
+    face = 1 / (1 + np.exp(-(z - 0.055) / 0.015)) / (1 + np.exp(-(y + 0.085) / 0.01))
+    ear = np.exp(-(((x - 0.08) / 0.02) ** 2 + ((y - 0.02) / 0.04) ** 2 + ((z - 0.0) / 0.03) ** 2))
+    return np.asarray(0.6 + 0.6 * face + 0.8 * ear)
+
+
+def _pinned_loops(
+    surface: IctSurface, hole: str, depths: tuple[int, ...], rings: list[NDArray[np.intp]]
+) -> list[tuple[NDArray[np.intp], list[int]]]:
+    loops = surface.loops_around(hole, max(depths) + 1)
+    if hole == "mouth":
+        loops = [_lower_to_upper(surface, loop) for loop in loops]
+    else:
+        loops = [_anticlockwise(surface, loop) for loop in loops]
+    return [(rings[len(rings) - len(depths) + k], loops[d]) for k, d in enumerate(depths)]
+
+
+def _anticlockwise(surface: IctSurface, loop: list[int]) -> list[int]:
+    """Seen from the front (x right, y up), keeping vertex 0 first."""
+    x, y = surface.vertices[loop, 0], surface.vertices[loop, 1]
+    area = (x * np.roll(y, -1) - y * np.roll(x, -1)).sum()
+    return loop if area > 0 else [loop[0], *loop[:0:-1]]
+
+
+def _lower_to_upper(surface: IctSurface, loop: list[int]) -> list[int]:
+    """The x ≥ 0 half of a mouth loop, from the lower midline vertex to the upper one."""
+    loop = _anticlockwise(surface, loop)
+    middle = [k for k, c in enumerate(loop) if abs(surface.vertices[c, 0]) < 1e-6]
+    if len(middle) != 2:
+        raise ValueError("a mouth loop must cross the midline twice")
+    low = min(middle, key=lambda k: surface.vertices[loop[k], 1])
+    turned = loop[low:] + loop[:low]
+    return turned[: (max(middle) - min(middle) if low == min(middle) else len(loop) - abs(middle[1] - middle[0])) + 1]
+
+
+def _share_between(length: F64, first: int, last: int, parts: int) -> F64:
+    """Places, in loop steps, of ``parts`` equal arc lengths from vertex ``first`` to vertex ``last``."""
+    cumulative = np.r_[0.0, np.cumsum(length[first:last])]
+    return first + np.interp(
+        np.linspace(0, cumulative[-1], parts + 1), cumulative, np.arange(last - first + 1)
+    )
+
+
+def _mouth_share(surface: IctSurface, layout: Layout) -> F64:
+    loop = _lower_to_upper(surface, surface.loops_around("mouth", 11)[10])
+    p = surface.vertices[loop]
+    length = np.linalg.norm(np.diff(p, axis=0), axis=1)
+    corner = int(np.argmax(p[:, 0]))
+    w = layout.mouth
+    side = (w.r1 - w.r0) // 2
+    lower = _share_between(length, 0, corner, w.c1 + side)
+    upper = _share_between(length, corner, len(loop) - 1, w.c1 + (w.r1 - w.r0 - side))
+    return np.r_[lower, upper[1:]]
+
+
+def _eye_share(surface: IctSurface, border: NDArray[np.intp], layout: Layout) -> F64:
+    loop = _anticlockwise(surface, surface.loops_around("eye_left", 3)[2])
+    p = surface.vertices[loop]
+    length = np.linalg.norm(np.roll(p, -1, 0) - p, axis=1)
+    inner, outer = int(np.argmin(p[:, 0])), int(np.argmax(p[:, 0]))
+    w = layout.eye
+    width, height = w.c1 - w.c0, w.r1 - w.r0
+    low, high = height // 2, height - height // 2
+    count = len(loop)
+    turned = np.roll(length, -inner)
+    doubled = np.r_[turned, turned]
+    span = (outer - inner) % count
+    bottom = inner + _share_between(doubled, 0, span, low + width + low)
+    top = inner + _share_between(doubled, span, count, high + width + high)
+    # Border vertex 0 is the window's lower left corner, `low` steps after the middle of its left side.
+    walk = np.r_[bottom, top[1:-1]]
+    return np.roll(walk, -low) % count if len(walk) == len(border) else _mismatch(len(walk), len(border))
+
+
+def _mismatch(got: int, wanted: int) -> F64:
+    raise ValueError(f"{got} places for {wanted} ring vertices")
+
+
+def _along(values: F64, loop: list[int], share: F64, closed: bool) -> F64:
+    """Values at fractional places of a loop."""
+    low = np.floor(share).astype(int)
+    part = (share - low)[:, None]
+    ids = np.asarray(loop)
+    size = len(ids)
+    nxt = (low + 1) % size if closed else np.minimum(low + 1, size - 1)
+    return np.asarray(values[ids[low % size]] * (1 - part) + values[ids[nxt]] * part)
+
+
+def _start_rings(position: F64, mesh: HalfMesh, pinned: NDArray[np.bool_]) -> None:
+    """Free rings start on straight lines between the window's border and the first pinned loop."""
+    for rings in (mesh.eye_rings, mesh.mouth_rings):
+        last = next(k for k, ring in enumerate(rings) if pinned[ring].all())
+        for k in range(1, last):
+            position[rings[k]] = position[rings[0]] + (position[rings[last]] - position[rings[0]]) * k / last
