@@ -1,0 +1,85 @@
+"""From a decoded photograph to the observation of one face: the first stage of the pipeline."""
+
+from __future__ import annotations
+
+from backend.artifacts import FaceBox, Observation, Photo, Run
+from backend.errors import BadInput
+from backend.photo.detect import detect_faces
+from backend.photo.focal import initial_focal_px
+from backend.photo.landmarks import face_landmarks
+from backend.photo.mediapipe_graphs import FaceNetworks
+from backend.photo.segment import segment
+
+MIN_FACE_PX = 64
+
+
+def observe(photo: Photo, run: Run, face: int | None = None) -> Observation:
+    """Observe face ``face`` of ``detect_faces``' order, the largest and most central one when None.
+
+    Raises: BadInput (no face, face under 64 px, no such face), Missing (mediapipe), Cancelled.
+    """
+    with FaceNetworks() as networks:
+        faces = _faces(photo, run, networks)
+        if face is None and len(faces) > 1:
+            run.warn(
+                f"{len(faces)} faces found; face 0, the largest and most central, was taken "
+                f"(--face 0 to {len(faces) - 1} chooses another)"
+            )
+        index = face or 0
+        if not 0 <= index < len(faces):
+            raise BadInput(f"there is no face {index} in {photo.name}; it has {len(faces)}, numbered from 0")
+        _check_size(photo, faces[index])
+        return _observe(photo, run, faces, index, networks)
+
+
+def observe_all(photo: Photo, run: Run) -> tuple[Observation, ...]:
+    """Observe every face of at least 64 px, best first; smaller ones are named in a warning. Raises as ``observe``."""
+    with FaceNetworks() as networks:
+        faces = _faces(photo, run, networks)
+        large = [i for i, face in enumerate(faces) if max(face.size) >= MIN_FACE_PX]
+        if not large:
+            _check_size(photo, faces[0])
+        if len(large) < len(faces):
+            run.warn(f"{len(faces) - len(large)} faces under {MIN_FACE_PX} px were left out")
+        return tuple(_observe(photo, run, faces, index, networks) for index in large)
+
+
+def _faces(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FaceBox, ...]:
+    run.progress("observe", 0.0)
+    faces = detect_faces(photo, run, networks)
+    if not faces:
+        raise BadInput(
+            f"no human face found in {photo.name}; give a photograph that shows one from the front or half side"
+        )
+    return faces
+
+
+def _check_size(photo: Photo, face: FaceBox) -> None:
+    if max(face.size) < MIN_FACE_PX:
+        raise BadInput(
+            f"the face in {photo.name} is {face.size[0]:.0f}×{face.size[1]:.0f} pixels; "
+            f"at least {MIN_FACE_PX} are needed, give a larger picture"
+        )
+
+
+def _observe(
+    photo: Photo, run: Run, faces: tuple[FaceBox, ...], index: int, networks: FaceNetworks
+) -> Observation:
+    run.progress("observe", 0.4)
+    landmarks = face_landmarks(photo, faces[index], networks)
+    run.progress("observe", 0.6)
+    skin, person = segment(photo, landmarks, networks)
+    focal_px, source = initial_focal_px(photo, faces[index])
+    run.progress("observe", 1.0)
+    return Observation(
+        photo=photo,
+        faces=faces,
+        face_index=index,
+        landmarks_px=landmarks.points_px,
+        landmarks_depth=landmarks.depth_px,
+        landmarks_visible=landmarks.visible,
+        skin_mask=skin,
+        person_mask=person,
+        focal_px=focal_px,
+        focal_source=source,
+    )

@@ -1,0 +1,150 @@
+"""Masks of skin and person at the photo's resolution, from one levelled crop about the head."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, F64, Photo
+from backend.photo.crops import Crop, square_crop
+from backend.photo.landmarks import Landmarks
+from backend.photo.mediapipe_graphs import SELFIE_SIDE, FaceNetworks
+from backend.photo.skin import skin_probability
+
+CROP_SIDE = 512
+_CROP_EXTENT = 2.3  # of the face's larger extent: hair, ears, neck and some shoulder
+
+
+def segment(photo: Photo, landmarks: Landmarks, networks: FaceNetworks | None = None) -> tuple[F32, F32]:
+    """Skin and person masks ``(H, W)`` in [0, 1] for one face.
+
+    Skin is face, ears and neck with lips and brows; without hair, beard where it hides the skin, eyes,
+    open mouth, cloth and spectacle frames. It is found at 512² about the head and brought to the photo's
+    resolution by a guided filter (He & Sun 2015, the fast form) along the photo's own edges. The person
+    is MediaPipe's selfie segmentation on the head crop, elsewhere on the whole picture.
+    """
+    if networks is None:
+        with FaceNetworks() as own:
+            return segment(photo, landmarks, own)
+    crop = _head_crop(photo, landmarks)
+    points = _to_crop(crop, landmarks.points_px)
+    inside = _inside(crop, photo)
+    person = _resize(networks.person(_shrink(crop.rgb, SELFIE_SIDE)), CROP_SIDE, CROP_SIDE)
+    skin = skin_probability(crop.rgb, points, landmarks.visible, person, inside)
+    return _skin_to_photo(skin, crop, photo), _person_to_photo(person, crop, photo, networks)
+
+
+def _head_crop(photo: Photo, landmarks: Landmarks) -> Crop:
+    x0, y0, x1, y1 = landmarks.box
+    right, left = landmarks.points_px[[33, 133]].mean(0), landmarks.points_px[[263, 362]].mean(0)
+    roll = math.atan2(left[1] - right[1], left[0] - right[0])
+    side = _CROP_EXTENT * max(x1 - x0, y1 - y0)
+    return square_crop(photo.rgb_srgb, ((x0 + x1) / 2, (y0 + y1) / 2), side, roll, CROP_SIDE)
+
+
+def _to_crop(crop: Crop, points_px: F32) -> F64:
+    linear, offset = crop.to_photo[:, :2], crop.to_photo[:, 2]
+    return np.asarray((points_px.astype(np.float64) - offset) @ np.linalg.inv(linear).T)
+
+
+def _inside(crop: Crop, photo: Photo) -> NDArray[np.bool_]:
+    grid = np.arange(CROP_SIDE) + 0.5
+    x, y = np.meshgrid(grid, grid)
+    xy = np.einsum("ij,jhw->ihw", crop.to_photo[:, :2], np.stack([x, y])) + crop.to_photo[:, 2, None, None]
+    within: NDArray[np.bool_] = (xy[0] >= 0) & (xy[0] < photo.width) & (xy[1] >= 0) & (xy[1] < photo.height)
+    return within
+
+
+def _skin_to_photo(skin: F32, crop: Crop, photo: Photo) -> F32:
+    """Guided upsampling: local affine models of the mask in the crop's colours, evaluated on the photo."""
+    import cv2
+
+    full: F32 = np.zeros((photo.height, photo.width), np.float32)
+    rows, columns = np.nonzero(skin > 0.02)
+    if len(rows) == 0:
+        return full
+    corners = np.array(
+        [[x, y] for x in (columns.min(), columns.max() + 1) for y in (rows.min(), rows.max() + 1)]
+    )
+    reach = crop.points_to_photo(corners)
+    x0, y0 = np.maximum(np.floor(reach.min(0)) - 2, 0).astype(int)
+    x1 = int(min(math.ceil(reach[:, 0].max()) + 2, photo.width))
+    y1 = int(min(math.ceil(reach[:, 1].max()) + 2, photo.height))
+    if x1 <= x0 or y1 <= y0:
+        return full
+    if crop.scale <= 1.5:  # the crop is as fine as the photo
+        full[y0:y1, x0:x1] = _warp_back(skin, crop, (x0, y0, x1, y1))
+        return full
+    grey = cv2.cvtColor(crop.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    slope, offset = _local_affine(grey, skin, radius=4, epsilon=1e-3)
+    photo_grey = cv2.cvtColor(photo.rgb_srgb[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+    box = (x0, y0, x1, y1)
+    value = _warp_back(slope, crop, box) * photo_grey + _warp_back(offset, crop, box)
+    full[y0:y1, x0:x1] = np.clip(value, 0.0, 1.0)
+    return full
+
+
+def _local_affine(guide: F32, mask: F32, radius: int, epsilon: float) -> tuple[F32, F32]:
+    """Slope and offset of ``mask ≈ a·guide + b`` in every window, averaged over windows (He & Sun 2015)."""
+    import cv2
+
+    def mean(x: F32) -> F32:
+        blurred: F32 = cv2.blur(x, (2 * radius + 1, 2 * radius + 1))
+        return blurred
+
+    guide_mean, mask_mean = mean(guide), mean(mask)
+    variance = mean(guide * guide) - guide_mean * guide_mean
+    slope = (mean(guide * mask) - guide_mean * mask_mean) / (variance + epsilon)
+    return mean(slope), mean(mask_mean - slope * guide_mean)
+
+
+def _warp_back(values: F32, crop: Crop, box: tuple[int, int, int, int]) -> F32:
+    """Values of the crop ``(S, S)`` sampled at the photo's pixels in ``box``; 0 outside the crop."""
+    import cv2
+
+    x0, y0, x1, y1 = box
+    linear = np.linalg.inv(crop.to_photo[:, :2])
+    offset = linear @ (np.array([x0 + 0.5, y0 + 0.5]) - crop.to_photo[:, 2]) - 0.5
+    warped: F32 = cv2.warpAffine(
+        values,
+        np.column_stack([linear, offset]),
+        (x1 - x0, y1 - y0),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0.0,
+    )
+    return warped
+
+
+def _person_to_photo(person: F32, crop: Crop, photo: Photo, networks: FaceNetworks) -> F32:
+    """The head crop's mask where the crop reaches, faded over its border into the whole picture's."""
+    import cv2
+
+    scale = SELFIE_SIDE / max(photo.width, photo.height)
+    size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
+    small = cv2.resize(photo.rgb_srgb, size, interpolation=cv2.INTER_AREA)
+    levels = np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8)
+    whole = _resize(networks.person(levels), photo.width, photo.height)
+    everywhere = (0, 0, photo.width, photo.height)
+    fade = np.minimum(np.arange(CROP_SIDE), np.arange(CROP_SIDE)[::-1]) / (0.08 * CROP_SIDE)
+    weight = np.clip(np.minimum.outer(fade, fade), 0.0, 1.0).astype(np.float32)
+    near_weight = _warp_back(weight, crop, everywhere)
+    near = _warp_back(person * weight, crop, everywhere)
+    mask: F32 = near + whole * (1.0 - near_weight)
+    return np.clip(mask, 0.0, 1.0)
+
+
+def _shrink(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    import cv2
+
+    small: NDArray[np.uint8] = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _resize(mask: F32, width: int, height: int) -> F32:
+    import cv2
+
+    resized: F32 = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized
