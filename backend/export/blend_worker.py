@@ -1,0 +1,154 @@
+"""Blender's part, in a process of its own: ``python -m backend.export.blend_worker REQUEST.json``.
+
+The only module of the backend that imports bpy and ``blender_addon.scene``. With ``-`` in place of a
+file it answers one request per line of standard input until that closes, so that Blender starts once.
+Answers are JSON lines on standard output: ``{"progress": 0.5}``, then ``{"done": …}`` or
+``{"error": kind, "message": line}``. Blender's own chatter goes to standard error.
+
+Requests: ``{"command": "export", "avatar", "blend", "glb", "hdri"?}`` and ``{"command": "render",
+"avatar", "output", "view", "size", "samples", "hdri"?, "denoise"?, "transparent"?, "seed"?}``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import bpy  # on the main thread, else the process crashes when it ends
+
+from backend.export.gltf_images import encode_gltf_images
+from blender_addon.bundle import Avatar, BundleError, CameraRecord, read_bundle
+from blender_addon.scene.camera import build_camera, orbit, resized
+from blender_addon.scene.gltf import build_gltf_head, export_glb
+from blender_addon.scene.light import world_from_hdri
+from blender_addon.scene.render import configure_cycles, render_to_file
+from blender_addon.scene.scene import assemble_scene, head_sphere, set_output
+
+Report = Callable[[float], None]
+
+DEFAULT_HDRI = Path("studiolights", "world", "courtyard.exr")  # CC0, part of Blender
+NAMED_VIEWS = {"front": (0.0, 0.0), "left": (90.0, 0.0), "right": (-90.0, 0.0)}
+
+
+def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Write the avatar as .blend and .glb."""
+    avatar = read_bundle(Path(request["avatar"]))
+    hdri = Path(request["hdri"]) if request.get("hdri") else _shipped_hdri()
+    scene = _empty_scene()
+    assemble_scene(avatar, scene, hdri)
+    configure_cycles(scene, 128)
+    report(0.3)
+    # Written as a copy: the open file must not point at a folder that is about to be renamed.
+    bpy.ops.wm.save_as_mainfile(
+        filepath=str(request["blend"]), compress=True, copy=True, relative_remap=False
+    )
+    report(0.5)
+    scene = _empty_scene()
+    build_gltf_head(avatar, encode_gltf_images(avatar), scene.collection)
+    export_glb(Path(request["glb"]))
+    return {"blend": request["blend"], "glb": request["glb"]}
+
+
+def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Render one view of the avatar to a PNG."""
+    avatar = read_bundle(Path(request["avatar"]))
+    scene = _empty_scene()
+    objects = assemble_scene(avatar, scene)
+    camera = view_camera(avatar, str(request["view"]), int(request["size"]))
+    if request.get("hdri"):
+        try:
+            scene.world = world_from_hdri("HDRI", str(request["hdri"]), pack=False)
+        except RuntimeError as error:
+            raise BundleError(
+                f"'{request['hdri']}' cannot be read as an HDRI; give an .hdr or .exr"
+            ) from error
+    scene.camera = build_camera("View", camera)
+    objects.collection.objects.link(scene.camera)
+    set_output(scene, camera.width_px, camera.height_px)
+    configure_cycles(
+        scene,
+        int(request["samples"]),
+        denoise=bool(request.get("denoise", True)),
+        seed=int(request.get("seed", 0)),
+    )
+    report(0.2)
+    render_to_file(scene, Path(request["output"]), transparent=bool(request.get("transparent", False)))
+    return {"output": request["output"]}
+
+
+def view_camera(avatar: Avatar, view: str, size: int) -> CameraRecord:
+    """The camera of ``view`` (photo, front, left, right or YAW,PITCH in degrees), longer side ``size``.
+
+    left and right are the subject's; yaw turns the camera to the subject's left, pitch lifts it.
+    """
+    own = avatar.manifest.camera
+    if view == "photo":
+        scale = size / max(own.width_px, own.height_px)
+        return resized(own, max(1, round(own.width_px * scale)), max(1, round(own.height_px * scale)))
+    yaw, pitch = NAMED_VIEWS[view] if view in NAMED_VIEWS else map(float, view.split(","))
+    centre, radius = head_sphere(avatar)
+    return orbit(centre, radius, yaw, pitch, size)
+
+
+def _empty_scene() -> Any:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    return bpy.context.scene
+
+
+def _shipped_hdri() -> Path | None:
+    path = Path(bpy.utils.system_resource("DATAFILES")) / DEFAULT_HDRI
+    return path if path.is_file() else None
+
+
+COMMANDS: dict[str, Callable[[dict[str, Any], Report], dict[str, Any]]] = {
+    "export": export,
+    "render": render,
+}
+
+
+def answer(request: dict[str, Any], channel: TextIO) -> bool:
+    """Carry out one request and write its answers to ``channel``; whether it went well."""
+
+    def say(message: dict[str, Any]) -> None:
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
+    try:
+        say({"done": COMMANDS[request["command"]](request, lambda fraction: say({"progress": fraction}))})
+        return True
+    except BundleError as error:
+        say({"error": "bad input", "message": str(error)})
+    except MemoryError:
+        say({"error": "memory", "message": "out of memory in Blender; use a smaller --size or --maps"})
+    except Exception as error:
+        traceback.print_exc()
+        kind = "disk full" if isinstance(error, OSError) and error.errno == errno.ENOSPC else "failed"
+        say({"error": kind, "message": f"{type(error).__name__}: {error}"})
+    return False
+
+
+def _requests(source: str) -> Iterator[dict[str, Any]]:
+    if source != "-":
+        yield json.loads(Path(source).read_text(encoding="utf-8"))
+        return
+    for line in sys.stdin:
+        yield json.loads(line)
+
+
+def main(source: str) -> int:
+    """Answer every request of ``source`` (a file, or ``-`` for standard input); 1 when one failed."""
+    # Blender prints to standard output from C: keep that channel for answers, send the rest to stderr.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+        os.dup2(2, 1)
+        good = [answer(request, channel) for request in _requests(source)]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

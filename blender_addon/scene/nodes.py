@@ -1,0 +1,72 @@
+"""Small helpers for shader node trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+COLUMN = 280.0
+
+
+def new_material(name: str) -> tuple[Any, Any, Any]:
+    """A node material: the material, its tree and its Principled shader, linked to the output."""
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    tree = material.node_tree
+    tree.nodes.clear()
+    output = add(tree, "ShaderNodeOutputMaterial", (COLUMN, 0.0))
+    principled = add(tree, "ShaderNodeBsdfPrincipled", (0.0, 0.0))
+    tree.links.new(principled.outputs["BSDF"], output.inputs["Surface"])
+    return material, tree, principled
+
+
+def add(tree: Any, kind: str, location: tuple[float, float], label: str = "") -> Any:
+    """A node of type ``kind`` (its identifier) at ``location``."""
+    node = tree.nodes.new(kind)
+    node.location = location
+    if label:
+        node.label = node.name = label
+    return node
+
+
+def set_inputs(node: Any, values: Mapping[str, Any]) -> None:
+    """Set the default values of sockets by their names; a three-tuple for a colour gets alpha 1."""
+    for name, value in values.items():
+        socket = node.inputs[name]
+        socket.default_value = (*value, 1.0) if socket.type == "RGBA" and len(value) == 3 else value
+
+
+def math(tree: Any, operation: str, location: tuple[float, float], *operands: Any) -> Any:
+    """A Math node; operands are sockets or numbers. Returns its output socket."""
+    node = add(tree, "ShaderNodeMath", location)
+    node.operation = operation
+    for socket, operand in zip(node.inputs, operands, strict=False):
+        if isinstance(operand, int | float):
+            socket.default_value = float(operand)
+        else:
+            tree.links.new(operand, socket)
+    return node.outputs[0]
+
+
+def load_image(path: Path, *, is_colour: bool) -> Any:
+    """The picture at ``path`` packed into the file from its own bytes; data maps are Non-Color."""
+    image = bpy.data.images.load(str(path), check_existing=False)
+    image.colorspace_settings.name = "sRGB" if is_colour else "Non-Color"
+    image.alpha_mode = "NONE" if not is_colour else "CHANNEL_PACKED"
+    image.pack()
+    return image
+
+
+def image_from_bytes(name: str, data: bytes, *, is_colour: bool) -> Any:
+    """A picture packed from the PNG or JPEG file ``data``."""
+    image = bpy.data.images.new(name, 1, 1)
+    image.source = "FILE"
+    suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
+    image.filepath_raw = f"//{name}.{suffix}"
+    image.pack(data=data, data_len=len(data))
+    image.colorspace_settings.name = "sRGB" if is_colour else "Non-Color"
+    image.alpha_mode = "CHANNEL_PACKED"
+    return image
