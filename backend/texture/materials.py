@@ -42,7 +42,7 @@ def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run)
 
     low, _ = weighted_reduce(albedo, inside.astype(np.float32), work.factor)
     skin = 1 - region_map(head, _NOT_RELIEF, work.face_id, work.barycentric)
-    heights = relief(log_luminance(albedo), work, log_luminance(low), skin, texel, inside)
+    heights = relief(log_luminance(albedo), work, log_luminance(low), skin, texel)
     priors = dilate(to_chart(regional(head), *corners), work.inside)
     roughness, specular = _reflectance(priors, heights, chart.size)
     run.progress("materials", 0.6)

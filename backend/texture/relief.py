@@ -41,9 +41,8 @@ def relief(
     work_brightness: F32,
     skin: F32,
     texel_m: float,
-    inside: NDArray[np.bool_],
 ) -> Relief:
-    """Heights from log luminance ``(S, S)`` and the same on the working grid ``(W, W)``.
+    """Heights from dilated log luminance ``(S, S)`` and the same on the working grid ``(W, W)``.
 
     ``skin`` ``(W, W)`` in [0, 1] is where relief may be read (not brows, lashes, lips). ``texel_m`` is the
     working texel's side.
@@ -58,8 +57,8 @@ def relief(
     coarse = np.clip(coarse, -DISPLACEMENT_LIMIT_M, DISPLACEMENT_LIMIT_M).astype(np.float32)
 
     map_texel = texel_m / work.factor
-    weight = inside.astype(np.float32)
-    fine = blur(log_brightness, max(FINEST_M / map_texel, 0.4), weight)
+    # The albedo is dilated, so its blur needs no mask.
+    fine = blur(log_brightness, max(FINEST_M / map_texel, 0.4), np.ones_like(log_brightness))
     fine -= enlarge(dilate(middle, work.inside), size)
     fine = _soft(fine)
     fine *= FINE_SLOPE * SPLIT_M

@@ -15,7 +15,7 @@ OUTER_FEATHER_M = 0.009  # at hair, silhouette, frame
 INNER_FEATHER_M = 0.0015  # around eyes, mouth and other small holes in the seen area
 _SMALL_HOLE_M2 = 12e-4  # 12 cm²: an eye, an open mouth
 _LEAK_BAND_M = 0.022
-_LEAK_LOG = 0.30
+_LEAK_LOG = 0.40
 
 
 def texel_metres(chart: WorkingChart) -> float:
@@ -40,22 +40,29 @@ def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32) -> F32:
     if not seen.any():
         return np.zeros(confidence.shape, np.float32)
     holes = _small_holes(chart.inside & ~seen, texel)
-    outer = _distance(chart.inside & ~seen & ~holes) * texel
+    leak = _leaks(chart, seen, _distance(chart.inside & ~seen & ~holes) * texel, log_ratio, texel)
+    # What does not belong moves the border inwards: its own blurred rim must go with it.
+    outer = _distance((chart.inside & ~seen & ~holes) | leak) * texel
     inner = _distance(holes) * texel
     feather = smoothstep(outer / OUTER_FEATHER_M) * smoothstep(inner / INNER_FEATHER_M)
-
-    deep = seen & (outer > _LEAK_BAND_M)
-    if deep.sum() > 100:
-        brightness = log_ratio.mean(-1)
-        around = blur(brightness, 0.012 / texel, deep.astype(np.float32))
-        reach = blur(deep.astype(np.float32), 0.012 / texel, np.ones_like(around))
-        typical = np.where(reach > 0.02, around, np.median(brightness[deep]))
-        smooth = blur(brightness, 0.002 / texel, (seen & chart.inside).astype(np.float32))
-        odd = np.abs(smooth - typical) / _LEAK_LOG
-        band = 1 - smoothstep((outer - 0.5 * _LEAK_BAND_M) / (0.5 * _LEAK_BAND_M))
-        leak = band * smoothstep(odd - 1)
-        feather = feather * (1 - blur(leak, 0.002 / texel, chart.inside.astype(np.float32)))
     return (sure * feather).astype(np.float32)
+
+
+def _leaks(
+    chart: WorkingChart, seen: NDArray[np.bool_], depth_m: F32, log_ratio: F32, texel_m: float
+) -> NDArray[np.bool_]:
+    """Seen texels ``depth_m`` ``(W, W)`` metres within the outer border that look unlike the skin inside."""
+    deep = seen & (depth_m > _LEAK_BAND_M)
+    if deep.sum() < 100:
+        return np.zeros_like(seen)
+    everywhere = np.ones(seen.shape, np.float32)
+    brightness = log_ratio.mean(-1)
+    around = blur(brightness, 0.012 / texel_m, deep.astype(np.float32))
+    reach = blur(deep.astype(np.float32), 0.012 / texel_m, everywhere)
+    typical = np.where(reach > 0.02, around, np.median(brightness[deep]))
+    smooth = blur(brightness, 0.0015 / texel_m, seen.astype(np.float32))
+    odd: NDArray[np.bool_] = seen & (depth_m < _LEAK_BAND_M) & (np.abs(smooth - typical) > _LEAK_LOG)
+    return odd
 
 
 def smoothstep(t: NDArray[np.floating[Any]]) -> F32:

@@ -1,0 +1,147 @@
+"""Homogenisation against known albedo under known light."""
+
+from __future__ import annotations
+
+import ellipsoid_head as eh
+import numpy as np
+import pytest
+
+from backend.artifacts import CompleteUV, Run
+from backend.shading import sh
+from backend.texture.asymmetry import large_structures
+from backend.texture.homogenise import homogenise
+from backend.texture.visibility import shadowed_transfer
+
+SIZE = 256
+LIGHTS = {
+    "from the left": ((0.9, 0.1, 0.4), 0.45),
+    "from the right": ((-0.8, 0.3, 0.5), 0.45),
+    "from above": ((0.0, 1.0, 0.5), 0.5),
+    "from the front": ((0.1, 0.2, 1.0), 0.6),
+}
+
+
+@pytest.fixture(scope="module")
+def stage():
+    head = eh.make_head()
+    chart = eh.make_chart(head, SIZE)
+    return head, chart, eh.skin_albedo(SIZE), chart.inside & (chart.normal_head[..., 2] > 0)
+
+
+def _seen(chart, lit):
+    return CompleteUV(lit, chart.inside.astype(np.float32))
+
+
+def _error(image, albedo, where):
+    """Mean absolute error after the best common scale, so that exposure earns nothing."""
+    a, b = image[where].astype(np.float64), albedo[where].astype(np.float64)
+    return np.abs(a * (a * b).sum() / (a * a).sum() - b).mean()
+
+
+@pytest.mark.parametrize("name", LIGHTS)
+@pytest.mark.parametrize("knowledge", ["light known", "light guessed"])
+def test_most_of_the_light_goes_out(stage, name, knowledge):
+    head, chart, albedo, front = stage
+    direction, ambient = LIGHTS[name]
+    light = eh.directional_light(direction, ambient, 1.2)
+    lit = eh.shade(albedo, chart, light)
+    guess = light if knowledge == "light known" else 0.6 * light + 0.4 * eh.uniform_light()
+    even = homogenise(_seen(chart, lit), eh.make_fit(head, guess.astype(np.float32)), chart, Run())
+    assert _error(even.rgb_linear, albedo, front) < 0.5 * _error(lit, albedo, front)
+
+
+def test_an_evenly_lit_chart_stays_as_it_is(stage):
+    head, chart, albedo, _ = stage
+    light = eh.uniform_light()
+    even = homogenise(_seen(chart, eh.shade(albedo, chart, light)), eh.make_fit(head, light), chart, Run())
+    # Creases (the sides of the nose) are opened up a little: even light does not reach them all.
+    change = np.abs(even.rgb_linear / np.maximum(albedo, 0.05) - 1)[chart.inside]
+    assert np.median(change) < 0.03
+    assert np.percentile(change, 95) < 0.12
+    assert np.median(even.relit[chart.inside]) < 0.05
+
+
+def test_moles_brows_and_lips_stay(stage):
+    head, chart, albedo, _ = stage
+    light = eh.directional_light((0.9, 0.1, 0.4), 0.45, 1.2)
+    even = homogenise(_seen(chart, eh.shade(albedo, chart, light)), eh.make_fit(head, light), chart, Run())
+    lon, lat = eh.chart_coordinates(SIZE)
+    for a, b, away in ((0.7, -0.1, 0.12), (0.4, 0.3, 0.2), (-0.4, 0.3, 0.2)):
+        spot = (np.hypot(lon - a, lat - b) < 0.02) & chart.inside
+        beside = (np.abs(np.hypot(lon - a, lat - b - away) - 0.0) < 0.04) & chart.inside
+        truth = albedo[spot].mean() / albedo[beside].mean()
+        found = even.rgb_linear[spot].mean() / even.rgb_linear[beside].mean()
+        assert found == pytest.approx(truth, rel=0.25)
+
+
+def test_a_hard_shadow_over_one_half_is_balanced_and_named(stage):
+    head, chart, albedo, front = stage
+    light = eh.directional_light((0.0, 0.2, 1.0), 0.6, 0.8)
+    lit = eh.shade(albedo, chart, light)
+    lon, _ = eh.chart_coordinates(SIZE)
+    shadow = lon < -0.1
+    lit[shadow] *= np.array([0.28, 0.30, 0.34], np.float32)  # skylight fills the shadow, bluish
+    run = Run()
+    even = homogenise(_seen(chart, lit), eh.make_fit(head, light), chart, run)
+    assert any("shadow" in w for w in run.warnings)
+    assert _error(even.rgb_linear, albedo, front) < 0.5 * _error(lit, albedo, front)
+    cheek = front & (np.abs(np.abs(lon) - 0.8) < 0.2)
+    left, right = even.rgb_linear[cheek & (lon > 0)].mean(0), even.rgb_linear[cheek & (lon < 0)].mean(0)
+    assert right == pytest.approx(left, rel=0.15)
+
+
+def test_a_white_highlight_on_the_forehead_is_reduced(stage):
+    head, chart, albedo, _ = stage
+    light = eh.uniform_light()
+    lit = eh.shade(albedo, chart, light)
+    lon, lat = eh.chart_coordinates(SIZE)
+    gloss = 0.25 * np.exp(-((lon / 0.15) ** 2) - ((lat - 0.6) / 0.1) ** 2)
+    shiny = (lit + gloss[..., None] * chart.inside[..., None]).astype(np.float32)
+    even = homogenise(_seen(chart, shiny), eh.make_fit(head, light), chart, Run())
+    spot = gloss > 0.12
+    assert np.abs(even.rgb_linear - albedo)[spot].mean() < 0.5 * np.abs(shiny - albedo)[spot].mean()
+
+
+def test_output_is_finite_filled_and_the_same_twice(stage):
+    head, chart, albedo, _ = stage
+    light = eh.directional_light((0.9, 0.1, -0.4), 0.1, 1.2)  # from behind: half the chart is near black
+    lit = eh.shade(albedo, chart, light)
+    fit = eh.make_fit(head, light)
+    first = homogenise(_seen(chart, lit), fit, chart, Run())
+    assert np.isfinite(first.rgb_linear).all()
+    assert first.rgb_linear.min() >= 0
+    assert 0 <= first.relit.min() <= first.relit.max() <= 1
+    assert np.array_equal(first.rgb_linear, homogenise(_seen(chart, lit), fit, chart, Run()).rgb_linear)
+
+
+def test_small_one_sided_features_are_no_light_and_large_ones_are():
+    inside = np.ones((128, 128), bool)
+    data = np.zeros((128, 128, 1), np.float32)
+    data[:, 64:] = 0.8
+    r, c = np.mgrid[0:128, 0:128]
+    data[(r - 40) ** 2 + (c - 30) ** 2 < 9] = -1.5
+    field = large_structures(data, np.ones((128, 128), np.float32), inside, radius=8)[..., 0]
+    assert abs(field[40, 30]) < 0.15
+    assert field[60, 100] == pytest.approx(0.8, abs=0.05)
+    assert field[60, 68] - field[60, 59] > 0.6  # the edge is still sharp
+
+
+def test_transfer_without_occluders_is_the_closed_form_and_a_cavity_is_darker():
+    head = eh.make_head()
+    transfer, openness = shadowed_transfer(head, head.mean_vertices)
+    # An ellipsoid is convex away from its nose: nothing there may be lost.
+    z, x = head.mean_vertices[:, 2], head.mean_vertices[:, 0]
+    convex = (z < 0.03) & (np.abs(head.mean_vertices[:, 1]) < 0.08)
+    assert openness[convex].min() > 0.97
+    light = eh.directional_light((0.5, 0.5, 0.5), 0.5, 1.0)
+    normal = eh.make_chart(head, 64)
+    assert sh.irradiance(light, normal.normal_head).shape[-1] == 3
+    exact = sh.irradiance(
+        light,
+        head.mean_vertices[convex]
+        / eh.RADII**2
+        / np.linalg.norm(head.mean_vertices[convex] / eh.RADII**2, axis=1, keepdims=True),
+    )
+    assert np.abs(transfer[convex] @ light / exact - 1).max() < 0.05
+    beside_nose = (np.abs(np.abs(x) - 0.022) < 0.006) & (z > 0.06) & (np.abs(head.mean_vertices[:, 1]) < 0.03)
+    assert openness[beside_nose].min() < openness[convex].min()
