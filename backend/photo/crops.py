@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ class Crop:
         """Photo pixels per crop pixel."""
         return float(np.hypot(*self.to_photo[:, 0]))
 
-    def points_to_photo(self, points: NDArray[np.floating]) -> F64:
+    def points_to_photo(self, points: NDArray[np.floating[Any]]) -> F64:
         """``(N, 2 or 3)`` crop points to photo pixels; a third column is depth and is scaled alike."""
         p = np.asarray(points, np.float64)
         xy = p[:, :2] @ self.to_photo[:, :2].T + self.to_photo[:, 2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.artifacts import F32, FaceBox, Photo, Run
+from backend.artifacts import F64, FaceBox, Photo, Run
 from backend.photo.landmarks import face_landmarks
 from backend.photo.mediapipe_graphs import DETECTOR_SIDE, Detection, FaceNetworks
 
@@ -110,10 +110,11 @@ def _window(picture: U8, top: int, left: int) -> U8:
     return window
 
 
-def _to_photo(detection: Detection, origin: F32, size: tuple[int, int], photo: Photo) -> FaceBox:
+def _to_photo(detection: Detection, origin: F64, size: tuple[int, int], photo: Photo) -> FaceBox:
     box = np.asarray(detection.box, np.float64).reshape(2, 2) + origin
     box = box * np.array([photo.width / size[0], photo.height / size[1]])
-    return FaceBox(*(float(v) for v in box.ravel()), score=detection.score)
+    x0, y0, x1, y1 = (float(v) for v in box.ravel())
+    return FaceBox(x0, y0, x1, y1, detection.score)
 
 
 def _suppress(boxes: list[FaceBox]) -> list[FaceBox]:

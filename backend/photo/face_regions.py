@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,12 +38,12 @@ LEFT_FOREHEAD = (9, 336, 296, 299, 337, 151)
 _SUBPIXEL_BITS = 4
 
 
-def fill(shape: tuple[int, int], points: NDArray[np.floating], contour: tuple[int, ...]) -> U8:
-    """``(H, W)`` of 0 and 1: the polygon of ``contour`` over ``points`` ``(≥ 468, 2)`` (x, y, centres at .5)."""
+def fill(shape: tuple[int, ...], points: NDArray[np.floating[Any]], contour: tuple[int, ...]) -> U8:
+    """``(H, W)`` of 0 and 1: the polygon of ``contour`` over ``points`` ``(≥ 468, 2)`` (x, y)."""
     import cv2
 
     polygon = np.round((np.asarray(points)[list(contour), :2] - 0.5) * (1 << _SUBPIXEL_BITS))
-    mask: U8 = np.zeros(shape, np.uint8)
+    mask: U8 = np.zeros(shape[:2], np.uint8)
     cv2.fillPoly(mask, [polygon.astype(np.int32)], 1, shift=_SUBPIXEL_BITS)
     return mask
 

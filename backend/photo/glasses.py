@@ -11,7 +11,7 @@ _STRONG, _WEAK = 10.0, 4.5  # lightness units (CIE L*) against the surroundings
 _BRIDGE = (168, 6, 197)  # the nose's root, where no wrinkle is that dark and thin
 # Brows to mid-cheek, out to the temples.
 _AREA = (
-    *(9, 107, 66, 105, 63, 70, 156, 127, 234, 123, 50, 36, 142, 197),
+    *(8, 107, 66, 105, 63, 70, 156, 127, 234, 123, 50, 36, 142, 197),
     *(371, 266, 280, 352, 454, 356, 383, 300, 293, 334, 296, 336),
 )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,5 +89,5 @@ def _hidden(points: F64) -> NDArray[np.bool_]:
     return hidden
 
 
-def _ramp(x: NDArray[np.floating], low: float, high: float) -> F64:
+def _ramp(x: NDArray[np.floating[Any]], low: float, high: float) -> F64:
     return np.asarray(np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0))

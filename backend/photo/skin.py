@@ -3,8 +3,8 @@
 GrabCut (Rother, Kolmogorov & Blake 2004) separates skin from everything else with two colour mixtures
 learned from this photo alone, so that light, exposure and skin tone need no model: certain skin are the
 mesh's cheeks, nose and mid-forehead, on both sides, hence under both halves of a hard shadow; certain
-not-skin is whatever lies outside the person, and what lies above the brows around the face's oval
-without looking like the skin (hair, hats).
+not-skin is whatever lies outside the person, what lies above the brows around the face's oval without
+looking like the skin (hair, hats), and whatever has another chroma (cloth).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from backend.photo.glasses import frame_mask
 
 _GRABCUT_SIDE = 256
 _GRABCUT_ROUNDS = 3
+_CHROMA_SCALE = 76.0  # L* + 16 of a mid-tone, so that chroma keeps its usual numbers
 _CHROMA_GAIN = 3.0  # skin and hair differ more in chroma than GrabCut's contrast term would see
 _PATCHES = (
     regions.RIGHT_CHEEK,
@@ -43,7 +44,7 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     low = side // _GRABCUT_SIDE
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     size = (side // low, side // low)
-    coarse = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
+    coarse = _shading_invariant(cv2.resize(lab, size, interpolation=cv2.INTER_AREA))
     texture = cv2.resize(_texture(lab[..., 0]), size, interpolation=cv2.INTER_AREA)
     skin = _segment_colour(
         coarse,
@@ -56,10 +57,19 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     soft = cv2.resize(skin.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     guide = rgb.astype(np.float32) / 255
     soft = cv2.ximgproc.guidedFilter(guide, soft, radius=max(2, side // 100), eps=1e-3)
+    # The filter spreads over flat surroundings; a pixel that is half background must not count as skin.
+    soft = _smoothstep(soft, 0.35, 0.85)
     soft = _fill_face_features(soft, points)
     soft *= 1.0 - _openings(rgb.shape[:2], points)
     soft *= 1.0 - frame_mask(lab[..., 0], points)
     return np.clip(np.where(inside, soft, 0.0), 0.0, 1.0).astype(np.float32)
+
+
+def _shading_invariant(lab: F32) -> F32:
+    """Lab with a and b over (L + 16): for one surface these two do not change with the amount of light."""
+    scaled = lab.copy()
+    scaled[..., 1:] *= (_CHROMA_SCALE / (lab[..., :1] + 16.0)).astype(np.float32)
+    return scaled
 
 
 def _texture(lightness: F32) -> F32:
@@ -80,10 +90,16 @@ def _segment_colour(
     oval = regions.fill(shape, points, regions.FACE_OVAL)
     face_height = float(np.ptp(points[list(regions.FACE_OVAL), 1]))
     seeds = _seeds(lab, points, visible)
-    unlike = _unlike_skin(lab, texture, seeds)
+    colour, chroma = _distances(lab, seeds)
+    rough = texture > 3.0 * np.median(texture[seeds]) + 1.5
+    outside = regions.dilate(oval, 0.03 * face_height) == 0
+    rows = np.arange(shape[0])[:, None] + 0.5
+    above_brows = rows < float(points[[105, 334], 1].mean())
 
     label = np.where(oval > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    label[(oval == 0) & unlike & _around(oval, points, face_height)] = cv2.GC_BGD
+    label[(oval > 0) & above_brows & ((colour > 6.0) | rough)] = cv2.GC_PR_BGD  # a fringe, perhaps
+    label[outside & above_brows & ((colour > 6.0) | rough)] = cv2.GC_BGD
+    label[outside & (chroma > 9.0)] = cv2.GC_BGD
     far = regions.dilate(oval, 0.9 * face_height) == 0
     label[(person < 0.3) & (oval == 0) | far] = cv2.GC_BGD
     label[seeds] = cv2.GC_FGD
@@ -96,7 +112,7 @@ def _segment_colour(
     cv2.setRNGSeed(1)  # the mixtures start from a k-means
     cv2.grabCut(picture.astype(np.uint8), label, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     skin = ((label & 1) > 0) & inside
-    return _connected(skin, seeds)
+    return _connected(skin, seeds, oval > 0)
 
 
 def _seeds(lab: F32, points: F64, visible: F32) -> NDArray[np.bool_]:
@@ -119,32 +135,25 @@ def _seeds(lab: F32, points: F64, visible: F32) -> NDArray[np.bool_]:
     return seeds
 
 
-def _unlike_skin(lab: F32, texture: F32, seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels that no seed resembles in colour, or of far more texture than the seeds."""
+def _distances(lab: F32, seeds: NDArray[np.bool_]) -> tuple[F32, F32]:
+    """Squared distance to the nearest of five seed colours, in tolerances: of the colour, of its chroma alone."""
     import cv2
 
     values = lab[seeds].astype(np.float32)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
-    count = min(5, len(values))
     cv2.setRNGSeed(1)
-    _, _, centres = cv2.kmeans(values, count, None, criteria, 1, cv2.KMEANS_PP_CENTERS)
+    _, _, centres = cv2.kmeans(values, min(5, len(values)), None, criteria, 1, cv2.KMEANS_PP_CENTERS)
     tolerance = np.array([7.0, 4.0, 4.5], np.float32)
-    distance = np.min([(((lab - c) / tolerance) ** 2).sum(-1) for c in centres], axis=0)
-    rough = texture > 3.0 * np.median(texture[seeds]) + 1.5
-    unlike: NDArray[np.bool_] = (distance > 6.0) | rough
-    return unlike
+    squares = [((lab - centre) / tolerance) ** 2 for centre in centres]
+    colour: F32 = np.min([d.sum(-1) for d in squares], axis=0)
+    chroma: F32 = np.min([d[..., 1:].sum(-1) for d in squares], axis=0)
+    return colour, chroma
 
 
-def _around(oval: U8, points: F64, face_height: float) -> NDArray[np.bool_]:
-    """Above the eyes and clear of the oval: scalp, hair or hat, but not the ears."""
-    eyes = float(points[[33, 263], 1].mean())
-    rows = np.arange(oval.shape[0])[:, None] + 0.5
-    near: NDArray[np.bool_] = (rows < eyes) & (regions.dilate(oval, 0.03 * face_height) == 0)
-    return near
-
-
-def _connected(skin: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The components that touch a seed, without holes smaller than 0.3 % of the picture."""
+def _connected(
+    skin: NDArray[np.bool_], seeds: NDArray[np.bool_], face: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The components that touch a seed; inside the face holes under 0.3 % of the picture are closed."""
     import cv2
 
     _, labels = cv2.connectedComponents(skin.astype(np.uint8), connectivity=4)
@@ -153,7 +162,7 @@ def _connected(skin: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.
     _, holes, stats, _ = cv2.connectedComponentsWithStats((~kept).astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < 0.003 * skin.size
     small[0] = False
-    filled: NDArray[np.bool_] = kept | small[holes]
+    filled: NDArray[np.bool_] = kept | (small[holes] & face)
     return filled
 
 
@@ -172,9 +181,9 @@ def _fill_face_features(soft: F32, points: F64) -> F32:
     return soft
 
 
-def _openings(shape: tuple[int, int], points: F64) -> F32:
+def _openings(shape: tuple[int, ...], points: F64) -> F32:
     """Eyes with their lashes, and the open mouth."""
-    mask = np.zeros(shape, np.float32)
+    mask = np.zeros(shape[:2], np.float32)
     for eye, corners in ((regions.RIGHT_EYE, (33, 133)), (regions.LEFT_EYE, (263, 362))):
         width = float(np.linalg.norm(points[corners[0], :2] - points[corners[1], :2]))
         area = regions.dilate(regions.fill(shape, points, eye), max(1.0, 0.07 * width))
@@ -185,6 +194,11 @@ def _openings(shape: tuple[int, int], points: F64) -> F32:
         inner = regions.dilate(regions.fill(shape, points, regions.INNER_LIPS), max(1.0, 0.015 * width))
         mask = np.maximum(mask, _feather(inner, 0.7))
     return mask
+
+
+def _smoothstep(x: F32, low: float, high: float) -> F32:
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
 
 
 def _feather(mask: U8, sigma: float) -> F32:
