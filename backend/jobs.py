@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.artifacts import Reconstruction, Run
-from backend.errors import BadInput
+from backend.errors import BadInput, Cancelled
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,25 @@ def run_jobs(
     Yields the photo with its Outcome, or with the exception that stopped it. KeyboardInterrupt and
     Cancelled go through to the caller.
     """
-    from backend.errors import Cancelled
-
     made_out = _make_folder(job.out)
     taken: set[str] = set()
-    for photo in photos:
-        try:
-            if photo.stem in taken:
-                raise BadInput(f"{photo}: two photographs of this call are called '{photo.stem}'; rename one")
-            taken.add(photo.stem)
-            for outcome in _reconstruct(photo, job, on_progress):
-                yield photo, outcome
-        except Cancelled:
-            raise
-        except Exception as error:
-            yield photo, error
-    if made_out and not any(job.out.iterdir()):
-        job.out.rmdir()
+    try:
+        for photo in photos:
+            try:
+                if photo.stem in taken:
+                    raise BadInput(
+                        f"{photo}: two photographs of this call are called '{photo.stem}'; rename one"
+                    )
+                taken.add(photo.stem)
+                for outcome in _reconstruct(photo, job, on_progress):
+                    yield photo, outcome
+            except Cancelled:
+                raise
+            except Exception as error:
+                yield photo, error
+    finally:
+        if made_out and not any(job.out.iterdir()):
+            job.out.rmdir()
 
 
 def _make_folder(folder: Path) -> bool:

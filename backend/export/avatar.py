@@ -19,7 +19,7 @@ __all__ = ["check_destination", "write_avatar"]
 def write_avatar(
     reconstruction: Reconstruction, directory: Path, *, blend: bool, overwrite: bool, run: Run
 ) -> tuple[str, ...]:
-    """Write ``directory`` with maps, mesh and preview, and .blend and .glb when ``blend``; returns all warnings.
+    """Write ``directory``: maps, mesh, preview, and .blend and .glb when ``blend``; returns all warnings.
 
     Raises: BadInput (destination), Missing (bpy), OutOfResources, Cancelled; nothing is left behind then.
     """
