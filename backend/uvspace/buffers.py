@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
+from backend.uvspace.kernels import compiled, in_bands
 
 # Vertices are snapped to this fraction of a pixel. Within REACH_PX of the image's origin every edge
 # function is then an integer below 2^53 units, so double precision evaluates it without rounding:
@@ -36,14 +37,40 @@ class RasterBuffers:
 
         ``corners`` ``(T, 3)`` are the rows of ``values`` at each triangle's corners.
         """
-        # Gathered channel last and only where covered: heads fill a third of the frame.
-        flat = np.flatnonzero(self.triangle.ravel() >= 0)
-        rows = corners[self.triangle.ravel()[flat]]
-        weights = self.barycentric.reshape(-1, 3)[flat]
-        data = np.asarray(values, np.float32)
-        out = np.zeros((self.triangle.size, data.shape[1]), np.float32)
-        out[flat] = sum(data[rows[:, k]] * weights[:, k, None] for k in range(3))
-        return out.reshape(*self.triangle.shape, data.shape[1])
+        data = np.ascontiguousarray(values, np.float32)
+        rows = np.ascontiguousarray(corners, np.int32)
+        out = np.empty((*self.triangle.shape, data.shape[1]), np.float32)
+
+        def band(start: int, end: int) -> None:
+            _interpolate(self.triangle, self.barycentric, data, rows, start, end, out)
+
+        in_bands(band, len(out))
+        return out
+
+
+@compiled
+def _interpolate(
+    triangle: NDArray[np.int32],
+    barycentric: F32,
+    values: F32,
+    corners: NDArray[np.int32],
+    start: int,
+    end: int,
+    out: F32,
+) -> None:
+    for y in range(start, end):
+        for x in range(triangle.shape[1]):
+            t = triangle[y, x]
+            if t < 0:
+                out[y, x] = 0.0
+                continue
+            a, b, c = corners[t, 0], corners[t, 1], corners[t, 2]
+            for channel in range(values.shape[1]):
+                out[y, x, channel] = (
+                    barycentric[y, x, 0] * values[a, channel]
+                    + barycentric[y, x, 1] * values[b, channel]
+                    + barycentric[y, x, 2] * values[c, channel]
+                )
 
 
 class Rasteriser(Protocol):

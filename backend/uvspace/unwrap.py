@@ -1,0 +1,233 @@
+"""The photograph laid into the skin chart: FiCA's partial UV, MARCUS' T_inc."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, F64, ChartMaps, HeadFit, Observation, PartialUV, Run
+from backend.errors import BadInput
+from backend.uvspace.chart import chart_maps
+from backend.uvspace.kernels import compiled, in_bands
+from backend.uvspace.rasterise import uv_to_px
+from backend.uvspace.sampling import ImagePyramid, add_bicubic, add_bilinear, linear_light
+from backend.uvspace.visibility import Visibility, head_window, picture_trust, visibility
+
+# n·v where a surface begins to be used and from which on it is trusted wholly (78° and 57°).
+GRAZING, FRONTAL = 0.2, 0.55
+MOST_TAPS = 4  # photo samples along the long axis of a texel's footprint
+LEAST_CONFIDENCE = 0.02
+
+
+def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> PartialUV:
+    """Sample the full-resolution photo at every texel of the ``size×size`` chart that it shows.
+
+    Linear light throughout; Catmull-Rom where texels are finer than pixels, an anisotropic mip pyramid
+    where they are coarser. Confidence is the product of z-buffered visibility behind every part of the
+    head, a ramp on n·v, distance from occlusion edges, the shrunk skin mask and the photo's border.
+    Raises: BadInput when the photo shows no skin where the head was fitted, Cancelled.
+    """
+    head, camera, photo = fit.head, fit.camera, observation.photo
+    if (camera.width_px, camera.height_px) != (photo.width, photo.height):
+        raise BadInput("the fitted camera belongs to a photo of another size; fit this photo again")
+    chart = chart_maps(head, fit.vertices_head, size)
+    run.progress("partial UV", 0.3)
+
+    window = head_window(fit.vertices_head, camera)
+    seen = visibility(fit.vertices_head, head.triangles, camera, window)
+    pixel_m = float(np.median(camera.to_camera(fit.vertices_head)[:, 2])) / camera.focal_px
+    trust = picture_trust(
+        observation.skin_mask, observation.person_mask, window, (photo.width, photo.height), pixel_m
+    )
+    run.progress("partial UV", 0.5)
+
+    part = np.s_[window.y0 : window.y0 + window.height, window.x0 : window.x0 + window.width]
+    picture = ImagePyramid.build(linear_light(photo.rgb_srgb[part]))
+    run.progress("partial UV", 0.7)
+
+    rgb, confidence, density = _sample(chart, fit, size, picture, trust, seen)
+    shown = confidence > 0
+    if not shown.any():
+        raise BadInput("no skin is visible where the head was fitted; choose a photo with a clearer face")
+    return PartialUV(chart, rgb, confidence, float(np.median(density[shown])))
+
+
+def _sample(
+    chart: ChartMaps, fit: HeadFit, size: int, picture: ImagePyramid, trust: F32, seen: Visibility
+) -> tuple[F32, F32, F32]:
+    head, camera = fit.head, fit.camera
+    steps = _texel_steps(
+        camera.to_camera(fit.vertices_head), head.triangles, uv_to_px(head.uvs, size), head.triangle_uvs
+    )
+    rgb = np.zeros((size, size, 3), np.float32)
+    confidence = np.zeros((size, size), np.float32)
+    density = np.zeros((size, size), np.float32)
+    principal = np.asarray(camera.principal_px, np.float64)
+
+    def band(start: int, end: int) -> None:
+        _sample_rows(
+            start,
+            end,
+            chart.face_id,
+            chart.position_head,
+            chart.normal_head,
+            np.ascontiguousarray(camera.world_to_camera, np.float64),
+            np.array(
+                [camera.focal_px, principal[0], principal[1], seen.window.x0, seen.window.y0], np.float64
+            ),
+            steps,
+            picture.texels,
+            picture.offset,
+            picture.height,
+            picture.width,
+            trust.reshape(-1, 1),
+            trust.shape[0],
+            trust.shape[1],
+            seen.trust.reshape(-1, 1),
+            seen.depth,
+            np.array([seen.scale, seen.bias_m, seen.pitch_px], np.float64),
+            rgb,
+            confidence,
+            density,
+        )
+
+    in_bands(band, size)
+    return rgb, confidence, density
+
+
+def _texel_steps(
+    vertices_camera: F64, triangles: NDArray[np.int32], uv_texels: F64, triangle_uvs: NDArray[np.int32]
+) -> F64:
+    """Camera-space motion per texel to the right and down, ``(T, 2, 3)`` metres; 0 without UV area."""
+    p, t = vertices_camera[triangles], uv_texels[triangle_uvs]
+    d1, d2 = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+    t1, t2 = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]
+    area = t1[:, 0] * t2[:, 1] - t1[:, 1] * t2[:, 0]
+    inverse = np.divide(1.0, area, out=np.zeros_like(area), where=np.abs(area) > 1e-12)[:, None]
+    right = (t2[:, 1, None] * d1 - t1[:, 1, None] * d2) * inverse
+    down = (t1[:, 0, None] * d2 - t2[:, 0, None] * d1) * inverse
+    return np.stack([right, down], 1)
+
+
+@compiled
+def _sample_rows(
+    start: int,
+    end: int,
+    face_id: NDArray[np.int32],
+    position_head: F32,
+    normal_head: F32,
+    world_to_camera: F64,
+    lens: F64,
+    steps: F64,
+    texels: F32,
+    offset: NDArray[np.int64],
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    trust: F32,
+    trust_height: int,
+    trust_width: int,
+    edge_trust: F32,
+    depth: F32,
+    buffer: F64,
+    rgb: F32,
+    confidence: F32,
+    density: F32,
+) -> None:
+    """Rows ``[start, end)`` of the chart. ``lens``: focal, cx, cy, window x0, y0; ``buffer``: scale, bias, pitch."""
+    focal, cx, cy, x0, y0 = lens[0], lens[1], lens[2], lens[3], lens[4]
+    scale, bias, pitch = buffer[0], buffer[1], buffer[2]
+    colour = np.zeros(3, np.float32)
+    weight = np.zeros(1, np.float32)
+    p = np.zeros(3, np.float64)
+    n = np.zeros(3, np.float64)
+    for row in range(start, end):
+        for column in range(face_id.shape[1]):
+            t = face_id[row, column]
+            if t < 0:
+                continue
+            for k in range(3):
+                p[k] = world_to_camera[k, 3]
+                n[k] = 0.0
+                for c in range(3):
+                    p[k] += world_to_camera[k, c] * position_head[row, column, c]
+                    n[k] += world_to_camera[k, c] * normal_head[row, column, c]
+            if p[2] <= 0.0:
+                continue
+            toward = -(n[0] * p[0] + n[1] * p[1] + n[2] * p[2]) / np.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2)
+            if toward <= GRAZING:
+                continue
+            ramp = min((toward - GRAZING) / (FRONTAL - GRAZING), 1.0)
+            x = focal * p[0] / p[2] + cx - x0
+            y = focal * p[1] / p[2] + cy - y0
+            if x < 0.0 or y < 0.0 or x > trust_width or y > trust_height:
+                continue
+
+            slope = np.sqrt(max(1.0 - toward * toward, 0.0)) / toward
+            nearest = p[2] - bias - slope * p[2] / pitch
+            value = _seen(depth, x * scale, y * scale, nearest) * ramp * ramp * (3.0 - 2.0 * ramp)
+            if value <= LEAST_CONFIDENCE:
+                continue
+            weight[0] = 0.0
+            add_bilinear(trust, 0, trust_height, trust_width, x, y, 1.0, weight)
+            value *= weight[0]
+            weight[0] = 0.0
+            add_bilinear(edge_trust, 0, depth.shape[0], depth.shape[1], x * scale, y * scale, 1.0, weight)
+            value *= weight[0]
+            if value <= LEAST_CONFIDENCE:
+                continue
+            confidence[row, column] = min(value, 1.0)
+
+            # The texel's footprint: the projection's derivative, then its long and short axes.
+            right_x = focal * (steps[t, 0, 0] - steps[t, 0, 2] * p[0] / p[2]) / p[2]
+            right_y = focal * (steps[t, 0, 1] - steps[t, 0, 2] * p[1] / p[2]) / p[2]
+            down_x = focal * (steps[t, 1, 0] - steps[t, 1, 2] * p[0] / p[2]) / p[2]
+            down_y = focal * (steps[t, 1, 1] - steps[t, 1, 2] * p[1] / p[2]) / p[2]
+            area = abs(right_x * down_y - right_y * down_x)
+            density[row, column] = 1.0 / np.sqrt(max(area, 1e-12))
+            xx, yy = right_x * right_x + down_x * down_x, right_y * right_y + down_y * down_y
+            xy = right_x * right_y + down_x * down_y
+            longest = 0.5 * (xx + yy + np.sqrt((xx - yy) ** 2 + 4.0 * xy * xy))
+            long = np.sqrt(longest)
+            short = area / max(long, 1e-12)
+            taps = 1
+            if long > 1.0:
+                taps = min(int(np.ceil(long / max(short, 1.0))), MOST_TAPS)
+            level = np.log2(max(max(short, long / taps), 1.0))
+            axis_x, axis_y = xy, longest - xx  # eigenvector of the footprint's matrix
+            if abs(axis_x) + abs(axis_y) < 1e-9 * longest:
+                axis_x, axis_y = (1.0, 0.0) if xx >= yy else (0.0, 1.0)
+            stretch = long / np.sqrt(axis_x * axis_x + axis_y * axis_y)
+
+            colour[:] = 0.0
+            k = min(int(level), len(offset) - 1)
+            blend = level - k if k < len(offset) - 1 else 0.0
+            shrink = 0.5**k
+            for tap in range(taps):
+                along = ((tap + 0.5) / taps - 0.5) * stretch
+                tap_x, tap_y = (x + along * axis_x) * shrink, (y + along * axis_y) * shrink
+                add_bicubic(
+                    texels, offset[k], height[k], width[k], tap_x, tap_y, (1.0 - blend) / taps, colour
+                )
+                if blend > 0.0:
+                    j = k + 1
+                    add_bicubic(
+                        texels, offset[j], height[j], width[j], 0.5 * tap_x, 0.5 * tap_y, blend / taps, colour
+                    )
+            for c in range(3):
+                rgb[row, column, c] = max(colour[c], 0.0)  # Catmull-Rom may undershoot
+
+
+@compiled
+def _seen(depth: F32, x: float, y: float, nearest: float) -> float:
+    """Share of the four z-buffer samples around (x, y) that show nothing nearer than ``nearest``."""
+    height, width = depth.shape
+    fx, fy = min(max(x - 0.5, 0.0), width - 1.0), min(max(y - 0.5, 0.0), height - 1.0)
+    c0, r0 = int(fx), int(fy)
+    tx, ty = fx - c0, fy - r0
+    c1, r1 = min(c0 + 1, width - 1), min(r0 + 1, height - 1)
+    return (
+        (1 - tx) * (1 - ty) * (depth[r0, c0] >= nearest)
+        + tx * (1 - ty) * (depth[r0, c1] >= nearest)
+        + (1 - tx) * ty * (depth[r1, c0] >= nearest)
+        + tx * ty * (depth[r1, c1] >= nearest)
+    )

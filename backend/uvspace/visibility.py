@@ -1,0 +1,128 @@
+"""What of a fitted head a photograph shows, and how far each picture element can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, Camera
+from backend.errors import BadInput
+from backend.uvspace.buffers import Rasteriser
+from backend.uvspace.rasterise import cropped_camera, rasterise_camera
+
+# The z-buffer's longer side: fine enough for eyelids, whatever the photo's resolution.
+LEAST_SIDE_PX, MOST_SIDE_PX = 768, 1536
+# As parts of the head's bounding-box diagonal (0.45 m): 0.45 mm and 4 mm.
+BIAS = 0.001
+JUMP = 0.009
+# How far either side of a depth edge is given up wholly, and from where on it is trusted wholly: the fit
+# is not pixel-exact there, so the picture may show the wrong side of the edge. Metres and photo pixels,
+# whichever is more.
+EDGE_LOST_M, EDGE_SAFE_M = 0.002, 0.006
+EDGE_LOST_PX, EDGE_SAFE_PX = 1.5, 3.5
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the photo, whole pixels."""
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """The head's z-buffer in its window of the photo."""
+
+    window: Window
+    scale: float  # z-buffer pixels per photo pixel
+    depth: F32  # (h, w) metres, camera z of the nearest surface of any part, inf beside the head
+    trust: F32  # (h, w) in [0, 1], falling to 0 at occlusion edges
+    bias_m: float  # depth tolerance of a surface facing the camera
+    pitch_px: float  # focal length of the z-buffer's camera, pixels: depth / pitch_px is a pixel's width
+
+
+def head_window(vertices_head: NDArray[np.floating[Any]], camera: Camera, margin_px: int = 4) -> Window:
+    """The part of the photo that the projected head fills. Raises: BadInput when it is outside the frame."""
+    pixels, depth = camera.project(vertices_head)
+    pixels = pixels[depth > 0]
+    frame = (camera.width_px, camera.height_px)
+    if len(pixels) == 0:
+        raise BadInput("the fitted head lies behind the camera; choose a photo with a clear face")
+    low = np.maximum(np.floor(pixels.min(0)) - margin_px, 0)
+    high = np.minimum(np.ceil(pixels.max(0)) + margin_px, frame)
+    if (high <= low).any():
+        raise BadInput("the fitted head lies outside the photo; choose a photo with the face in the frame")
+    (x0, y0), (x1, y1) = low.astype(int), high.astype(int)
+    return Window(int(x0), int(y0), int(x1 - x0), int(y1 - y0))
+
+
+def visibility(
+    vertices_head: NDArray[np.floating[Any]],
+    triangles: NDArray[np.int32],
+    camera: Camera,
+    window: Window,
+    rasteriser: Rasteriser | None = None,
+) -> Visibility:
+    """Rasterise all ``triangles`` ``(T, 3)`` as occluders into ``window`` and mark the depth edges."""
+    import cv2
+
+    side = max(window.width, window.height)
+    scale = float(np.clip(side, LEAST_SIDE_PX, MOST_SIDE_PX)) / side
+    width, height = (max(1, round(n * scale)) for n in (window.width, window.height))
+    small = cropped_camera(camera, window.x0, window.y0, width, height, scale)
+    depth = rasterise_camera(vertices_head, triangles, small, rasteriser).depth
+
+    diagonal = float(np.linalg.norm(np.ptp(vertices_head, axis=0)))
+    covered = np.isfinite(depth)
+    middle = float(np.median(depth[covered])) if covered.any() else 1.0
+    pixel_m = middle / small.focal_px
+    jump = JUMP * diagonal + 6 * pixel_m  # steep surfaces fall by several pixels' width a pixel
+    # Beyond the head counts as far behind it.
+    z = np.where(covered, depth, middle + 10 * diagonal)
+    edge = np.zeros(depth.shape, bool)
+    across, down = np.abs(np.diff(z, axis=1)) > jump, np.abs(np.diff(z, axis=0)) > jump
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    # Edge pixels are the two beside the jump: the jump itself is half a pixel from their centres.
+    distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) + 0.5
+    lost = max(EDGE_LOST_M / pixel_m, EDGE_LOST_PX * scale)
+    safe = max(EDGE_SAFE_M / pixel_m, EDGE_SAFE_PX * scale)
+    trust = smoothstep(lost, safe, distance.astype(np.float32))
+    return Visibility(window, scale, depth, trust, BIAS * diagonal, small.focal_px)
+
+
+def picture_trust(
+    skin_mask: F32, person_mask: F32, window: Window, frame: tuple[int, int], pixel_m: float
+) -> F32:
+    """How far each photo pixel of ``window`` is skin, well inside the frame: ``(h, w)`` in [0, 1].
+
+    ``skin_mask`` and ``person_mask`` ``(H, W)`` in [0, 1]; ``frame`` is the photo's (width, height);
+    ``pixel_m`` a photo pixel's width on the face. The mask is shrunk by a millimetre, at least a pixel,
+    because pixels on its border mix skin with what lies beside it.
+    """
+    import cv2
+
+    part = np.s_[window.y0 : window.y0 + window.height, window.x0 : window.x0 + window.width]
+    skin = np.minimum(skin_mask[part], person_mask[part]).astype(np.float32)
+    radius = max(1, round(0.001 / pixel_m))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    shrunk = cv2.erode(skin, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
+    x = np.arange(window.width) + window.x0 + 0.5
+    y = np.arange(window.height) + window.y0 + 0.5
+    to_border = np.minimum(np.minimum(x, frame[0] - x)[None], np.minimum(y, frame[1] - y)[:, None])
+    return smoothstep(0.3, 0.8, shrunk) * smoothstep(1.0, 4.0, to_border.astype(np.float32))
+
+
+def smoothstep(low: float, high: float, x: F32) -> F32:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((x - np.float32(low)) / np.float32(high - low), 0, 1)
+    result: F32 = (t * t * (3 - 2 * t)).astype(np.float32)
+    return result
