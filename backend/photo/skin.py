@@ -21,14 +21,8 @@ _GRABCUT_SIDE = 256
 _GRABCUT_ROUNDS = 3
 _CHROMA_SCALE = 76.0  # L* + 16 of a mid-tone, so that chroma keeps its usual numbers
 _CHROMA_GAIN = 3.0  # skin and hair differ more in chroma than GrabCut's contrast term would see
-_PATCHES = (
-    regions.RIGHT_CHEEK,
-    regions.LEFT_CHEEK,
-    regions.RIGHT_NOSE,
-    regions.LEFT_NOSE,
-    regions.RIGHT_FOREHEAD,
-    regions.LEFT_FOREHEAD,
-)
+_SURE_PATCHES = (regions.RIGHT_CHEEK, regions.LEFT_CHEEK, regions.RIGHT_NOSE, regions.LEFT_NOSE)
+_LIKELY_PATCHES = (regions.RIGHT_FOREHEAD, regions.LEFT_FOREHEAD)  # unless a fringe covers them
 
 
 def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: NDArray[np.bool_]) -> F32:
@@ -116,23 +110,29 @@ def _segment_colour(
 
 
 def _seeds(lab: F32, points: F64, visible: F32) -> NDArray[np.bool_]:
-    """Certain skin: the visible patches without the pixels that are unlike the rest of their patch."""
-    shape = lab.shape[:2]
-    seeds = np.zeros(shape, bool)
-    for patch in _PATCHES:
-        if float(visible[list(patch)].mean()) < 0.4:
-            continue
-        area = regions.dilate(regions.fill(shape, points, patch), -1) > 0
-        if not area.any():
-            continue
-        values = lab[area]
-        middle = np.median(values, axis=0)
-        reach = 2.5 * 1.4826 * np.median(np.abs(values - middle), axis=0) + np.array([6.0, 3.0, 3.0])
-        area[area] = (np.abs(values - middle) < reach).all(1)
-        seeds |= area
-    if not seeds.any():  # a face so small or turned that no patch is left
-        seeds = regions.fill(shape, points, regions.FACE_OVAL) > 0
-    return seeds
+    """Certain skin: cheeks and nose, and what of the forehead has their colours."""
+    sure = np.zeros(lab.shape[:2], bool)
+    for patch in _SURE_PATCHES:
+        sure |= _homogeneous(lab, points, visible, patch)
+    if not sure.any():  # a face so small or turned that no patch is left
+        return regions.fill(lab.shape, points, regions.FACE_OVAL) > 0
+    colour, chroma = _distances(lab, sure)
+    alike = (colour < 4.0) & (chroma < 1.0)
+    for patch in _LIKELY_PATCHES:
+        sure = sure | (_homogeneous(lab, points, visible, patch) & alike)
+    return sure
+
+
+def _homogeneous(lab: F32, points: F64, visible: F32, patch: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A patch, where it is seen, without the pixels that stand out from it (moles, strands, highlights)."""
+    area = regions.dilate(regions.fill(lab.shape, points, patch), -1) > 0
+    if not area.any() or float(visible[list(patch)].mean()) < 0.4:
+        return np.zeros(lab.shape[:2], bool)
+    values = lab[area]
+    middle = np.median(values, axis=0)
+    reach = 2.5 * 1.4826 * np.median(np.abs(values - middle), axis=0) + np.array([6.0, 3.0, 3.0])
+    area[area] = (np.abs(values - middle) < reach).all(1)
+    return area
 
 
 def _distances(lab: F32, seeds: NDArray[np.bool_]) -> tuple[F32, F32]:
