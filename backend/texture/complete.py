@@ -59,7 +59,9 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
     colour_v, mass = to_vertices(seen_rgb, smoothstep((cover - SURE[0]) / 0.5) * inside, *corners, count)
     light = illumination(fit, colour_v, _share(mass, whole))
     model = safe_log(to_chart(albedo_v * light.shading, *corners))
-    ratio = np.where((cover > 0)[..., None], safe_log(seen_rgb) - model, 0).astype(np.float32)
+    # Dilated, so that sampling across the chart's border or the photo's meets no undefined ratio.
+    shown = work.inside & (cover > 0)
+    ratio = dilate(np.where(shown[..., None], safe_log(seen_rgb) - model, 0).astype(np.float32), shown)
     trust = trusted(work, cover, ratio)
     run.progress("complete UV", 0.3)
     if trust.sum() < 0.02 * inside.sum():
@@ -82,7 +84,7 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         work, log_luminance(seen_rgb), trust * (plain > 0.9), texel, texel / work.factor, run.seed
     )
     fill = dilate(cloned + model, work.inside)
-    base = dilate(safe_log(seen_rgb), cover > 0.05)
+    base = dilate(safe_log(seen_rgb), cover > 0.02)
     rgb = np.zeros_like(partial.rgb_linear)
     seen = np.zeros_like(partial.confidence)
     _compose(
@@ -93,7 +95,7 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         chart.position_head,
         np.ascontiguousarray(fill),
         np.ascontiguousarray(base),
-        np.ascontiguousarray(dilate(trust, work.inside)[..., None]),
+        np.ascontiguousarray(trust[..., None]),
         mirrored_corners(head),
         work.factor,
         1.0 / np.asarray(grain.wavelengths_m or (1.0,), np.float64),

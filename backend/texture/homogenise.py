@@ -89,6 +89,7 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
 def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run: Run) -> F32:
     """Log correction ``(W, W, 3)`` that makes the large structures of both sides alike."""
     valid = work.inside & (index[..., 0] >= 0)
+    residual = dilate(residual, work.inside)
     difference = np.where(valid[..., None], residual - remap(residual, index), 0)
     side = large_structures(
         np.clip(difference, -3, 3).astype(np.float32),
@@ -97,7 +98,7 @@ def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run:
         _SHADOW_RADIUS_M / texel_m,
     )
     # TV-L1 is not exactly odd after its last iterations; the correction must be.
-    side = 0.5 * (side - remap(side, index))
+    side = 0.5 * (side - remap(dilate(side, work.inside), index))
     brightness = side @ LUMINANCE_REC709
     front = valid & (work.normal_head[..., 2] > 0.2)
     hard = np.abs(brightness) > _HARD_SHADOW_LOG
