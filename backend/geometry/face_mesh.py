@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,9 +34,9 @@ def halves() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return even, ~even
 
 
-def oval_tangents(landmarks_px: NDArray[np.floating]) -> NDArray[np.float64]:
+def oval_tangents(landmarks_px: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Unit tangents ``(36, 2)`` of the outline at the points of ``FACE_OVAL``, photo pixels."""
     p = np.asarray(landmarks_px, np.float64)[list(FACE_OVAL)]
     t = np.roll(p, -1, axis=0) - np.roll(p, 1, axis=0)
     length = np.linalg.norm(t, axis=1, keepdims=True)
-    return t / np.maximum(length, 1e-9)
+    return np.asarray(t / np.maximum(length, 1e-9))

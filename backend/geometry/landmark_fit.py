@@ -68,9 +68,7 @@ class LandmarkProblem:
         return np.asarray(np.linalg.norm(r[used], axis=1))
 
 
-def landmark_problem(
-    observation: Observation, head: ParametricHead, options: FitOptions
-) -> LandmarkProblem:
+def landmark_problem(observation: Observation, head: ParametricHead, options: FitOptions) -> LandmarkProblem:
     """Gather what the fit needs. Raises: BadInput for landmarks that are not finite or all in one place."""
     seen = np.asarray(observation.landmarks_px, np.float64)
     if not np.isfinite(seen).all() or float(np.ptp(seen, axis=0).min()) < 4.0:

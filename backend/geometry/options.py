@@ -23,5 +23,5 @@ class FitOptions:
     expression_l1: float = 0.5  # cost per unit weight: small expressions are not worth their price
     expression_l2: float = 2.0  # half a quadratic of this stiffness, σ ≈ 0.7
     robust_width: float = 2.5  # Geman–McClure width, in sigmas
-    photometric_sigma: float = 0.06  # of a sample's square-root-encoded luminance
-    photometric_points: float = 100.0  # the samples count as this many independent ones
+    photometric_sigma: float = 0.015  # least, of a sample's square-root-encoded luminance
+    photometric_points: float = 300.0  # the samples count as this many independent ones

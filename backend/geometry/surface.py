@@ -6,6 +6,7 @@ Basis rows are gathered once at the points that a solve needs; the full basis is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +25,14 @@ class LinearPoints:
 
     def positions(self, state: FitState) -> F64:
         """``(N, 3)`` head space, metres."""
-        return self.mean + self.basis @ np.concatenate([state.identity, state.expression])
+        return np.asarray(self.mean + self.basis @ np.concatenate([state.identity, state.expression]))
 
     def take(self, rows: NDArray[np.intp]) -> LinearPoints:
         return LinearPoints(self.mean[rows], self.basis[rows])
 
 
 def gather(
-    head: ParametricHead, triangle: NDArray[np.integer], barycentric: NDArray[np.floating]
+    head: ParametricHead, triangle: NDArray[np.integer[Any]], barycentric: NDArray[np.floating[Any]]
 ) -> LinearPoints:
     """The points of ``triangle`` ``(N,)`` (all ≥ 0) at ``barycentric`` ``(N, 3)`` weights."""
     corners = head.triangles[triangle]  # (N, 3)
@@ -70,9 +71,9 @@ def project(points: LinearPoints, state: FitState, principal_px: tuple[float, fl
     motion[:, :, 0:3] = -cross_matrix(turned)
     motion[:, :, 3:6] = np.eye(3)
     n, _, k = points.basis.shape
-    motion[:, :, SHAPE:] = (state.rotation @ points.basis.transpose(1, 0, 2).reshape(3, -1)).reshape(
-        3, n, k
-    ).transpose(1, 0, 2)
+    motion[:, :, SHAPE:] = (
+        (state.rotation @ points.basis.transpose(1, 0, 2).reshape(3, -1)).reshape(3, n, k).transpose(1, 0, 2)
+    )
     jacobian = by_point @ motion
     jacobian[:, :, LOG_FOCAL] = offset
     return Projected(offset + np.asarray(principal_px), z, jacobian, motion[:, 2, :])
@@ -82,5 +83,3 @@ def project_only(points: LinearPoints, state: FitState, principal_px: tuple[floa
     """``(N, 2)`` pixels."""
     p = (points.positions(state) - state.pivot) @ state.rotation.T + state.translation
     return np.asarray(state.focal_px * p[:, :2] / p[:, 2:3] + np.asarray(principal_px))
-
-

@@ -131,7 +131,10 @@ class PriorTerm:
 
 
 def whitening(
-    sigma_px: F64, normal_weight: F64 | None = None, tangent_weight: F64 | None = None, tangents: F64 | None = None
+    sigma_px: F64,
+    normal_weight: F64 | None = None,
+    tangent_weight: F64 | None = None,
+    tangents: F64 | None = None,
 ) -> F64:
     """``(N, 2, 2)`` whitening for ``sigma_px`` ``(N,)`` (∞ leaves a point out).
 
