@@ -78,7 +78,7 @@ def sample_bilinear(image: NDArray[np.floating[Any]], xy: NDArray[np.floating[An
 
 
 def sample_chart(image: NDArray[np.floating[Any]], uv: NDArray[np.floating[Any]]) -> F32:
-    """Bilinear values ``(..., C)`` of a chart image ``(S, S, C)`` at ``uv`` ``(..., 2)``, origin bottom-left."""
+    """Bilinear values ``(..., C)`` of a chart ``(S, S, C)`` at ``uv`` ``(..., 2)``, origin bottom-left."""
     uv64 = np.asarray(uv, np.float64)
     height, width = image.shape[:2]
     return sample_bilinear(image, np.stack([uv64[..., 0] * width, (1 - uv64[..., 1]) * height], -1))

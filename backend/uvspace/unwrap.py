@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,44 +54,58 @@ def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> Parti
     return PartialUV(chart, rgb, confidence, float(np.median(density[shown])))
 
 
+class _Chart(NamedTuple):
+    face_id: NDArray[np.int32]
+    position_head: F32
+    normal_head: F32
+    steps: F64  # (T, 2, 3) camera-space metres per texel to the right and down
+
+
+class _Lens(NamedTuple):
+    world_to_camera: F64
+    focal: float
+    cx: float  # principal point in window pixels
+    cy: float
+
+
+class _Picture(NamedTuple):
+    texels: F32  # ImagePyramid's arrays
+    offset: NDArray[np.int64]
+    height: NDArray[np.int64]
+    width: NDArray[np.int64]
+    trust: F32  # (h·w, 1)
+
+
+class _ZBuffer(NamedTuple):
+    depth: F32
+    trust: F32  # (h·w, 1)
+    scale: float
+    bias: float
+    pitch: float
+
+
 def _sample(
-    chart: ChartMaps, fit: HeadFit, size: int, picture: ImagePyramid, trust: F32, seen: Visibility
+    chart: ChartMaps, fit: HeadFit, size: int, pyramid: ImagePyramid, trust: F32, seen: Visibility
 ) -> tuple[F32, F32, F32]:
+    """Colours ``(S, S, 3)``, confidence and texels per photo pixel ``(S, S)``."""
     head, camera = fit.head, fit.camera
-    steps = _texel_steps(
-        camera.to_camera(fit.vertices_head), head.triangles, uv_to_px(head.uvs, size), head.triangle_uvs
+    vertices_camera = camera.to_camera(fit.vertices_head)
+    steps = _texel_steps(vertices_camera, head.triangles, uv_to_px(head.uvs, size), head.triangle_uvs)
+    surface = _Chart(chart.face_id, chart.position_head, chart.normal_head, steps)
+    lens = _Lens(
+        np.ascontiguousarray(camera.world_to_camera, np.float64),
+        float(camera.focal_px),
+        float(camera.principal_px[0]) - seen.window.x0,
+        float(camera.principal_px[1]) - seen.window.y0,
     )
+    picture = _Picture(pyramid.texels, pyramid.offset, pyramid.height, pyramid.width, trust.reshape(-1, 1))
+    buffer = _ZBuffer(seen.depth, seen.trust.reshape(-1, 1), seen.scale, seen.bias_m, seen.pitch_px)
     rgb = np.zeros((size, size, 3), np.float32)
     confidence = np.zeros((size, size), np.float32)
     density = np.zeros((size, size), np.float32)
-    principal = np.asarray(camera.principal_px, np.float64)
 
     def band(start: int, end: int) -> None:
-        _sample_rows(
-            start,
-            end,
-            chart.face_id,
-            chart.position_head,
-            chart.normal_head,
-            np.ascontiguousarray(camera.world_to_camera, np.float64),
-            np.array(
-                [camera.focal_px, principal[0], principal[1], seen.window.x0, seen.window.y0], np.float64
-            ),
-            steps,
-            picture.texels,
-            picture.offset,
-            picture.height,
-            picture.width,
-            trust.reshape(-1, 1),
-            trust.shape[0],
-            trust.shape[1],
-            seen.trust.reshape(-1, 1),
-            seen.depth,
-            np.array([seen.scale, seen.bias_m, seen.pitch_px], np.float64),
-            rgb,
-            confidence,
-            density,
-        )
+        _sample_rows(start, end, surface, lens, picture, buffer, rgb, confidence, density)
 
     in_bands(band, size)
     return rgb, confidence, density
@@ -113,29 +129,17 @@ def _texel_steps(
 def _sample_rows(
     start: int,
     end: int,
-    face_id: NDArray[np.int32],
-    position_head: F32,
-    normal_head: F32,
-    world_to_camera: F64,
-    lens: F64,
-    steps: F64,
-    texels: F32,
-    offset: NDArray[np.int64],
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
-    trust: F32,
-    trust_height: int,
-    trust_width: int,
-    edge_trust: F32,
-    depth: F32,
-    buffer: F64,
+    chart: _Chart,
+    lens: _Lens,
+    picture: _Picture,
+    buffer: _ZBuffer,
     rgb: F32,
     confidence: F32,
     density: F32,
 ) -> None:
-    """Rows ``[start, end)`` of the chart. ``lens``: focal, cx, cy, window x0, y0; ``buffer``: scale, bias, pitch."""
-    focal, cx, cy, x0, y0 = lens[0], lens[1], lens[2], lens[3], lens[4]
-    scale, bias, pitch = buffer[0], buffer[1], buffer[2]
+    """Fill rows ``[start, end)`` of the three outputs, which hold 0."""
+    face_id, steps, focal = chart.face_id, chart.steps, lens.focal
+    offset, height, width = picture.offset, picture.height, picture.width
     colour = np.zeros(3, np.float32)
     weight = np.zeros(1, np.float32)
     p = np.zeros(3, np.float64)
@@ -146,32 +150,46 @@ def _sample_rows(
             if t < 0:
                 continue
             for k in range(3):
-                p[k] = world_to_camera[k, 3]
+                p[k] = lens.world_to_camera[k, 3]
                 n[k] = 0.0
                 for c in range(3):
-                    p[k] += world_to_camera[k, c] * position_head[row, column, c]
-                    n[k] += world_to_camera[k, c] * normal_head[row, column, c]
+                    p[k] += lens.world_to_camera[k, c] * chart.position_head[row, column, c]
+                    n[k] += lens.world_to_camera[k, c] * chart.normal_head[row, column, c]
             if p[2] <= 0.0:
                 continue
             toward = -(n[0] * p[0] + n[1] * p[1] + n[2] * p[2]) / np.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2)
             if toward <= GRAZING:
                 continue
             ramp = min((toward - GRAZING) / (FRONTAL - GRAZING), 1.0)
-            x = focal * p[0] / p[2] + cx - x0
-            y = focal * p[1] / p[2] + cy - y0
-            if x < 0.0 or y < 0.0 or x > trust_width or y > trust_height:
+            x = focal * p[0] / p[2] + lens.cx
+            y = focal * p[1] / p[2] + lens.cy
+            if x < 0.0 or y < 0.0 or x > width[0] or y > height[0]:
                 continue
 
             slope = np.sqrt(max(1.0 - toward * toward, 0.0)) / toward
-            nearest = p[2] - bias - slope * p[2] / pitch
-            value = _seen(depth, x * scale, y * scale, nearest) * ramp * ramp * (3.0 - 2.0 * ramp)
+            nearest = p[2] - buffer.bias - slope * p[2] / buffer.pitch
+            value = (
+                _seen(buffer.depth, x * buffer.scale, y * buffer.scale, nearest)
+                * ramp
+                * ramp
+                * (3.0 - 2.0 * ramp)
+            )
             if value <= LEAST_CONFIDENCE:
                 continue
             weight[0] = 0.0
-            add_bilinear(trust, 0, trust_height, trust_width, x, y, 1.0, weight)
+            add_bilinear(picture.trust, 0, height[0], width[0], x, y, 1.0, weight)
             value *= weight[0]
             weight[0] = 0.0
-            add_bilinear(edge_trust, 0, depth.shape[0], depth.shape[1], x * scale, y * scale, 1.0, weight)
+            add_bilinear(
+                buffer.trust,
+                0,
+                buffer.depth.shape[0],
+                buffer.depth.shape[1],
+                x * buffer.scale,
+                y * buffer.scale,
+                1.0,
+                weight,
+            )
             value *= weight[0]
             if value <= LEAST_CONFIDENCE:
                 continue
@@ -206,12 +224,19 @@ def _sample_rows(
                 along = ((tap + 0.5) / taps - 0.5) * stretch
                 tap_x, tap_y = (x + along * axis_x) * shrink, (y + along * axis_y) * shrink
                 add_bicubic(
-                    texels, offset[k], height[k], width[k], tap_x, tap_y, (1.0 - blend) / taps, colour
+                    picture.texels, offset[k], height[k], width[k], tap_x, tap_y, (1.0 - blend) / taps, colour
                 )
                 if blend > 0.0:
                     j = k + 1
                     add_bicubic(
-                        texels, offset[j], height[j], width[j], 0.5 * tap_x, 0.5 * tap_y, blend / taps, colour
+                        picture.texels,
+                        offset[j],
+                        height[j],
+                        width[j],
+                        0.5 * tap_x,
+                        0.5 * tap_y,
+                        blend / taps,
+                        colour,
                     )
             for c in range(3):
                 rgb[row, column, c] = max(colour[c], 0.0)  # Catmull-Rom may undershoot
@@ -225,9 +250,10 @@ def _seen(depth: F32, x: float, y: float, nearest: float) -> float:
     c0, r0 = int(fx), int(fy)
     tx, ty = fx - c0, fy - r0
     c1, r1 = min(c0 + 1, width - 1), min(r0 + 1, height - 1)
-    return (
+    share: float = (
         (1 - tx) * (1 - ty) * (depth[r0, c0] >= nearest)
         + tx * (1 - ty) * (depth[r0, c1] >= nearest)
         + (1 - tx) * ty * (depth[r1, c0] >= nearest)
         + tx * ty * (depth[r1, c1] >= nearest)
     )
+    return share

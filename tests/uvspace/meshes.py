@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +13,11 @@ from backend.head.base import ParametricHead, SurfacePoints
 
 def head_from_mesh(
     name: str,
-    vertices: NDArray[np.floating],
-    triangles: NDArray[np.integer],
-    uvs: NDArray[np.floating],
-    triangle_uvs: NDArray[np.integer],
-    part: NDArray[np.integer] | None = None,
+    vertices: NDArray[np.floating[Any]],
+    triangles: NDArray[np.integer[Any]],
+    uvs: NDArray[np.floating[Any]],
+    triangle_uvs: NDArray[np.integer[Any]],
+    part: NDArray[np.integer[Any]] | None = None,
     part_names: tuple[str, ...] = ("skin",),
 ) -> ParametricHead:
     """A head without bases, whose faces are the triangles given."""
@@ -52,7 +54,7 @@ def head_from_mesh(
 def lattice(
     rows: int, columns: int, wrap: bool = False
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """Triangles, their UV rows and UVs of a grid, v falling with the row; ``wrap`` joins last to first column."""
+    """Triangles, their UV rows and UVs of a grid, v falling with the row; ``wrap`` joins its sides."""
     r, c = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
 
     def quads(width: int, wrapped: bool) -> NDArray[np.int64]:

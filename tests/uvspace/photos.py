@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,14 @@ from backend.head.base import ParametricHead
 
 
 def cast(
-    vertices: NDArray[np.floating],
+    vertices: NDArray[np.floating[Any]],
     triangles: NDArray[np.int32],
     camera: Camera,
-    offsets: NDArray[np.floating],
+    offset: tuple[float, float] = (0.5, 0.5),
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Embree's first hit through every pixel: triangle ``(H, W)`` or −1, weights ``(H, W, 3)``.
 
-    ``offsets`` is the sample position inside the pixel, (0.5, 0.5) its centre.
+    ``offset`` is the sample position inside the pixel, (0.5, 0.5) its centre.
     """
     import trimesh
 
@@ -31,8 +32,8 @@ def cast(
     direction = (
         np.stack(
             [
-                (x + offsets[0] - camera.principal_px[0]) / camera.focal_px,
-                (y + offsets[1] - camera.principal_px[1]) / camera.focal_px,
+                (x + offset[0] - camera.principal_px[0]) / camera.focal_px,
+                (y + offset[1] - camera.principal_px[1]) / camera.focal_px,
                 np.ones(x.shape),
             ],
             -1,
@@ -66,7 +67,7 @@ def photograph(
 
     The skin mask is where skin was hit.
     """
-    ids, weights = cast(head.mean_vertices, head.triangles, camera, np.array([0.5, 0.5]))
+    ids, weights = cast(head.mean_vertices, head.triangles, camera)
     uv = np.einsum(
         "hwk,hwkc->hwc", weights, head.uvs[head.triangle_uvs[np.maximum(ids, 0)]].astype(np.float64)
     )
