@@ -22,7 +22,9 @@ from typing import Any, TextIO
 
 import bpy  # on the main thread, else the process crashes when it ends
 
+from backend.errors import BadInput
 from backend.export.gltf_images import encode_gltf_images
+from backend.export.views import parse_view
 from blender_addon.bundle import Avatar, BundleError, CameraRecord, read_bundle
 from blender_addon.scene.camera import build_camera, orbit, resized
 from blender_addon.scene.gltf import build_gltf_head, export_glb
@@ -33,7 +35,6 @@ from blender_addon.scene.scene import assemble_scene, head_sphere, set_output
 Report = Callable[[float], None]
 
 DEFAULT_HDRI = Path("studiolights", "world", "courtyard.exr")  # CC0, part of Blender
-NAMED_VIEWS = {"front": (0.0, 0.0), "left": (90.0, 0.0), "right": (-90.0, 0.0)}
 
 
 def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -83,17 +84,14 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def view_camera(avatar: Avatar, view: str, size: int) -> CameraRecord:
-    """The camera of ``view`` (photo, front, left, right or YAW,PITCH in degrees), longer side ``size``.
-
-    left and right are the subject's; yaw turns the camera to the subject's left, pitch lifts it.
-    """
+    """The camera of ``view`` (see ``backend.export.views``), longer side ``size`` pixels."""
     own = avatar.manifest.camera
-    if view == "photo":
+    direction = parse_view(view)
+    if direction is None:
         scale = size / max(own.width_px, own.height_px)
         return resized(own, max(1, round(own.width_px * scale)), max(1, round(own.height_px * scale)))
-    yaw, pitch = NAMED_VIEWS[view] if view in NAMED_VIEWS else map(float, view.split(","))
     centre, radius = head_sphere(avatar)
-    return orbit(centre, radius, yaw, pitch, size)
+    return orbit(centre, radius, *direction, size)
 
 
 def _empty_scene() -> Any:
@@ -122,15 +120,23 @@ def answer(request: dict[str, Any], channel: TextIO) -> bool:
     try:
         say({"done": COMMANDS[request["command"]](request, lambda fraction: say({"progress": fraction}))})
         return True
-    except BundleError as error:
+    except (BundleError, BadInput) as error:
         say({"error": "bad input", "message": str(error)})
     except MemoryError:
         say({"error": "memory", "message": "out of memory in Blender; use a smaller --size or --maps"})
     except Exception as error:
         traceback.print_exc()
-        kind = "disk full" if isinstance(error, OSError) and error.errno == errno.ENOSPC else "failed"
-        say({"error": kind, "message": f"{type(error).__name__}: {error}"})
+        if _is_disk_full(error):
+            say({"error": "disk full", "message": "the disk is full; free some space and run again"})
+        else:
+            say({"error": "failed", "message": f"{type(error).__name__}: {error}"})
     return False
+
+
+def _is_disk_full(error: Exception) -> bool:
+    # Blender's operators raise a RuntimeError that only quotes the system's message.
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _requests(source: str) -> Iterator[dict[str, Any]]:
