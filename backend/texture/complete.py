@@ -19,6 +19,7 @@ from backend.texture.grid import (
     LOG_FLOOR,
     WorkingChart,
     dilate,
+    fill_unknown,
     log_luminance,
     remap,
     safe_log,
@@ -104,7 +105,8 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         rgb,
         seen,
     )
-    return CompleteUV(dilate(rgb, chart.inside & (chart.face_id >= 0)), seen, IMPLEMENTATION)
+    fill_unknown(rgb, chart.inside & (chart.face_id >= 0))
+    return CompleteUV(rgb, seen, IMPLEMENTATION)
 
 
 def _share(mass: F32, whole: F32) -> F32:

@@ -59,6 +59,21 @@ def reduction(map_size: int, working_size: int = WORKING_SIZE) -> int:
     return factor
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def sample_bilinear(image: NDArray[np.float32], row: float, column: float, out: NDArray[np.float32]) -> None:
+    """Write ``image`` ``(S, S, C)`` at a fractional texel index (0 is the first centre) into ``out``."""
+    size_r, size_c = image.shape[0], image.shape[1]
+    r = min(max(row, 0.0), size_r - 1.0)
+    c = min(max(column, 0.0), size_c - 1.0)
+    r0, c0 = int(r), int(c)
+    r1, c1 = min(r0 + 1, size_r - 1), min(c0 + 1, size_c - 1)
+    fr, fc = r - r0, c - c0
+    for k in range(image.shape[2]):
+        top = image[r0, c0, k] * (1 - fc) + image[r0, c1, k] * fc
+        bottom = image[r1, c0, k] * (1 - fc) + image[r1, c1, k] * fc
+        out[k] = top * (1 - fr) + bottom * fr
+
+
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
 def _weighted_reduce(
     image: NDArray[np.float32], weight: NDArray[np.float32], factor: int
@@ -123,29 +138,41 @@ def blur(image: F32, sigma: float, weight: F32) -> F32:
 
 def dilate(image: F32, known: NDArray[np.bool_]) -> F32:
     """``(S, S[, C])`` with every texel that is not ``known`` filled from those that are (pull-push)."""
-    if known.all():
-        return image
-    if not known.any():
-        return np.zeros_like(image)
+    out = np.array(image, np.float32, order="C")
+    fill_unknown(out, known)
+    return out
+
+
+def fill_unknown(image: F32, known: NDArray[np.bool_]) -> None:
+    """``dilate`` in place: 4096² maps are too large to copy. ``image`` must be C-contiguous float32."""
     flat = image[..., None] if image.ndim == 2 else image
-    levels: list[tuple[F32, F32]] = []
-    value, weight = flat.astype(np.float32), known.astype(np.float32)
-    while True:
-        levels.append((value, weight))
-        if value.shape[0] == 1 or value.shape[0] % 2 or float(weight.min()) > 0:
-            break
-        value, cover = weighted_reduce(value, weight, 2)
-        weight = np.minimum(cover * 4, 1).astype(np.float32)
-    value, weight = levels[-1]
-    total = float(weight.sum())
-    mean = (value * weight[..., None]).sum((0, 1)) / max(total, 1e-6)
-    coarse = np.where(weight[..., None] > 0, value, mean).astype(np.float32)
-    for value, weight in reversed(levels[:-1]):
-        up = enlarge(coarse, value.shape[0])
-        if up.ndim == 2:
-            up = up[..., None]
-        coarse = np.where(weight[..., None] > 0, value, up).astype(np.float32)
-    return coarse[..., 0] if image.ndim == 2 else coarse
+    if known.all():
+        return
+    if not known.any():
+        flat[:] = 0
+        return
+    _pull_push(flat, known.astype(np.float32))
+
+
+def _pull_push(image: F32, weight: F32) -> None:
+    size = image.shape[0]
+    if size % 2 or size <= 2 or image.shape[0] != image.shape[1]:
+        total = max(float(weight.sum()), 1e-6)
+        mean = np.einsum("rc,rck->k", weight, image) / total
+        image[weight <= 0] = mean
+        return
+    coarse, cover = weighted_reduce(image, weight, 2)
+    if float(cover.min()) <= 0:
+        _pull_push(coarse, np.minimum(cover * 4, 1).astype(np.float32))
+    _push(image, weight, coarse)
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def _push(image: NDArray[np.float32], weight: NDArray[np.float32], coarse: NDArray[np.float32]) -> None:
+    for r in prange(image.shape[0]):
+        for c in range(image.shape[1]):
+            if weight[r, c] <= 0:
+                sample_bilinear(coarse, (r + 0.5) / 2 - 0.5, (c + 0.5) / 2 - 0.5, image[r, c])
 
 
 def safe_log(linear: NDArray[np.floating[Any]]) -> F32:
@@ -157,21 +184,6 @@ def safe_log(linear: NDArray[np.floating[Any]]) -> F32:
 def log_luminance(linear: F32) -> F32:
     """Logarithm of Rec. 709 luminance of ``(..., 3)``, floored."""
     return safe_log(luminance(linear))
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def sample_bilinear(image: NDArray[np.float32], row: float, column: float, out: NDArray[np.float32]) -> None:
-    """Write ``image`` ``(S, S, C)`` at a fractional texel index (0 is the first centre) into ``out``."""
-    size_r, size_c = image.shape[0], image.shape[1]
-    r = min(max(row, 0.0), size_r - 1.0)
-    c = min(max(column, 0.0), size_c - 1.0)
-    r0, c0 = int(r), int(c)
-    r1, c1 = min(r0 + 1, size_r - 1), min(c0 + 1, size_c - 1)
-    fr, fc = r - r0, c - c0
-    for k in range(image.shape[2]):
-        top = image[r0, c0, k] * (1 - fc) + image[r0, c1, k] * fc
-        bottom = image[r1, c0, k] * (1 - fc) + image[r1, c1, k] * fc
-        out[k] = top * (1 - fr) + bottom * fr
 
 
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps, EvenUV, HeadFit, Materials, Run
 from backend.colour import luminance
 from backend.errors import BadInput
-from backend.texture.grid import dilate, enlarge, log_luminance, weighted_reduce, working_chart
+from backend.texture.grid import dilate, enlarge, fill_unknown, log_luminance, weighted_reduce, working_chart
 from backend.texture.lighting import plain_skin
 from backend.texture.reflectance import regional
 from backend.texture.regions import region_map, to_chart
@@ -58,8 +56,10 @@ def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run)
         spacing,
         run.seed & 0x7FFFFFFF,
     )
-    normal = dilate(tangent_normals(heights.fine, chart, texel / work.factor), inside)
-    made = Materials(albedo, _unit(normal), roughness, specular, heights.coarse)
+    normal = tangent_normals(heights.fine, chart, texel / work.factor)
+    fill_unknown(normal, inside)
+    _make_unit(normal)
+    made = Materials(albedo, normal, roughness, specular, heights.coarse)
     return made if size == chart.size else _resized(made, size)
 
 
@@ -74,7 +74,8 @@ def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32
     room = ALBEDO_RANGE[1] - _KNEE
     high = out > _KNEE
     out[high] = _KNEE + room * np.tanh((out[high] - _KNEE) / room)
-    return dilate(out, inside)
+    fill_unknown(out, inside)
+    return out
 
 
 def _reflectance(priors: F32, heights: Relief, size: int) -> tuple[F32, F32]:
@@ -85,10 +86,9 @@ def _reflectance(priors: F32, heights: Relief, size: int) -> tuple[F32, F32]:
     return roughness.astype(np.float32), specular.astype(np.float32)
 
 
-def _unit(vectors: NDArray[np.floating[Any]]) -> F32:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    out: F32 = (vectors / np.maximum(length, 1e-6)).astype(np.float32)
-    return out
+def _make_unit(vectors: F32) -> None:
+    length = np.sqrt(np.einsum("rck,rck->rc", vectors, vectors))
+    vectors /= np.maximum(length, 1e-6)[..., None]
 
 
 def _resized(made: Materials, size: int) -> Materials:
@@ -100,9 +100,11 @@ def _resized(made: Materials, size: int) -> Materials:
         out: F32 = cv2.resize(image, (size, size), interpolation=method).astype(np.float32)
         return out
 
+    normal = to(made.normal_tangent)
+    _make_unit(normal)
     return Materials(
         to(made.albedo_linear),
-        _unit(to(made.normal_tangent)),
+        normal,
         to(made.roughness),
         to(made.specular),
         to(made.displacement_m),
