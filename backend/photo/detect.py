@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from backend.artifacts import F64, FaceBox, Photo, Run
 from backend.photo.landmarks import face_landmarks
 from backend.photo.mediapipe_graphs import DETECTOR_SIDE, Detection, FaceNetworks
+from backend.photo.plausible import is_human_face
 
 U8 = NDArray[np.uint8]
 
 MIN_SCORE = 0.4  # detector confidence, for one window
-MIN_PRESENCE = 0.5  # Face Mesh's confidence
 MAX_FACES = 24
+_ALWAYS = 3  # levels that are searched whatever the first ones find
 _SMALLEST_WINDOW = 500.0  # photo pixels: a 64 px face is then 13 % of the window
 _OVERLAP_LIMIT = 0.35  # boxes sharing more than that (of the smaller) are one face
 
@@ -36,7 +37,7 @@ def detect_faces(
 
     The full-range detector sees the whole picture with a wide and a narrow border (faces that fill the
     frame), then overlapping windows of half the side; ever smaller windows follow only while nothing was
-    found. Boxes are the bounds of the Face Mesh points in photo pixels. Raises: Cancelled.
+    found, then the picture lying on either side and upside down. Boxes are the bounds of the Face Mesh points in photo pixels. Raises: Cancelled.
     """
     run = run or Run()
     if networks is None:
@@ -44,17 +45,42 @@ def detect_faces(
             return detect_faces(photo, run, own)
     faces: list[FaceBox] = []
     for number, level in enumerate(_levels(photo)):
-        if number >= 3 and faces:
+        if number >= _ALWAYS and faces:
             break
         run.progress("observe", 0.1)
-        found = _suppress([*_search(photo, level, networks)])
-        for box in found[:MAX_FACES]:
-            if any(_overlap(box, face) > _OVERLAP_LIMIT for face in faces):
-                continue
-            checked = _confirm(photo, box, networks)
-            if checked is not None and all(_overlap(checked, face) < _OVERLAP_LIMIT for face in faces):
-                faces.append(checked)
+        _collect(photo, _search(photo, level, networks), faces, networks)
+    for quarters in (1, 3, 2):
+        if faces:
+            break
+        run.progress("observe", 0.2)
+        lying = replace(photo, rgb_srgb=np.ascontiguousarray(np.rot90(photo.rgb_srgb, quarters)))
+        for level in _levels(lying)[:_ALWAYS]:
+            boxes = [_turn_back(box, quarters, photo) for box in _search(lying, level, networks)]
+            _collect(photo, boxes, faces, networks)
     return tuple(sorted(faces, key=lambda face: -prominence(photo, face)))
+
+
+def _collect(photo: Photo, candidates: list[FaceBox], faces: list[FaceBox], networks: FaceNetworks) -> None:
+    """Add to ``faces`` those candidates that are new and human."""
+    for box in _suppress(candidates)[:MAX_FACES]:
+        if any(_overlap(box, face) > _OVERLAP_LIMIT for face in faces):
+            continue
+        checked = _confirm(photo, box, networks)
+        if checked is not None and all(_overlap(checked, face) < _OVERLAP_LIMIT for face in faces):
+            faces.append(checked)
+
+
+def _turn_back(box: FaceBox, quarters: int, photo: Photo) -> FaceBox:
+    """A box found in the photo turned by ``quarters`` × 90° counter-clockwise, in the photo's own frame."""
+    width, height = photo.width, photo.height
+    x0, y0, x1, y1 = box.x0, box.y0, box.x1, box.y1
+    if quarters == 1:
+        x0, y0, x1, y1 = width - y1, x0, width - y0, x1
+    elif quarters == 2:
+        x0, y0, x1, y1 = width - x1, height - y1, width - x0, height - y0
+    elif quarters == 3:
+        x0, y0, x1, y1 = y0, height - x1, y1, height - x0
+    return FaceBox(x0, y0, x1, y1, box.score)
 
 
 def prominence(photo: Photo, face: FaceBox) -> float:
@@ -136,6 +162,6 @@ def _overlap(a: FaceBox, b: FaceBox) -> float:
 
 def _confirm(photo: Photo, box: FaceBox, networks: FaceNetworks) -> FaceBox | None:
     landmarks = face_landmarks(photo, box, networks)
-    if landmarks.presence < MIN_PRESENCE:
+    if not is_human_face(photo, landmarks):
         return None
     return FaceBox(*landmarks.box, score=box.score)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from backend.artifacts import FaceBox, Observation, Photo, Run
 from backend.errors import BadInput
 from backend.photo.detect import detect_faces
@@ -67,6 +69,8 @@ def _observe(
 ) -> Observation:
     run.progress("observe", 0.4)
     landmarks = face_landmarks(photo, faces[index], networks)
+    if abs(landmarks.roll) > math.radians(60):
+        run.warn(f"the face lies at {math.degrees(landmarks.roll):.0f}°; turn the photograph upright")
     run.progress("observe", 0.6)
     skin, person = segment(photo, landmarks, networks)
     focal_px, source = initial_focal_px(photo, faces[index])

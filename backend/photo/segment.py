@@ -38,10 +38,8 @@ def segment(photo: Photo, landmarks: Landmarks, networks: FaceNetworks | None = 
 
 def _head_crop(photo: Photo, landmarks: Landmarks) -> Crop:
     x0, y0, x1, y1 = landmarks.box
-    right, left = landmarks.points_px[[33, 133]].mean(0), landmarks.points_px[[263, 362]].mean(0)
-    roll = math.atan2(left[1] - right[1], left[0] - right[0])
     side = _CROP_EXTENT * max(x1 - x0, y1 - y0)
-    return square_crop(photo.rgb_srgb, ((x0 + x1) / 2, (y0 + y1) / 2), side, roll, CROP_SIDE)
+    return square_crop(photo.rgb_srgb, ((x0 + x1) / 2, (y0 + y1) / 2), side, landmarks.roll, CROP_SIDE)
 
 
 def _to_crop(crop: Crop, points_px: F32) -> F64:
