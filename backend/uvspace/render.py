@@ -1,0 +1,222 @@
+"""G-buffers of a textured head: what our own previews are lit from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, Camera
+from backend.head.base import ParametricHead
+from backend.uvspace.buffers import Rasteriser
+from backend.uvspace.chart import chart_raster, tangent_to_head, unit_or_zero
+from backend.uvspace.normals import vertex_normals
+from backend.uvspace.rasterise import cropped_camera, rasterise_camera, uv_to_px
+from backend.uvspace.sampling import ImagePyramid
+from backend.uvspace.tangents import corner_tangents
+
+# A part's look: chart arrays (S, S, C) or (S, S), or constants, under these names. Absent ones are the
+# head's vertex albedo, the smooth normal, and these constants.
+Look = Mapping[str, "NDArray[np.floating[Any]] | float | tuple[float, float, float]"]
+DEFAULTS = {"roughness": 0.45, "specular": 0.5}
+CHANNELS = {"albedo_linear": 3, "slope": 2, "roughness": 1, "specular": 1}
+
+
+@dataclass(frozen=True)
+class GBuffer:
+    """Surface properties at every sample of a picture, ``supersample`` samples a side per pixel.
+
+    Shade the samples, then ``resolve``. Where ``part`` is −1 everything else is 0.
+    """
+
+    camera: Camera  # of the samples: its size and focal length are the picture's times supersample
+    supersample: int
+    part: NDArray[np.int16]  # (h, w) index into head.part_names, −1 beside the head
+    mask: F32  # (h, w) 1 on the head, else 0
+    position_head: F32  # (h, w, 3) metres
+    view_head: F32  # (h, w, 3) unit, towards the camera
+    normal_head: F32  # (h, w, 3) unit, normal map and displacement applied
+    smooth_normal_head: F32  # (h, w, 3) unit, interpolated
+    albedo_linear: F32  # (h, w, 3)
+    roughness: F32  # (h, w)
+    specular: F32  # (h, w)
+
+    def resolve(self, shaded_linear: F32, background_linear: float | F32 = 0.0) -> F32:
+        """The picture ``(H, W, 3)``: shaded samples ``(h, w, 3)`` averaged in linear light over a background.
+
+        ``background_linear`` is a constant, a colour ``(3,)`` or a picture ``(H, W, 3)``.
+        """
+        head = self._average(np.where(self.mask[..., None] > 0, shaded_linear, 0))
+        picture: F32 = (head + (1 - self.coverage()[..., None]) * background_linear).astype(np.float32)
+        return picture
+
+    def coverage(self) -> F32:
+        """(H, W) share of each pixel that the head covers, in [0, 1]."""
+        return self._average(self.mask[..., None])[..., 0]
+
+    def _average(self, samples: NDArray[np.floating[Any]]) -> F32:
+        s = self.supersample
+        height, width, channels = samples.shape
+        blocks = samples.reshape(height // s, s, width // s, s, channels)
+        mean: F32 = blocks.mean((1, 3)).astype(np.float32)
+        return mean
+
+
+class TexturedHead:
+    """A posed head with its maps prepared once, to be drawn from several cameras.
+
+    ``maps`` is the skin's look: ``albedo_linear``, ``normal_tangent`` (OpenGL, MikkTSpace), ``roughness``,
+    ``specular``, ``displacement_m`` — the names of ``Materials``, dilated beyond the chart. ``looks`` gives
+    other parts theirs by part name, in charts of their own.
+    """
+
+    def __init__(
+        self,
+        head: ParametricHead,
+        vertices_head: NDArray[np.floating[Any]],
+        maps: Look,
+        looks: Mapping[str, Look] | None = None,
+        vertex_albedo: NDArray[np.floating[Any]] | None = None,
+    ) -> None:
+        self._head = head
+        self._vertices = np.asarray(vertices_head, np.float32)
+        self._normals = vertex_normals(self._vertices, head.triangles)
+        self._albedo = head.albedo_mean if vertex_albedo is None else np.asarray(vertex_albedo, np.float32)
+        self._tangents = corner_tangents(
+            self._vertices, self._normals, head.triangles, head.uvs, head.triangle_uvs
+        ).reshape(-1, 4)
+        by_part = {head.part_names[0]: maps, **(looks or {})}
+        self._looks = {
+            head.part_names.index(name): self._prepare(look, name == head.part_names[0])
+            for name, look in by_part.items()
+        }
+
+    def view(self, camera: Camera, supersample: int = 2, rasteriser: Rasteriser | None = None) -> GBuffer:
+        """The G-buffer of ``camera``'s picture."""
+        head = self._head
+        s = supersample
+        fine = cropped_camera(camera, 0, 0, camera.width_px * s, camera.height_px * s, s)
+        drawn = rasterise_camera(self._vertices, head.triangles, fine, rasteriser)
+        values = np.concatenate([self._vertices, self._normals, self._albedo], 1)
+        surface = drawn.interpolate(values, head.triangles)
+        corner_rows = np.arange(len(self._tangents), dtype=np.int32).reshape(-1, 3)
+        tangent = drawn.interpolate(self._tangents, corner_rows)
+        uv = drawn.interpolate(head.uvs, head.triangle_uvs)
+
+        covered = drawn.covered
+        part = np.where(covered, head.triangle_part[np.maximum(drawn.triangle, 0)], -1).astype(np.int16)
+        normal, smooth = surface[..., 3:6], unit_or_zero(surface[..., 3:6])
+        slope = np.zeros((*part.shape, 2), np.float32)
+        albedo = np.ascontiguousarray(surface[..., 6:9])
+        scalars = {name: np.where(covered, np.float32(value), 0) for name, value in DEFAULTS.items()}
+        for index, (names, pyramid, size) in self._looks.items():
+            here = part == index
+            if not here.any():
+                continue
+            level = self._levels(fine, size)[drawn.triangle[here]]
+            sampled = pyramid.sample(uv_to_px(uv[here], size), level)
+            for name, channels in names.items():
+                value = sampled[:, channels]
+                if name == "albedo_linear":
+                    albedo[here] = value
+                elif name == "slope":
+                    slope[here] = value
+                else:
+                    scalars[name][here] = value[:, 0]
+        normal_tangent = np.concatenate([slope, np.ones((*part.shape, 1), np.float32)], -1)
+        toward = np.where(covered[..., None], camera.centre_head.astype(np.float32) - surface[..., :3], 0)
+        return GBuffer(
+            camera=fine,
+            supersample=s,
+            part=part,
+            mask=covered.astype(np.float32),
+            position_head=np.ascontiguousarray(surface[..., :3]),
+            view_head=unit_or_zero(toward),
+            normal_head=tangent_to_head(normal, tangent, normal_tangent),
+            smooth_normal_head=smooth,
+            albedo_linear=albedo,
+            roughness=scalars["roughness"].astype(np.float32),
+            specular=scalars["specular"].astype(np.float32),
+        )
+
+    def _prepare(self, look: Look, is_skin: bool) -> tuple[dict[str, slice], ImagePyramid, int]:
+        """Which channels hold which map, all maps of the part in one pyramid, and its side in texels."""
+        arrays = {name: np.asarray(value, np.float32) for name, value in look.items()}
+        size = max((len(a) for a in arrays.values() if a.ndim >= 2), default=1)
+        layers: dict[str, F32] = {
+            name: _filled(arrays[name], size, CHANNELS[name]) for name in arrays if name in CHANNELS
+        }
+        slope = None
+        if "normal_tangent" in arrays:
+            n = _filled(arrays["normal_tangent"], size, 3)
+            slope = n[..., :2] / np.maximum(n[..., 2:], 0.05)
+        if is_skin and "displacement_m" in arrays:
+            bump = self._displacement_slope(_filled(arrays["displacement_m"], size, 1)[..., 0])
+            slope = bump if slope is None else slope + bump
+        if slope is not None:
+            layers["slope"] = slope
+        if not layers:
+            layers = {name: np.full((1, 1, 1), value, np.float32) for name, value in DEFAULTS.items()}
+        names, at = {}, 0
+        for name, layer in layers.items():
+            names[name] = slice(at, at + layer.shape[2])
+            at += layer.shape[2]
+        return names, ImagePyramid.build(np.concatenate(list(layers.values()), -1)), size
+
+    def _displacement_slope(self, displacement_m: F32) -> F32:
+        """Tangent-space slopes (x, y of a normal over its z) of a height map on the skin chart."""
+        head, size = self._head, len(displacement_m)
+        t = uv_to_px(head.uvs, size)[head.triangle_uvs]
+        p = self._vertices.astype(np.float64)[head.triangles]
+        t1, t2, d1, d2 = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0], p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+        area = t1[:, 0] * t2[:, 1] - t1[:, 1] * t2[:, 0]
+        area = np.where(np.abs(area) > 1e-12, area, np.inf)
+        # Metres per texel to the right and down.
+        right = np.linalg.norm((t2[:, 1, None] * d1 - t1[:, 1, None] * d2) / area[:, None], axis=1)
+        down = np.linalg.norm((t1[:, 0, None] * d2 - t2[:, 0, None] * d1) / area[:, None], axis=1)
+        face = chart_raster(head, size).triangle
+        fall, rise = np.gradient(displacement_m)  # down the rows, along the columns
+        inside = face >= 0
+        slope = np.zeros((size, size, 2), np.float32)
+        slope[inside, 0] = -rise[inside] / np.maximum(right[face[inside]], 1e-9)
+        slope[inside, 1] = fall[inside] / np.maximum(down[face[inside]], 1e-9)  # v grows upwards
+        return np.clip(slope, -2, 2)
+
+    def _levels(self, camera: Camera, size: int) -> NDArray[np.float64]:
+        """Pyramid level per triangle: texels per sample along a side, as a power of two."""
+        t = uv_to_px(self._head.uvs, size)[self._head.triangle_uvs]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels, _ = camera.project(self._vertices)
+        texel, pixel = _doubled_area(t), _doubled_area(np.nan_to_num(pixels)[self._head.triangles])
+        level: NDArray[np.float64] = 0.5 * np.log2(np.maximum(texel, 1e-9) / np.maximum(pixel, 1e-3))
+        return level
+
+
+def render_view(
+    head: ParametricHead,
+    vertices_head: NDArray[np.floating[Any]],
+    maps: Look,
+    camera: Camera,
+    supersample: int = 2,
+    looks: Mapping[str, Look] | None = None,
+    rasteriser: Rasteriser | None = None,
+) -> GBuffer:
+    """The G-buffer of one view; for several views of one head prepare a ``TexturedHead`` once."""
+    return TexturedHead(head, vertices_head, maps, looks).view(camera, supersample, rasteriser)
+
+
+def _filled(value: F32, size: int, channels: int) -> F32:
+    """A map or constant as ``(size, size, channels)``."""
+    array = value if value.ndim >= 2 else value.reshape(1, 1, -1)
+    array = array[..., None] if array.ndim == 2 else array
+    return np.broadcast_to(array, (size, size, channels)).astype(np.float32)
+
+
+def _doubled_area(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Twice the areas of ``(T, 3, 2)`` triangles."""
+    a, b = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    doubled: NDArray[np.float64] = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+    return doubled
