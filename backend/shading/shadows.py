@@ -13,13 +13,13 @@ import heapq
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.shading import latlong
 from backend.shading.environment import Environment
+from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.rasterise import NumbaRasteriser
 
 _CUT_ROWS = 64
@@ -138,23 +138,17 @@ def lit_fraction(maps: ShadowMaps, position_head: F32, normal_head: F32) -> F32:
 
     ``normal_head`` are smooth unit normals. 1 where no light comes from the front of the surface.
     """
-    out = np.empty((len(position_head), 3), np.float32)
-    _lit_fraction(
-        maps.direction,
-        maps.irradiance,
-        maps.axes,
-        maps.depth,
-        maps.centre,
-        np.float32(maps.texels_per_metre),
-        np.ascontiguousarray(position_head, np.float32),
-        np.ascontiguousarray(normal_head, np.float32),
-        out,
-    )
+    position = np.ascontiguousarray(position_head, np.float32)
+    normal = np.ascontiguousarray(normal_head, np.float32)
+    out = np.empty((len(position), 3), np.float32)
+    scale = np.float32(maps.texels_per_metre)
+    lights = (maps.direction, maps.irradiance, maps.axes, maps.depth, maps.centre, scale)
+    in_bands(lambda start, end: _lit(*lights, position, normal, start, end, out), len(out), least_rows=4096)
     return out
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _lit_fraction(
+@compiled
+def _lit(
     direction: F32,
     irradiance: F32,
     axes: F32,
@@ -163,10 +157,13 @@ def _lit_fraction(
     scale: np.float32,
     position: F32,
     normal: F32,
+    start: int,
+    end: int,
     out: F32,
 ) -> None:
+    """Fill ``out[start:end]``."""
     size = depth.shape[1]
-    for i in numba.prange(position.shape[0]):
+    for i in range(start, end):
         reached_r, reached_g, reached_b = 0.0, 0.0, 0.0
         all_r, all_g, all_b = 1e-12, 1e-12, 1e-12
         px = position[i, 0] - centre[0] + _NORMAL_OFFSET_M * normal[i, 0]
