@@ -1,0 +1,130 @@
+"""Blender's meshes hold the bundle's geometry: positions, charts, shape keys, drivers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.blend
+
+
+@pytest.fixture
+def objects(bpy, avatar):
+    from blender_addon.scene.scene import build_avatar
+
+    return build_avatar(avatar, bpy.context.scene.collection)
+
+
+def _positions(data):
+    values = np.empty(len(data) * 3, np.float32)
+    data.foreach_get("co", values)
+    return values.reshape(-1, 3)
+
+
+def _turned(points):
+    """Head space to Blender, written out: x right stays, up becomes z, forward becomes −y."""
+    return np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
+
+
+def _own_vertices(avatar, part):
+    quads = avatar.mesh.quads[avatar.mesh.quad_part == avatar.mesh.part_names.index(part)]
+    return np.unique(quads[quads >= 0])
+
+
+def test_positions_and_faces(objects, avatar):
+    assert set(objects.parts) == set(avatar.mesh.part_names)
+    for part, obj in objects.parts.items():
+        own = _own_vertices(avatar, part)
+        np.testing.assert_allclose(
+            _positions(obj.data.vertices), _turned(avatar.mesh.vertices_neutral_head[own]), atol=1e-8
+        )
+        quads = avatar.mesh.quads[avatar.mesh.quad_part == avatar.mesh.part_names.index(part)]
+        made = [[int(own[v]) for v in polygon.vertices] for polygon in obj.data.polygons]
+        assert made == [[int(v) for v in q if v >= 0] for q in quads]
+        assert all(polygon.use_smooth for polygon in obj.data.polygons)
+        assert obj.parent == objects.root
+
+
+def test_every_corner_has_its_chart_point(objects, avatar):
+    mesh = avatar.mesh
+    for part, obj in objects.parts.items():
+        values = np.empty(len(obj.data.loops) * 2, np.float32)
+        obj.data.uv_layers.active.uv.foreach_get("vector", values)
+        rows = mesh.quad_uvs[mesh.quad_part == mesh.part_names.index(part)]
+        np.testing.assert_array_equal(values.reshape(-1, 2), mesh.uvs[rows[rows >= 0]])
+
+
+def test_shape_keys_hold_the_expressions(objects, avatar):
+    mesh = avatar.mesh
+    skin = objects.parts["skin"].data.shape_keys.key_blocks
+    assert tuple(skin.keys()) == ("Basis", *mesh.expression_names)
+    for part, obj in objects.parts.items():
+        if obj.data.shape_keys is None:
+            continue
+        own = _own_vertices(avatar, part)
+        keys = obj.data.shape_keys.key_blocks
+        basis = _positions(keys["Basis"].points)
+        for e, name in enumerate(mesh.expression_names):
+            if name not in keys:
+                continue
+            dense = np.zeros_like(mesh.vertices_neutral_head)
+            rows, offset = mesh.expressions.rows(e)
+            dense[rows] = offset
+            np.testing.assert_allclose(
+                _positions(keys[name].points) - basis,
+                _turned(dense[own]),
+                atol=2e-8,
+                err_msg=f"{part} {name}",
+            )
+
+
+def test_parts_that_an_expression_leaves_alone_have_no_key(objects):
+    def keys(part):
+        own = objects.parts[part].data.shape_keys
+        return tuple(own.key_blocks.keys()) if own else ()
+
+    assert keys("eye_left") == ("Basis", "eyeLookInLeft")
+    assert keys("eye_right") == ()
+    assert "jawOpen" in keys("teeth")
+
+
+def test_the_photographed_face_is_what_shows(bpy, objects, avatar):
+    expressed = avatar.mesh.expressed()
+    graph = bpy.context.evaluated_depsgraph_get()
+    for part, obj in objects.parts.items():
+        obj.modifiers["Subdivision"].show_viewport = False
+        graph.update()
+        evaluated = obj.evaluated_get(graph).to_mesh()
+        np.testing.assert_allclose(
+            _positions(evaluated.vertices), _turned(expressed[_own_vertices(avatar, part)]), atol=1e-6
+        )
+
+
+def test_other_parts_follow_the_skin(bpy, objects):
+    skin, teeth = objects.parts["skin"], objects.parts["teeth"]
+    for value in (0.0, 0.8):
+        skin.data.shape_keys.key_blocks["jawOpen"].value = value
+        skin.data.shape_keys.update_tag()
+        bpy.context.view_layer.update()
+        graph = bpy.context.evaluated_depsgraph_get()
+        driven = teeth.evaluated_get(graph).data.shape_keys.key_blocks["jawOpen"].value
+        assert driven == pytest.approx(value)
+
+
+def test_the_triangulation_is_the_bundles(bpy, avatar):
+    from blender_addon.scene.head_mesh import build_part, part_faces
+
+    mesh = avatar.mesh
+    obj = build_part(mesh, part_faces(mesh, "skin", triangulated=True), "skin")
+    own = _own_vertices(avatar, "skin")
+    made = [[int(own[v]) for v in polygon.vertices] for polygon in obj.data.polygons]
+    wanted = mesh.triangles[mesh.quad_part[mesh.triangle_quad] == 0]
+    assert made == wanted.tolist()
+
+
+def test_provenance(objects, avatar):
+    for owner in (objects.root, objects.collection):
+        assert owner["likeness_photo_sha256"] == avatar.manifest.photo.sha256
+        assert owner["likeness_engine"] == "embedded"
+        assert "GPL" in owner["likeness_weights"]
+    assert objects.collection.name == "portrait"
