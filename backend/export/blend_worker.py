@@ -66,9 +66,7 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
         try:
             scene.world = world_from_hdri("HDRI", str(request["hdri"]), pack=False)
         except RuntimeError as error:
-            raise BundleError(
-                f"'{request['hdri']}' cannot be read as an HDRI; give an .hdr or .exr"
-            ) from error
+            raise BadInput(f"'{request['hdri']}' is not a readable HDRI; give an .hdr or .exr") from error
     scene.camera = build_camera("View", camera)
     objects.collection.objects.link(scene.camera)
     set_output(scene, camera.width_px, camera.height_px)

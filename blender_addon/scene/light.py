@@ -51,7 +51,7 @@ def sh_panorama(radiance_sh: NDArray[np.floating[Any]], width: int, height: int)
     target = np.asarray(radiance_sh, np.float64)
     basis, solid_angle = _panorama_basis(64, 32)
     wanted = target.copy()
-    for _ in range(60):
+    for _ in range(200):
         clipped = np.maximum(basis @ wanted, 0.0)
         wanted += target - np.einsum("hwk,hwc->kc", basis * solid_angle, clipped)
     return np.maximum(_panorama_basis(width, height)[0] @ wanted, 0.0).astype(np.float32)

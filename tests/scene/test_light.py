@@ -26,11 +26,11 @@ def test_ringing_light_keeps_its_coefficients(bpy):
     from blender_addon.scene.light import _panorama_basis, sh_panorama
 
     ringing = np.zeros((9, 3))
-    ringing[0], ringing[2], ringing[6] = 1.0, 1.1, 0.4  # dips below zero at the back
+    ringing[0], ringing[2], ringing[6] = 1.0, 1.0, 0.3  # dips below zero at the back
     panorama = sh_panorama(ringing, 256, 128)
     assert panorama.min() == 0.0
     basis, solid_angle = _panorama_basis(256, 128)
-    np.testing.assert_allclose(np.einsum("hwk,hwc->kc", basis * solid_angle, panorama), ringing, atol=0.01)
+    np.testing.assert_allclose(np.einsum("hwk,hwc->kc", basis * solid_angle, panorama), ringing, atol=2e-3)
 
 
 @pytest.mark.slow
