@@ -1,7 +1,7 @@
 """Fitting the layout to the flattened surface: outlines pinned, the rest at weighted neighbour means.
 
-Minimises Σ importance² · |edge in 3D|², the edge's 3D length being linear in its planar one to first
-order; a few reweighted solves, each a convex-combination map.
+Reweighted solves, each a convex-combination map, whose fixed point gives neighbouring edges the same
+importance × 3D length (equidistribution).
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def relax(
         flat = np.linalg.norm(position[a] - position[b], axis=1)
         solid = np.linalg.norm(point[a] - point[b], axis=1)
         scale = solid / np.maximum(flat, 1e-9) * importance(0.5 * (point[a] + point[b]))
-        new = np.clip(scale / np.median(scale), 0.02, 50.0) ** 2
+        # Force balance makes stiffness × planar length equal, so this stiffness evens out 3D lengths.
+        new = np.clip(scale / np.median(scale), 0.003, 300.0)
         weight = new if step == 0 else np.sqrt(weight * new)
     return position

@@ -222,3 +222,9 @@ def _start_rings(position: F64, mesh: HalfMesh, pinned: NDArray[np.bool_]) -> No
         last = next(k for k, ring in enumerate(rings) if pinned[ring].all())
         for k in range(1, last):
             position[rings[k]] = position[rings[0]] + (position[rings[last]] - position[rings[0]]) * k / last
+
+
+def hole_loop(surface: IctSurface, hole: str) -> list[int]:
+    """ICT's border loop of a hole in the order in which the layout's rings run."""
+    loop = surface.holes[hole]
+    return _lower_to_upper(surface, loop) if hole == "mouth" else _anticlockwise(surface, loop)

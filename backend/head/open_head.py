@@ -1,0 +1,140 @@
+"""The `open` head shipped with Likeness: one safetensors file, half the modes stored, mirrored on load.
+
+File layout (format version 1), V vertices, H of them on the x ≥ 0 half, K modes, Q quads, U UV rows:
+
+=====================  ==========  ==========================================================
+mean_vertices          (V,3) f32   metres, head space, exactly symmetric
+quads, quad_uvs        (Q,4) i32   anticlockwise from outside
+quad_part              (Q,) u8     index into metadata ``part_names``
+uvs                    (U,2) f32   origin bottom-left
+mirror_vertex          (V,) i32
+half_vertices          (H,) i32    the stored half of every mode
+identity_half          (K,H,3) f16 metres per standard deviation
+identity_parity        (K,) i8     +1 symmetric, −1 antisymmetric under reflection in x = 0
+expression_vertex      (N,) i32    expression · V + vertex of each stored offset
+expression_offset      (N,3) f16   metres at weight 1
+albedo_mean            (V,3) f16   linear
+albedo_half            (B,H,3) f16 linear per standard deviation, symmetric
+regions                (R,V) u8    weight · 255
+mediapipe_triangle     (478,) i32
+mediapipe_barycentric  (478,3) f32
+mediapipe_trust        (478,) f32
+eye_centres            (2,3) f32
+=====================  ==========  ==========================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import BadInput, Missing
+from backend.head.base import ParametricHead, SurfacePoints
+from backend.head.meshing import triangulate
+
+FORMAT_VERSION = "1"
+WEIGHTS_FILE = "embedded/open_head.safetensors"
+MIRROR_X = np.array([-1.0, 1.0, 1.0], np.float32)
+
+
+def load_open_head(path: Path | None = None) -> ParametricHead:
+    """The shipped head, or one built by ``python -m synthdata.headmodel`` at ``path``.
+
+    Raises: Missing (no file), BadInput (not an open head of this version).
+    """
+    file = Path(__file__).resolve().parents[1] / "weights" / WEIGHTS_FILE if path is None else Path(path)
+    if not file.is_file():
+        raise Missing(f"the open head '{file.name}' is missing from backend/weights/embedded; reinstall Likeness")
+    arrays, metadata, digest = _read(file)
+    try:
+        return _decode(arrays, metadata, digest)
+    except (KeyError, IndexError, ValueError) as error:
+        raise BadInput(f"'{file.name}' is not an open head of format {FORMAT_VERSION} ({error})") from error
+
+
+def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str], str]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    data = file.read_bytes()
+    try:
+        arrays = load(data)
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise BadInput(f"'{file.name}' is not a safetensors file ({error})") from error
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise BadInput(
+            f"'{file.name}' is not an open head of format {FORMAT_VERSION}; "
+            f"build it with python -m synthdata.headmodel"
+        )
+    return arrays, metadata, hashlib.sha256(data).hexdigest()
+
+
+def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: str) -> ParametricHead:
+    mean = arrays["mean_vertices"]
+    mirror, half = arrays["mirror_vertex"], arrays["half_vertices"]
+    names = tuple(json.loads(metadata["expression_names"]))
+    expressions = np.zeros((len(names) * len(mean), 3), np.float32)
+    expressions[arrays["expression_vertex"]] = arrays["expression_offset"]
+    triangles, triangle_uvs, triangle_quad = triangulate(arrays["quads"], arrays["quad_uvs"])
+    albedo_modes = arrays["albedo_half"]
+    regions = {
+        name: arrays["regions"][k].astype(np.float32) / 255.0
+        for k, name in enumerate(json.loads(metadata["region_names"]))
+    }
+    return ParametricHead(
+        name="open",
+        mean_vertices=mean,
+        quads=arrays["quads"],
+        quad_uvs=arrays["quad_uvs"],
+        quad_part=arrays["quad_part"],
+        part_names=tuple(json.loads(metadata["part_names"])),
+        uvs=arrays["uvs"],
+        triangles=triangles,
+        triangle_uvs=triangle_uvs,
+        triangle_quad=triangle_quad,
+        identity_basis=unfold(arrays["identity_half"], half, mirror, arrays["identity_parity"], MIRROR_X),
+        expression_names=names,
+        expression_basis=expressions.reshape(len(names), len(mean), 3),
+        albedo_mean=arrays["albedo_mean"].astype(np.float32),
+        albedo_basis=unfold(
+            albedo_modes, half, mirror, np.ones(len(albedo_modes), np.int8), np.ones(3, np.float32)
+        ),
+        mediapipe=SurfacePoints(
+            arrays["mediapipe_triangle"], arrays["mediapipe_barycentric"], arrays["mediapipe_trust"]
+        ),
+        mirror_vertex=mirror,
+        regions=regions,
+        eye_centres=arrays["eye_centres"],
+        weights_file=WEIGHTS_FILE,
+        weights_sha256=digest,
+        licence=metadata["licence"],
+    )
+
+
+def unfold(
+    stored: NDArray[np.floating],
+    half: NDArray[np.int32],
+    mirror: NDArray[np.int32],
+    parity: NDArray[np.int8],
+    reflection: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Modes ``(K, H, 3)`` of the x ≥ 0 half on the whole head ``(K, V, 3)``.
+
+    A mode of parity p has, across the plane, p × its ``reflection``. Midline vertices keep only the part
+    that is its own mirror image.
+    """
+    full = np.zeros((len(stored), len(mirror), 3), np.float32)
+    values = stored.astype(np.float32)
+    sign = parity.astype(np.float32)[:, None, None] * reflection
+    middle = mirror[half] == half
+    values[:, middle] = 0.5 * (values[:, middle] + sign * values[:, middle])
+    full[:, mirror[half]] = values * sign
+    full[:, half] = values
+    return full

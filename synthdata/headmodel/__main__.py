@@ -1,0 +1,27 @@
+"""``python -m synthdata.headmodel --data ../shared/data -o backend/weights/embedded/open_head.safetensors``"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from synthdata.headmodel.build import build
+
+
+def main() -> None:
+    """Build the open head from the shared data."""
+    parser = argparse.ArgumentParser(prog="python -m synthdata.headmodel", description=main.__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with ict-facekit/ and makehuman/")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    head = build(options.data, options.output)
+    print(
+        f"{options.output}: {len(head.mean_vertices)} vertices, {len(head.quads)} quads, "
+        f"{options.output.stat().st_size / 1e6:.1f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""All steps from ICT-FaceKit to the open head's file, in order."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.head.arkit import ARKIT_NAMES
+from backend.head.base import ParametricHead, SurfacePoints
+from backend.head.meshing import no_landmarks
+from backend.head.open_head import load_open_head
+from synthdata.headmodel.albedo import draw_population, iris_and_sclera, principal_modes
+from synthdata.headmodel.assemble import Whole, assemble, expression_modes, identity_modes
+from synthdata.headmodel.chart import fit_square, half_chart, unwrap
+from synthdata.headmodel.eyes import build_eye
+from synthdata.headmodel.inner import build_inner
+from synthdata.headmodel.landmarks import View, find_landmarks
+from synthdata.headmodel.layout import DEFAULT, Layout
+from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
+from synthdata.headmodel.regions import half_regions
+from synthdata.headmodel.skin import EYE_LOOPS, MOUTH_LOOPS, SkinHalf, build_skin_half, hole_loop
+from synthdata.headmodel.source import MOUTH_END, SKIN_END, SOCKETS_END, IctSurface
+from synthdata.headmodel.store import write_open_head
+from synthdata.headmodel.teeth import build_teeth
+
+log = logging.getLogger(__name__)
+F64 = NDArray[np.float64]
+ALBEDO_MODES = 12
+SEAM_FRONT = 0.5  # share of the cap's midline, from the front, where the seam begins
+
+
+def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations: int = 25) -> ParametricHead:
+    """Build the open head from the folder of shared data and write it. Deterministic."""
+    surface = IctSurface.load(data / "ict-facekit")
+    landmarks68 = _landmarks68(data, surface)
+    skin = build_skin_half(surface, layout)
+    log.info("skin laid out: %d vertices in the half", len(skin.mesh.start))
+    points = skin.on_ict.apply(surface.vertices)
+    points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
+    regions = half_regions(skin.mesh, points, landmarks68, len(MOUTH_LOOPS), len(EYE_LOOPS))
+    uv = _chart(skin, points, regions, unwrap_iterations)
+    log.info("chart made")
+    parts = [
+        PartHalf("skin", "skin", points, skin.mesh.quads, uv, skin.mesh.quads, skin.on_ict.apply, {}, same_chart_mirrored),
+        *_inner_parts(surface, skin, layout),
+        build_eye(surface.head),
+        *build_teeth(surface.head),
+    ]
+    whole = assemble(parts)
+    identity = identity_modes(surface.head, parts)
+    expressions = expression_modes(surface.head, parts, whole)
+    log.info("%d vertices, %d quads, modes carried", len(whole.vertices), len(whole.quads))
+    spread = {name: _spread(weights, len(points), whole) for name, weights in regions.items()}
+    albedo = _albedo(whole, spread)
+    landmarks = no_landmarks()
+    centres = surface.head.eye_centres
+    for final in (False, True):
+        write_open_head(
+            output, whole, identity, expressions, ARKIT_NAMES, albedo, spread, landmarks, centres
+        )
+        head = load_open_head(output)
+        if not final:
+            landmarks = _landmarks(head)
+            log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
+    return head
+
+
+def _landmarks68(data: Path, surface: IctSurface) -> F64:
+    indices = json.loads((data / "ict-facekit" / "vertex_indices.json").read_text())
+    return np.asarray(surface.head.mean_vertices[indices["idx_to_landmark_verts"]], np.float64)
+
+
+def _chart(skin: SkinHalf, points: F64, regions: dict[str, F64], iterations: int) -> F64:
+    mesh = skin.mesh
+    count = len(points)
+    middle = np.zeros(count, bool)
+    middle[mesh.front] = middle[mesh.back] = middle[mesh.cap_middle] = True
+    right = np.where(middle, np.arange(count), -1)
+    right[~middle] = count + np.arange((~middle).sum())
+    start = round(SEAM_FRONT * len(mesh.cap_middle))
+    seam = {int(v) for v in np.r_[mesh.cap_middle[start:], mesh.back]}
+    share = 0.15 + 0.85 * regions["face"]
+    raw = unwrap(
+        np.concatenate([points, points[~middle] * MIRROR_X]),
+        np.concatenate([mesh.quads, right[mesh.quads][:, ::-1]]),
+        seam,
+        np.r_[share, share[~middle]],
+        iterations,
+    )
+    front = np.r_[mesh.front, mesh.cap_middle[: start + 1]]
+    n = len(mesh.quads)
+    uv = half_chart(
+        raw[:n], raw[n:, ::-1], mesh.quads, front, int(mesh.cap_middle[0]), int(mesh.mouth_rings[0][0])
+    )
+    face = np.flatnonzero(regions["face"] > 0.5)
+    return fit_square(uv, face, (1.5, 1.5))
+
+
+def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[PartHalf]:
+    return [
+        build_inner(
+            surface,
+            "mouth",
+            (SKIN_END, MOUTH_END),
+            hole_loop(surface, "mouth"),
+            skin.loop_share["mouth"],
+            skin.mesh.mouth_rings[-1],
+            layout.mouth,
+            rings=10,
+        ),
+        build_inner(
+            surface,
+            "sockets",
+            (MOUTH_END, SOCKETS_END),
+            hole_loop(surface, "eye_left"),
+            skin.loop_share["eye"],
+            skin.mesh.eye_rings[-1],
+            layout.eye,
+            rings=4,
+        ),
+    ]
+
+
+def _spread(half_values: F64, count: int, whole: Whole) -> F64:
+    """Values of the skin's half (N, …) on the whole head, 0 on other parts."""
+    out = np.zeros((len(whole.vertices), *half_values.shape[1:]))
+    rows = whole.half[:count]
+    out[whole.mirror[rows]] = half_values
+    out[rows] = half_values
+    return out
+
+
+def _albedo(whole: Whole, regions: dict[str, F64]) -> tuple[F64, F64]:
+    on_skin = whole.vertex_part == whole.part_names.index("skin")
+    rng = np.random.default_rng(20240611)
+    samples = draw_population({k: v[on_skin] for k, v in regions.items()}, 400, rng)
+    mean_skin, modes_skin = principal_modes(samples, ALBEDO_MODES)
+    mean = np.zeros((len(whole.vertices), 3))
+    modes = np.zeros((ALBEDO_MODES, len(whole.vertices), 3))
+    mean[on_skin], modes[:, on_skin] = mean_skin, modes_skin
+    plain = {
+        "mouth": (0.20, 0.055, 0.050),
+        "sockets": (0.30, 0.12, 0.10),
+        "gums": (0.40, 0.16, 0.15),
+        "teeth": (0.72, 0.66, 0.55),
+        "tongue": (0.42, 0.17, 0.15),
+    }
+    for name, colour in plain.items():
+        mean[whole.vertex_part == whole.part_names.index(name)] = colour
+    uv_of = np.zeros((len(whole.vertices), 2))
+    uv_of[whole.quads.ravel()] = whole.uvs[whole.quad_uvs.ravel()]
+    for name in ("eye_left", "eye_right"):
+        rows = whole.vertex_part == whole.part_names.index(name)
+        mean[rows] = iris_and_sclera(uv_of[rows])
+    return mean, modes
+
+
+def _landmarks(head: ParametricHead) -> SurfacePoints:
+    rng = np.random.default_rng(7)
+    views = []
+    for k in range(24):
+        coefficients = 0.6 * rng.standard_normal(40) if k else np.zeros(40)
+        yaw, pitch = [(0, 0), (12, 0), (-12, 0), (0, 8), (0, -8), (18, 5)][k % 6]
+        views.append(View(head.shape(coefficients).astype(np.float64), yaw, pitch))
+    return find_landmarks(
+        views,
+        head.mean_vertices.astype(np.float64),
+        head.triangles,
+        head.triangle_part,
+        head.albedo_mean,
+        head.part_names,
+        head.mirror_vertex,
+    )

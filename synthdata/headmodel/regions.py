@@ -1,0 +1,112 @@
+"""Soft regions of the head's skin, from rings of the layout and distances to ICT's 68 landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthdata.headmodel.layout import HalfMesh
+
+F64 = NDArray[np.float64]
+
+NAMES = (
+    "face",
+    "lips",
+    "nose",
+    "brows",
+    "eyelids",
+    "cheeks",
+    "forehead",
+    "chin",
+    "scalp",
+    "ears",
+    "neck",
+    "beard",
+)
+# Hairline height (metres) over azimuth from the front (degrees), about the head's vertical axis.
+HAIRLINE = ((0, 0.101), (25, 0.097), (45, 0.080), (58, 0.060), (72, 0.030), (84, 0.004), (95, 0.0), (110, 0.012), (130, -0.025), (150, -0.047), (180, -0.050))
+
+
+def half_regions(mesh: HalfMesh, v: F64, landmarks: F64, lip_rings: int, lid_rings: int) -> dict[str, F64]:
+    """Weights in [0, 1] for the half's vertices ``v`` ``(N, 3)``; ``landmarks`` ``(68, 3)`` iBUG order."""
+    x, y, z = np.abs(v[:, 0]), v[:, 1], v[:, 2]
+    lips = np.zeros(len(v))
+    for k, ring in enumerate(mesh.mouth_rings):
+        lips[ring] = np.clip(1 - (len(mesh.mouth_rings) - lip_rings - k) * 0.5, 0, 1)
+    eyelids = np.zeros(len(v))
+    for k, ring in enumerate(mesh.eye_rings):
+        eyelids[ring] = np.clip(1 - (len(mesh.eye_rings) - lid_rings - 3 - k) * 0.35, 0, 1)
+    mirrored = landmarks * np.array([-1.0, 1.0, 1.0])
+    brow = _step(_distance(v, landmarks[22:27]), 0.0035, 0.0075)
+    bridge = _distance(v, landmarks[27:31])
+    wings = np.minimum(_distance(v, landmarks[31:36]), _distance(v, mirrored[31:36]))
+    nose = np.maximum(_step(bridge, 0.008, 0.016), _step(wings, 0.006, 0.013)) * _step(-y, 0.014, 0.022, rising=False)
+    nose *= (1 - lips) * (1 - eyelids)
+    azimuth = np.degrees(np.arctan2(x, z))
+    hairline = np.interp(azimuth, *np.array(HAIRLINE).T)
+    ears = _ears(mesh, v)
+    above = 1 / (1 + np.exp(-(y - hairline) / 0.0035))
+    scalp = above * (1 - ears)
+    jaw = np.interp(z, [-0.06, -0.02, 0.0, 0.06, 0.09, 0.105], [-0.055, -0.045, -0.042, -0.066, -0.079, -0.086])
+    neck = 1 / (1 + np.exp((y - jaw) / 0.004)) * (1 - ears)
+    neck = np.maximum(neck, (1 - above) * _step(z, -0.02, 0.0)) * (1 - ears)
+    front = (1 - scalp) * (1 - neck) * (1 - ears)
+    face = front
+    cheeks = np.exp(-(((x - 0.045) / 0.025) ** 2 + ((y - 0.0) / 0.025) ** 2)) * front * (1 - nose) * (1 - lips) * (1 - eyelids)
+    forehead = front * _step(-y, -0.062, -0.052, rising=False) * (1 - brow)
+    chin = np.exp(-((np.linalg.norm(v - landmarks[8] - np.array([0, 0.009, 0]), axis=1) / 0.022) ** 2)) * (1 - lips)
+    cheek_line = np.interp(x, [0, 0.02, 0.045, 0.06, 0.07], [-0.0125, -0.0150, -0.032, -0.018, 0.02])
+    beard = (1 / (1 + np.exp((y - cheek_line) / 0.003))) * (1 - lips) * (1 - nose) * (1 - ears)
+    beard *= _step(-y, 0.085, 0.10) * _step(-z, -0.012, 0.004)
+    out = {
+        "face": face,
+        "lips": lips,
+        "nose": nose,
+        "brows": brow * (1 - eyelids * 0.5),
+        "eyelids": eyelids,
+        "cheeks": cheeks,
+        "forehead": forehead,
+        "chin": chin,
+        "scalp": scalp,
+        "ears": ears,
+        "neck": neck,
+        "beard": beard,
+    }
+    return {name: np.clip(out[name], 0.0, 1.0) for name in NAMES}
+
+
+def _ears(mesh: HalfMesh, v: F64) -> F64:
+    """Where the surface stands off its own smoothed version, beside the head."""
+    edges = np.concatenate([mesh.quads[:, [k, (k + 1) % 4]] for k in range(4)])
+    degree = np.bincount(edges.ravel(), minlength=len(v))[:, None]
+    inside = (np.abs(v[:, 0]) > 0.066) & (np.abs(v[:, 1] - 0.008) < 0.045) & (np.abs(v[:, 2] + 0.004) < 0.036)
+    smooth = v.copy()
+    for _ in range(300):
+        total = np.zeros_like(v)
+        np.add.at(total, edges[:, 0], smooth[edges[:, 1]])
+        np.add.at(total, edges[:, 1], smooth[edges[:, 0]])
+        smooth[inside] = (total / degree)[inside]
+    height = np.linalg.norm(v - smooth, axis=1)
+    ears = np.where(inside, np.clip((height - 0.001) / 0.003, 0, 1), 0.0)
+    for _ in range(3):
+        total = np.zeros(len(v))
+        np.add.at(total, edges[:, 0], ears[edges[:, 1]])
+        np.add.at(total, edges[:, 1], ears[edges[:, 0]])
+        ears = 0.5 * ears + 0.5 * total / degree[:, 0]
+    return np.clip(1.3 * ears, 0, 1)
+
+
+def _distance(points: F64, polyline: F64) -> F64:
+    """Distance of points to a polyline."""
+    best = np.full(len(points), np.inf)
+    for a, b in zip(polyline[:-1], polyline[1:], strict=True):
+        t = np.clip(((points - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
+        best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
+    return best
+
+
+def _step(value: F64, low: float, high: float, rising: bool = False) -> F64:
+    """Smooth 1 below ``low``, 0 above ``high`` (or the reverse)."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    s = t * t * (3 - 2 * t)
+    return s if rising else 1 - s

@@ -1,0 +1,71 @@
+"""Writing the open head's file (layout documented in ``backend.head.open_head``)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.head.base import SurfacePoints
+from backend.head.open_head import FORMAT_VERSION
+from synthdata.headmodel.assemble import Whole
+
+LICENCE = "MIT (shape and motion from ICT-FaceKit, USC ICT); topology, UV and albedo CC0"
+NEGLIGIBLE_M = 5e-6  # expression offsets below this are not stored
+
+
+def write_open_head(
+    path: Path,
+    whole: Whole,
+    identity: tuple[NDArray[np.float64], NDArray[np.int8]],
+    expressions: NDArray[np.float32],
+    expression_names: tuple[str, ...],
+    albedo: tuple[NDArray[np.float64], NDArray[np.float64]],
+    regions: dict[str, NDArray[np.float64]],
+    points: SurfacePoints,
+    eye_centres: NDArray[np.floating],
+) -> None:
+    """Write the file; the same input gives the same bytes."""
+    from safetensors.numpy import save
+
+    flat = expressions.reshape(-1, 3)
+    kept = np.flatnonzero(np.abs(flat).max(1) > NEGLIGIBLE_M)
+    modes = albedo[1][:, whole.half]
+    arrays = {
+        "mean_vertices": whole.vertices.astype(np.float32),
+        "quads": whole.quads,
+        "quad_uvs": whole.quad_uvs,
+        "quad_part": whole.quad_part,
+        "uvs": whole.uvs.astype(np.float32),
+        "mirror_vertex": whole.mirror,
+        "half_vertices": whole.half,
+        "identity_half": identity[0].astype(np.float16),
+        "identity_parity": identity[1],
+        "expression_vertex": kept.astype(np.int32),
+        "expression_offset": flat[kept].astype(np.float16),
+        "albedo_mean": albedo[0].astype(np.float16),
+        "albedo_half": modes.astype(np.float16),
+        "regions": np.round(np.stack(list(regions.values())) * 255).astype(np.uint8),
+        "mediapipe_triangle": points.triangle,
+        "mediapipe_barycentric": points.barycentric,
+        "mediapipe_trust": points.trust,
+        "eye_centres": np.asarray(eye_centres, np.float32),
+    }
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "part_names": json.dumps(whole.part_names),
+        "expression_names": json.dumps(expression_names),
+        "region_names": json.dumps(list(regions)),
+        "licence": LICENCE,
+    }
+    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
+    # safetensors writes metadata in hash order; a sorted header keeps the file reproducible.
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
