@@ -31,12 +31,12 @@ def minimise_quadratic_in_box(
         factor = cho_factor(hessian[np.ix_(free, free)])
         step = np.zeros_like(x)
         step[free] = -cho_solve(factor, slope[free])
-        value = _value(hessian, gradient, x)
         length = 1.0
         while True:  # Armijo along the projected arc
             trial = np.clip(x + length * step, lower, upper)
-            gain = float(slope @ (x - trial))
-            if value - _value(hessian, gradient, trial) >= 0.1 * gain or length < 1e-10:
+            d = trial - x
+            expected = float(slope @ d)
+            if expected + 0.5 * float(d @ (hessian @ d)) <= 0.1 * expected or length < 1e-10:
                 break
             length *= 0.5
         moved = float(np.abs(trial - x).max())
@@ -44,7 +44,3 @@ def minimise_quadratic_in_box(
         if moved == 0.0:
             break
     return x
-
-
-def _value(hessian: F64, gradient: F64, x: F64) -> float:
-    return float(x @ (0.5 * (hessian @ x) + gradient))

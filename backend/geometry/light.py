@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 from backend.artifacts import F64
 from backend.shading import sh
 
-DIRECTIONS = 162  # on the sphere, where radiance is kept non-negative
+DIRECTIONS = 96  # on the sphere, where radiance is kept non-negative
 CHANNELS = 3
 
 
@@ -59,7 +59,7 @@ def fit_light(
     toward_camera: F64,
     sample_weight: F64 | None = None,
     options: LightOptions | None = None,
-    iterations: int = 14,
+    iterations: int = 12,
 ) -> LightFit:
     """Light and albedo coefficients that explain linear ``colour`` ``(N, 3)``.
 
