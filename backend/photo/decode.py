@@ -28,7 +28,7 @@ WORK_PIXELS = 50_000_000  # reduced to this above
 MAX_FILE_BYTES = 1 << 30
 BACKGROUND_SRGB = 0.5  # alpha is composited on mid-grey, which biases neither skin colour nor light
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 _OFFERED = "give a JPEG, PNG, WebP or TIFF"
 _pillow_limit = threading.Lock()
 
@@ -69,11 +69,11 @@ def decode_photo(data: bytes, name: str, run: Run | None = None) -> Photo:
     _check_size(width, height, name)
     _warn_frames(image, name, run)
     try:
-        exif = image.getexif()
+        deep = _bits_per_sample(image) == 16  # before loading, which forgets it
+        rgb = _decode_deep(image, data, name, run) if deep else _decode_8bit(image, name, run)
+        exif = image.getexif()  # after loading: Pillow, like OpenCV, turns TIFFs itself and clears the tag
         turn = orientation(exif)
         focal = focal_35mm(exif, (width, height))
-        deep = _bits_per_sample(image) == 16
-        rgb = _decode_deep(image, data, name, run) if deep else _decode_8bit(image, name, run)
     except BadInput:
         raise
     except MemoryError:
@@ -233,7 +233,8 @@ def _composite(rgb: F32, alpha: F32 | None, name: str, run: Run) -> F32:
         return rgb
     run.warn(f"{name} is transparent in places; they were filled with mid-grey")
     a = alpha[..., None]
-    return (rgb * a + BACKGROUND_SRGB * (1 - a)).astype(np.float32)
+    flat: F32 = (rgb * a + BACKGROUND_SRGB * (1 - a)).astype(np.float32)
+    return flat
 
 
 def _one_line(error: Exception) -> str:

@@ -36,8 +36,9 @@ def detect_faces(
     """Every face of the photograph, best first by size × centrality; empty when there is none.
 
     The full-range detector sees the whole picture with a wide and a narrow border (faces that fill the
-    frame), then overlapping windows of half the side; ever smaller windows follow only while nothing was
-    found, then the picture lying on either side and upside down. Boxes are the bounds of the Face Mesh points in photo pixels. Raises: Cancelled.
+    frame), then overlapping windows of half the side; while nothing is found, ever smaller windows
+    follow, then the picture lying on either side and upside down. Boxes are the bounds of the Face Mesh
+    points in photo pixels. Raises: Cancelled.
     """
     run = run or Run()
     if networks is None:

@@ -1,4 +1,4 @@
-"""ICC profiles to sRGB: 8-bit pictures through LittleCMS, deep ones by the profile's own matrix and curves."""
+"""ICC profiles to sRGB: 8-bit pictures through LittleCMS, deep ones by the profile's matrix and curves."""
 
 from __future__ import annotations
 
@@ -66,9 +66,10 @@ def to_srgb_8bit(image: Image, profile: bytes | None, name: str, run: Run) -> Im
 
 
 def to_srgb_float(samples: F32, profile: bytes | None, name: str, run: Run) -> F32:
-    """``(H, W, 1 or 3)`` samples in [0, 1] as ``(H, W, 3)`` sRGB, exact to float for matrix and grey profiles.
+    """``(H, W, 1 or 3)`` samples in [0, 1] as ``(H, W, 3)`` sRGB, to float precision.
 
-    Profiles built from lookup tables are not evaluated: the colours are then taken as sRGB, with a warning.
+    Matrix and grey profiles are evaluated. Profiles built from lookup tables are not: the colours are
+    then taken as sRGB, with a warning.
     """
     channels = samples.shape[2]
     if profile:
@@ -78,7 +79,8 @@ def to_srgb_float(samples: F32, profile: bytes | None, name: str, run: Run) -> F
                 raise ValueError("the profile has another number of channels than the picture")
         except (ValueError, KeyError, struct.error, IndexError):
             run.warn(
-                f"the colour profile of {name} is of a kind not read at 16 bits; its colours were taken as sRGB"
+                f"the colour profile of {name} is of a kind not read at 16 bits; "
+                "its colours were taken as sRGB"
             )
         else:
             linear = np.stack(
@@ -91,7 +93,7 @@ def to_srgb_float(samples: F32, profile: bytes | None, name: str, run: Run) -> F
 
 
 def _matrix_profile(profile: bytes) -> tuple[list[tuple[F64, F64]], F64 | None]:
-    """Sampled tone curves (input, linear) and the columns' XYZ matrix of an RGB or grey profile (ICC.1:2022, 8.3).
+    """Sampled tone curves (input, linear) and the XYZ matrix of an RGB or grey profile (ICC.1:2022, 8.3).
 
     Raises: ValueError, KeyError, struct.error for profiles of another kind.
     """

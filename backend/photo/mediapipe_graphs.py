@@ -137,7 +137,7 @@ class FaceNetworks:
         return points, float(getattr(result, _MESH_SCORE))
 
     def person(self, rgb: U8) -> F32:
-        """Probability ``(H, W)`` in [0, 1] that a pixel of ``(H, W, 3)`` belongs to a person near the camera."""
+        """Probability ``(H, W)`` in [0, 1] that a pixel of ``(H, W, 3)`` is of a person near the camera."""
         mask = self._run("selfie", rgb).segmentation_mask
         return np.clip(np.asarray(mask, np.float32), 0.0, 1.0)
 

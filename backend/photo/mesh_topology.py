@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ _EYE_CORNERS = ((33, 133), (362, 263))
 
 @cache
 def triangles() -> I32:
-    """``(T, 3)`` triangles over the 468 surface points, unoriented: the 3-cliques of the tesselation's edges."""
+    """``(T, 3)`` unoriented triangles over the 468 surface points: the 3-cliques of the mesh's edges."""
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
     neighbours: dict[int, set[int]] = {}
@@ -52,7 +51,8 @@ def outward_normals(points: F64) -> F64:
     normals = np.zeros((468, 3))
     for corner in range(3):
         np.add.at(normals, tri[:, corner], face)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    unit: F64 = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def visibility(points: F64, width: int, height: int) -> F32:
@@ -68,7 +68,8 @@ def visibility(points: F64, width: int, height: int) -> F32:
     margin = np.minimum(
         np.minimum(points[:, 0], width - points[:, 0]), np.minimum(points[:, 1], height - points[:, 1])
     )
-    return (everywhere * _ramp(margin, 0.0, 2.0)).astype(np.float32)
+    visible: F32 = (everywhere * _ramp(margin, 0.0, 2.0)).astype(np.float32)
+    return visible
 
 
 def _hidden(points: F64) -> NDArray[np.bool_]:

@@ -35,7 +35,10 @@ def observe(photo: Photo, run: Run, face: int | None = None) -> Observation:
 
 
 def observe_all(photo: Photo, run: Run) -> tuple[Observation, ...]:
-    """Observe every face of at least 64 px, best first; smaller ones are named in a warning. Raises as ``observe``."""
+    """Observe every face of at least 64 px, best first; a warning counts the smaller ones.
+
+    Raises as ``observe``.
+    """
     with FaceNetworks() as networks:
         faces = _faces(photo, run, networks)
         large = [i for i, face in enumerate(faces) if max(face.size) >= MIN_FACE_PX]
@@ -51,7 +54,8 @@ def _faces(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FaceBox, ...
     faces = detect_faces(photo, run, networks)
     if not faces:
         raise BadInput(
-            f"no human face found in {photo.name}; give a photograph that shows one from the front or half side"
+            f"no human face found in {photo.name}; "
+            "give a photograph that shows one from the front or half side"
         )
     return faces
 

@@ -118,8 +118,8 @@ def _seeds(lab: F32, points: F64, visible: F32) -> NDArray[np.bool_]:
         return regions.fill(lab.shape, points, regions.FACE_OVAL) > 0
     colour, chroma = _distances(lab, sure)
     alike = (colour < 4.0) & (chroma < 1.0)
-    for patch in _LIKELY_PATCHES:
-        sure = sure | (_homogeneous(lab, points, visible, patch) & alike)
+    for likely in _LIKELY_PATCHES:
+        sure = sure | (_homogeneous(lab, points, visible, likely) & alike)
     return sure
 
 
@@ -136,7 +136,7 @@ def _homogeneous(lab: F32, points: F64, visible: F32, patch: tuple[int, ...]) ->
 
 
 def _distances(lab: F32, seeds: NDArray[np.bool_]) -> tuple[F32, F32]:
-    """Squared distance to the nearest of five seed colours, in tolerances: of the colour, of its chroma alone."""
+    """Squared distance to the nearest of five seed colours in tolerances: whole colour, chroma alone."""
     import cv2
 
     values = lab[seeds].astype(np.float32)
