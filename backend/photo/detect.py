@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F64, FaceBox, Photo, Run
-from backend.photo.landmarks import face_landmarks
+from backend.photo.landmarks import Landmarks, face_landmarks
 from backend.photo.mediapipe_graphs import DETECTOR_SIDE, Detection, FaceNetworks
 from backend.photo.plausible import is_human_face
 
@@ -20,6 +20,14 @@ MAX_FACES = 24
 _ALWAYS = 3  # levels that are searched whatever the first ones find
 _SMALLEST_WINDOW = 500.0  # photo pixels: a 64 px face is then 13 % of the window
 _OVERLAP_LIMIT = 0.35  # boxes sharing more than that (of the smaller) are one face
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face that Face Mesh confirmed."""
+
+    box: FaceBox
+    landmarks: Landmarks
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,13 @@ def detect_faces(
     follow, then the picture lying on either side and upside down. Boxes are the bounds of the Face Mesh
     points in photo pixels. Raises: Cancelled.
     """
-    run = run or Run()
-    if networks is None:
-        with FaceNetworks() as own:
-            return detect_faces(photo, run, own)
-    faces: list[FaceBox] = []
+    with FaceNetworks() as own:
+        return tuple(found.box for found in find_faces(photo, run or Run(), networks or own))
+
+
+def find_faces(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FoundFace, ...]:
+    """The faces of ``detect_faces`` with the landmarks that confirmed them."""
+    faces: list[FoundFace] = []
     for number, level in enumerate(_levels(photo)):
         if number >= _ALWAYS and faces:
             break
@@ -58,17 +68,19 @@ def detect_faces(
         for level in _levels(lying)[:_ALWAYS]:
             boxes = [_turn_back(box, quarters, photo) for box in _search(lying, level, networks)]
             _collect(photo, boxes, faces, networks)
-    return tuple(sorted(faces, key=lambda face: -prominence(photo, face)))
+    return tuple(sorted(faces, key=lambda face: -prominence(photo, face.box)))
 
 
-def _collect(photo: Photo, candidates: list[FaceBox], faces: list[FaceBox], networks: FaceNetworks) -> None:
+def _collect(photo: Photo, candidates: list[FaceBox], faces: list[FoundFace], networks: FaceNetworks) -> None:
     """Add to ``faces`` those candidates that are new and human."""
     for box in _suppress(candidates)[:MAX_FACES]:
-        if any(_overlap(box, face) > _OVERLAP_LIMIT for face in faces):
+        if any(_overlap(box, face.box) > _OVERLAP_LIMIT for face in faces):
             continue
-        checked = _confirm(photo, box, networks)
-        if checked is not None and all(_overlap(checked, face) < _OVERLAP_LIMIT for face in faces):
-            faces.append(checked)
+        landmarks = face_landmarks(photo, box, networks)
+        checked = FaceBox(*landmarks.box, score=box.score)
+        new = all(_overlap(checked, face.box) < _OVERLAP_LIMIT for face in faces)
+        if new and is_human_face(photo, landmarks):
+            faces.append(FoundFace(checked, landmarks))
 
 
 def _turn_back(box: FaceBox, quarters: int, photo: Photo) -> FaceBox:
@@ -159,10 +171,3 @@ def _overlap(a: FaceBox, b: FaceBox) -> float:
     if width <= 0 or height <= 0:
         return 0.0
     return width * height / max(min(a.size[0] * a.size[1], b.size[0] * b.size[1]), 1e-9)
-
-
-def _confirm(photo: Photo, box: FaceBox, networks: FaceNetworks) -> FaceBox | None:
-    landmarks = face_landmarks(photo, box, networks)
-    if not is_human_face(photo, landmarks):
-        return None
-    return FaceBox(*landmarks.box, score=box.score)

@@ -6,9 +6,8 @@ import math
 
 from backend.artifacts import FaceBox, Observation, Photo, Run
 from backend.errors import BadInput
-from backend.photo.detect import detect_faces
+from backend.photo.detect import FoundFace, find_faces
 from backend.photo.focal import initial_focal_px
-from backend.photo.landmarks import face_landmarks
 from backend.photo.mediapipe_graphs import FaceNetworks
 from backend.photo.segment import segment
 
@@ -21,7 +20,7 @@ def observe(photo: Photo, run: Run, face: int | None = None) -> Observation:
     Raises: BadInput (no face, face under 64 px, no such face), Missing (mediapipe), Cancelled.
     """
     with FaceNetworks() as networks:
-        faces = _faces(photo, run, networks)
+        faces = _find(photo, run, networks)
         if face is None and len(faces) > 1:
             run.warn(
                 f"{len(faces)} faces found; face 0, the largest and most central, was taken "
@@ -30,7 +29,7 @@ def observe(photo: Photo, run: Run, face: int | None = None) -> Observation:
         index = face or 0
         if not 0 <= index < len(faces):
             raise BadInput(f"there is no face {index} in {photo.name}; it has {len(faces)}, numbered from 0")
-        _check_size(photo, faces[index])
+        _check_size(photo, faces[index].box)
         return _observe(photo, run, faces, index, networks)
 
 
@@ -40,18 +39,18 @@ def observe_all(photo: Photo, run: Run) -> tuple[Observation, ...]:
     Raises as ``observe``.
     """
     with FaceNetworks() as networks:
-        faces = _faces(photo, run, networks)
-        large = [i for i, face in enumerate(faces) if max(face.size) >= MIN_FACE_PX]
+        faces = _find(photo, run, networks)
+        large = [i for i, face in enumerate(faces) if max(face.box.size) >= MIN_FACE_PX]
         if not large:
-            _check_size(photo, faces[0])
+            _check_size(photo, faces[0].box)
         if len(large) < len(faces):
             run.warn(f"{len(faces) - len(large)} faces under {MIN_FACE_PX} px were left out")
         return tuple(_observe(photo, run, faces, index, networks) for index in large)
 
 
-def _faces(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FaceBox, ...]:
+def _find(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FoundFace, ...]:
     run.progress("observe", 0.0)
-    faces = detect_faces(photo, run, networks)
+    faces = find_faces(photo, run, networks)
     if not faces:
         raise BadInput(
             f"no human face found in {photo.name}; "
@@ -69,19 +68,18 @@ def _check_size(photo: Photo, face: FaceBox) -> None:
 
 
 def _observe(
-    photo: Photo, run: Run, faces: tuple[FaceBox, ...], index: int, networks: FaceNetworks
+    photo: Photo, run: Run, faces: tuple[FoundFace, ...], index: int, networks: FaceNetworks
 ) -> Observation:
-    run.progress("observe", 0.4)
-    landmarks = face_landmarks(photo, faces[index], networks)
+    box, landmarks = faces[index].box, faces[index].landmarks
     if abs(landmarks.roll) > math.radians(60):
         run.warn(f"the face lies at {math.degrees(landmarks.roll):.0f}°; turn the photograph upright")
     run.progress("observe", 0.6)
     skin, person = segment(photo, landmarks, networks)
-    focal_px, source = initial_focal_px(photo, faces[index])
+    focal_px, source = initial_focal_px(photo, box)
     run.progress("observe", 1.0)
     return Observation(
         photo=photo,
-        faces=faces,
+        faces=tuple(face.box for face in faces),
         face_index=index,
         landmarks_px=landmarks.points_px,
         landmarks_depth=landmarks.depth_px,

@@ -94,7 +94,7 @@ def _segment_colour(
     label[(oval > 0) & above_brows & ((colour > 6.0) | rough)] = cv2.GC_PR_BGD  # a fringe, perhaps
     label[outside & above_brows & ((colour > 6.0) | rough)] = cv2.GC_BGD
     label[outside & (chroma > 9.0)] = cv2.GC_BGD
-    far = regions.dilate(oval, 0.9 * face_height) == 0
+    far = cv2.distanceTransform(1 - oval, cv2.DIST_L2, 3) > 0.9 * face_height
     label[(person < 0.3) & (oval == 0) | far] = cv2.GC_BGD
     label[seeds] = cv2.GC_FGD
     label[~inside] = cv2.GC_BGD
