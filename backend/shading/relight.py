@@ -8,25 +8,26 @@ Interreflection is left out. Everything is linear light.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, Camera
-from backend.shading import latlong
 from backend.shading.environment import Environment
-from backend.shading.prefilter import LUT_SIZE, PrefilteredLight, brdf_table
+from backend.shading.prefilter import brdf_table
 from backend.shading.shadows import ShadowMaps, lit_fraction
+from backend.uvspace.kernels import compiled, in_bands
 
 # Standard deviation per channel, in metres, of the blur that diffuse light undergoes below skin. One
 # Gaussian each in place of the long-tailed sums of d'Eon & Luebke (GPU Gems 3, ch. 14), whose mean
 # radii these follow (red travels farthest).
 SKIN_BLUR_M = (0.0013, 0.0006, 0.0004)
+SKIN_PART = 0
 
 
 class GBuffer(Protocol):
-    """What one camera sees of a head, ``H×W``, top row first."""
+    """What one camera sees of a head, ``H×W``, top row first; ``uvspace.render.GBuffer`` is one."""
 
     @property
     def position_head(self) -> F32:
@@ -35,7 +36,7 @@ class GBuffer(Protocol):
 
     @property
     def normal_head(self) -> F32:
-        """(H, W, 3) unit, normal map applied."""
+        """(H, W, 3) unit, normal map and displacement applied."""
         ...
 
     @property
@@ -59,87 +60,134 @@ class GBuffer(Protocol):
         ...
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H, W) whether the head covers the pixel."""
-        ...
-
-    @property
-    def skin(self) -> NDArray[np.bool_]:
-        """(H, W) whether that is skin, below which light spreads."""
+    def part(self) -> NDArray[np.int16]:
+        """(H, W) part of the head, 0 is skin (below which light spreads), −1 beside the head."""
         ...
 
 
 def relight(
     gbuffer: GBuffer, environment: Environment, camera: Camera, shadows: ShadowMaps | None = None
 ) -> F32:
-    """Linear radiance ``(H, W, 3)``, 0 where the mask is. ``shadows`` come from ``shadows.cast``."""
-    covered = np.asarray(gbuffer.mask, bool)
-    light = environment.prefiltered
-    position, normal = gbuffer.position_head[covered], gbuffer.normal_head[covered]
-    fraction = np.ones((len(position), 3), np.float32)
-    if shadows is not None:
-        fraction = lit_fraction(shadows, position, gbuffer.smooth_normal_head[covered])
+    """Linear radiance ``(H, W, 3)``, 0 beside the head.
 
-    lit = np.zeros((*covered.shape, 3), np.float32)
-    lit[covered] = latlong.sample(light.irradiance, normal) * fraction
-    skin = covered & np.asarray(gbuffer.skin, bool)
+    ``camera`` is that of the buffer's samples. ``shadows`` come from ``shadows.cast``; without them
+    nothing on the head shades anything else.
+    """
+    flat = np.flatnonzero(gbuffer.part.ravel() >= 0)
+    position = gbuffer.position_head.reshape(-1, 3)[flat]
+    fraction = np.ones((len(flat), 3), np.float32)
+    if shadows is not None:
+        fraction = lit_fraction(shadows, position, gbuffer.smooth_normal_head.reshape(-1, 3)[flat])
+    diffuse, shiny = _received(gbuffer, environment, camera, flat, position)
+
+    lit = np.zeros((gbuffer.part.size, 3), np.float32)
+    lit[flat] = diffuse * fraction
+    lit = lit.reshape(*gbuffer.part.shape, 3)
+    skin = gbuffer.part == SKIN_PART
     if skin.any():
         lit = _spread_below_skin(lit, skin, _pixels_per_metre(position, camera))
-
-    view = _unit(camera.centre_head.astype(np.float32) - position)
-    shiny = specular_light(light, normal, view, gbuffer.roughness[covered], gbuffer.specular[covered])
-    out = np.zeros_like(lit)
-    out[covered] = gbuffer.albedo_linear[covered] / math.pi * lit[covered] + shiny * fraction
-    return out
+    lit *= gbuffer.albedo_linear / np.float32(math.pi)
+    lit.reshape(-1, 3)[flat] += shiny * fraction
+    return lit
 
 
-def specular_light(
-    light: PrefilteredLight,
-    normal: NDArray[np.floating[Any]],
-    view: NDArray[np.floating[Any]],
-    roughness: NDArray[np.floating[Any]],
-    specular: NDArray[np.floating[Any]],
-) -> F32:
-    """Split-sum specular radiance ``(N, 3)`` at unit ``normal`` towards unit ``view`` ``(N, 3)``."""
-    n_v = (normal * view).sum(1)
-    # A bumped normal may look away from the eye; the mirror direction is then the view's own.
-    mirrored = 2 * np.maximum(n_v, 0)[:, None] * normal - view
-    incoming = sample_levels(light, mirrored, roughness)
-    row = np.clip(n_v * LUT_SIZE - 0.5, 0, LUT_SIZE - 1.001)
-    column = np.clip(np.asarray(roughness) * LUT_SIZE - 0.5, 0, LUT_SIZE - 1.001)
-    r, c = row.astype(np.int64), column.astype(np.int64)
-    fr, fc = (row - r)[:, None], (column - c)[:, None]
-    table = brdf_table()
-    factors = (table[r, c] * (1 - fc) + table[r, c + 1] * fc) * (1 - fr) + (
-        table[r + 1, c] * (1 - fc) + table[r + 1, c + 1] * fc
-    ) * fr
-    f0 = 0.08 * np.asarray(specular)
-    weight = f0 * factors[:, 0] + np.minimum(25 * f0, 1) * factors[:, 1]
-    return np.asarray(incoming * weight[:, None], np.float32)
+def _received(
+    gbuffer: GBuffer, environment: Environment, camera: Camera, flat: NDArray[np.int64], position: F32
+) -> tuple[F32, F32]:
+    """Irradiance and specular radiance, unshadowed, ``(N, 3)`` each, at the samples ``flat``."""
+    light = environment.prefiltered
+    diffuse, shiny = np.empty((len(flat), 3), np.float32), np.empty((len(flat), 3), np.float32)
+    samples = (
+        position,
+        gbuffer.normal_head.reshape(-1, 3)[flat],
+        gbuffer.roughness.ravel()[flat],
+        gbuffer.specular.ravel()[flat],
+    )
+    eye = camera.centre_head.astype(np.float32)
+
+    def band(start: int, end: int) -> None:
+        _look_up(
+            light.irradiance,
+            light.specular,
+            light.roughness,
+            brdf_table(),
+            eye,
+            *samples,
+            start,
+            end,
+            diffuse,
+            shiny,
+        )
+
+    in_bands(band, len(flat), least_rows=4096)
+    return diffuse, shiny
 
 
-def sample_levels(
-    light: PrefilteredLight,
-    direction: NDArray[np.floating[Any]],
-    roughness: NDArray[np.floating[Any]],
-) -> F32:
-    """Radiance ``(N, 3)`` along ``direction`` ``(N, 3)``, blurred between levels by roughness ``(N,)``."""
-    levels = light.roughness
-    between = np.interp(roughness, levels, np.arange(len(levels)))
-    low = np.minimum(between.astype(np.int64), len(levels) - 2)
-    mix = (between - low).astype(np.float32)[:, None]
-    height, width = light.specular.shape[1:3]
-    where = latlong.texel(direction, height) - 0.5
-    row = np.clip(where[:, 0], 0, height - 1.001)
-    r, c = row.astype(np.int64), np.floor(where[:, 1]).astype(np.int64)
-    fr, fc = (row - r).astype(np.float32)[:, None], (where[:, 1] - c).astype(np.float32)[:, None]
-    c, c1 = c % width, (c + 1) % width
-    out = np.zeros((len(low), 3), np.float32)
-    for level, share in ((low, 1 - mix), (low + 1, mix)):
-        top = light.specular[level, r, c] * (1 - fc) + light.specular[level, r, c1] * fc
-        bottom = light.specular[level, r + 1, c] * (1 - fc) + light.specular[level, r + 1, c1] * fc
-        out += share * (top * (1 - fr) + bottom * fr)
-    return out
+@compiled
+def _look_up(
+    irradiance: F32,
+    levels: F32,
+    level_roughness: F32,
+    table: F32,
+    eye: F32,
+    position: F32,
+    normal: F32,
+    roughness: F32,
+    specular: F32,
+    start: int,
+    end: int,
+    diffuse: F32,
+    shiny: F32,
+) -> None:
+    """Fill ``diffuse`` and ``shiny`` ``[start:end]``: irradiance, and the two factors of split-sum GGX."""
+    size = table.shape[0]
+    for i in range(start, end):
+        nx, ny, nz = normal[i, 0], normal[i, 1], normal[i, 2]
+        vx, vy, vz = eye[0] - position[i, 0], eye[1] - position[i, 1], eye[2] - position[i, 2]
+        length = np.sqrt(vx * vx + vy * vy + vz * vz)
+        vx, vy, vz = vx / length, vy / length, vz / length
+        # A bumped normal may look away from the eye; the mirror direction is then straight on.
+        n_v = max(nx * vx + ny * vy + nz * vz, 0.0)
+        diffuse[i] = 0.0
+        _add_sample(irradiance, nx, ny, nz, 1.0, i, diffuse)
+
+        r = min(max(roughness[i], 0.0), 1.0)
+        low = 0
+        while low < len(level_roughness) - 2 and r >= level_roughness[low + 1]:
+            low += 1
+        mix = (r - level_roughness[low]) / (level_roughness[low + 1] - level_roughness[low])
+        f0 = 0.08 * specular[i]
+        f90 = min(25.0 * f0, 1.0)
+        row = min(max(n_v * size - 0.5, 0.0), size - 1.001)
+        column = min(max(r * size - 0.5, 0.0), size - 1.001)
+        y, x = int(row), int(column)
+        fy, fx = row - y, column - x
+        weight = 0.0
+        for dy in range(2):
+            for dx in range(2):
+                share = (fy if dy else 1 - fy) * (fx if dx else 1 - fx)
+                weight += share * (f0 * table[y + dy, x + dx, 0] + f90 * table[y + dy, x + dx, 1])
+        mx, my, mz = 2 * n_v * nx - vx, 2 * n_v * ny - vy, 2 * n_v * nz - vz
+        shiny[i] = 0.0
+        _add_sample(levels[low], mx, my, mz, weight * (1 - mix), i, shiny)
+        _add_sample(levels[low + 1], mx, my, mz, weight * mix, i, shiny)
+
+
+@compiled
+def _add_sample(image: F32, dx: float, dy: float, dz: float, weight: float, i: int, out: F32) -> None:
+    """Add ``weight`` times the bilinear lat-long ``image`` along (dx, dy, dz) to ``out[i]``."""
+    height, width = image.shape[0], image.shape[1]
+    up = dy / np.sqrt(dx * dx + dy * dy + dz * dz)
+    row = (0.5 - np.arcsin(min(max(up, -1.0), 1.0)) / np.pi) * height - 0.5
+    row = min(max(row, 0.0), height - 1.001)
+    column = (0.5 + np.arctan2(dz, dx) / (2 * np.pi)) * width - 0.5
+    r, c = int(row), int(np.floor(column))
+    fr, fc = row - r, column - c
+    c0, c1 = c % width, (c + 1) % width
+    for channel in range(3):
+        top = image[r, c0, channel] * (1 - fc) + image[r, c1, channel] * fc
+        bottom = image[r + 1, c0, channel] * (1 - fc) + image[r + 1, c1, channel] * fc
+        out[i, channel] += weight * (top * (1 - fr) + bottom * fr)
 
 
 def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: float) -> F32:
@@ -161,7 +209,3 @@ def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: floa
 def _pixels_per_metre(position: F32, camera: Camera) -> float:
     depth = camera.to_camera(position[:: max(1, len(position) // 1000)])[:, 2]
     return camera.focal_px / float(np.median(depth))
-
-
-def _unit(w: F32) -> F32:
-    return np.asarray(w / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-12), np.float32)

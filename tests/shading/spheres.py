@@ -19,8 +19,11 @@ class SphereBuffer:
     albedo_linear: np.ndarray
     roughness: np.ndarray
     specular: np.ndarray
-    mask: np.ndarray
-    skin: np.ndarray
+    part: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        return self.part >= 0
 
 
 def front_camera(size: int = 96, distance: float = 1.0) -> Camera:
@@ -52,8 +55,7 @@ def sphere_buffer(
         np.full((size, size, 3), albedo, np.float32),
         roughness * flat,
         specular * flat,
-        mask,
-        mask & skin,
+        np.where(mask, 0 if skin else 1, -1).astype(np.int16),
     )
 
 

@@ -1,0 +1,137 @@
+"""Portraits of a reconstruction under new light: the views of the preview, and of anyone who asks.
+
+View transform: Standard, that is linear Rec. 709 times a stated exposure, sRGB transfer, clipped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F32, F64, Camera, Materials, Reconstruction
+from backend.colour import linear_to_srgb
+from backend.head.base import ParametricHead
+from backend.shading import shadows, studio
+from backend.shading.environment import Environment
+from backend.shading.parts import looks, without_clear_layers
+from backend.shading.relight import relight
+from backend.uvspace.render import TexturedHead
+
+U8 = NDArray[np.uint8]
+
+# Stops over Standard's 0: studio.* give a white card a radiance of 1, which shows skin as it is.
+EXPOSURE_STOPS = 0.35
+_BACKDROP_SRGB = (0.115, 0.118, 0.125)
+_DISTANCE_M = 1.1
+_SHADOW_LIGHTS = 40
+_LARGEST_MAP = 1024  # a portrait of some hundred pixels shows no more
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One view under one light. Angles as in ``export.views``: yaw to the subject's left, pitch up."""
+
+    label: str
+    yaw_deg: float
+    pitch_deg: float
+    light: Environment
+
+
+def studio_portraits() -> tuple[Portrait, ...]:
+    """Front, three-quarter left and right under three different procedural lights."""
+    return (
+        Portrait("front", 0.0, 0.0, studio.three_point()),
+        Portrait("three-quarter left", 40.0, 2.0, studio.hard_side()),
+        Portrait("three-quarter right", -40.0, 2.0, studio.soft_sky()),
+    )
+
+
+def relit_views(
+    reconstruction: Reconstruction,
+    size: tuple[int, int] = (424, 530),
+    lights: Sequence[Portrait] | None = None,
+    *,
+    supersampling: int = 2,
+) -> list[U8]:
+    """sRGB pictures ``(height, width, 3)`` of the photographed face, one per portrait.
+
+    ``size`` is (width, height) in pixels; ``lights`` are ``studio_portraits()`` when None.
+    """
+    fit = reconstruction.fit
+    head = without_clear_layers(fit.head)
+    maps = vars(reduced(reconstruction.materials, _LARGEST_MAP))
+    drawn = _Drawn(
+        head, fit.vertices_head, TexturedHead(head, fit.vertices_head, maps, looks(head, fit.iris_srgb))
+    )
+    portraits = studio_portraits() if lights is None else lights
+    return [_portrait(drawn, portrait, size, supersampling) for portrait in portraits]
+
+
+def reduced(materials: Materials, size: int) -> Materials:
+    """The same maps averaged down to ``size`` texels a side (unchanged when already that small)."""
+    import cv2
+
+    if materials.size <= size:
+        return materials
+    return Materials(
+        *(
+            np.asarray(cv2.resize(m, (size, size), interpolation=cv2.INTER_AREA), np.float32)
+            for m in vars(materials).values()
+        )
+    )
+
+
+def portrait_camera(
+    head: ParametricHead, yaw_deg: float, pitch_deg: float, width: int, height: int
+) -> Camera:
+    """A portrait lens 1.1 m from the face, framed on the whole head of ``head``'s mean."""
+    eyes = head.eye_centres.astype(np.float64).mean(0)
+    # Turning about a point inside the skull keeps the head in the frame at every yaw.
+    pivot = eyes + np.array([0.0, -0.022, -0.065])
+    yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
+    back = np.array([math.sin(yaw) * math.cos(pitch), math.sin(pitch), math.cos(yaw) * math.cos(pitch)])
+    right = np.array([math.cos(yaw), 0.0, -math.sin(yaw)])
+    rotation = np.stack([right, np.cross(right, back), -back])
+    centre = pivot + _DISTANCE_M * back
+    frame_m = max(0.315, 0.245 * height / width)  # a head is about 0.25 m high and 0.19 m wide
+    focal = height * _DISTANCE_M / frame_m
+    pose = np.concatenate([rotation, (-rotation @ centre)[:, None]], 1)
+    return Camera(focal, (width / 2, height / 2), width, height, pose)
+
+
+def develop(linear: F32) -> F32:
+    """Linear radiance to display sRGB in [0, 1] by the Standard transform at EXPOSURE_STOPS."""
+    return np.minimum(linear_to_srgb(linear * np.float32(2**EXPOSURE_STOPS)), 1).astype(np.float32)
+
+
+def backdrop(width: int, height: int) -> F32:
+    """A dark studio backdrop ``(height, width, 3)`` in sRGB, a little lighter behind the head."""
+    y, x = np.mgrid[0:height, 0:width]
+    r2 = ((x / width - 0.5) / 0.6) ** 2 + ((y / height - 0.42) / 0.6) ** 2
+    glow: F64 = 1.0 + 0.75 * np.exp(-2.2 * r2)
+    return (glow[..., None] * np.array(_BACKDROP_SRGB)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    head: ParametricHead
+    vertices_head: F32
+    textured: TexturedHead
+
+
+def _portrait(drawn: _Drawn, portrait: Portrait, size: tuple[int, int], supersampling: int) -> U8:
+    import cv2
+
+    camera = portrait_camera(drawn.head, portrait.yaw_deg, portrait.pitch_deg, *size)
+    buffer = drawn.textured.view(camera, supersampling)
+    maps = shadows.cast(portrait.light, drawn.vertices_head, drawn.head.triangles, _SHADOW_LIGHTS)
+    lit = develop(relight(buffer, portrait.light, buffer.camera, maps))
+    height, width = buffer.part.shape
+    picture = np.where(buffer.part[..., None] >= 0, lit, backdrop(width, height))
+    # Averaged after the transfer curve, so that bright rims against the dark do not stair-step.
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(np.round(small * 255), np.uint8)
