@@ -16,10 +16,11 @@ from backend.head.open_head import load_open_head
 from synthdata.headmodel.albedo import draw_population, iris_and_sclera, principal_modes
 from synthdata.headmodel.assemble import Whole, assemble, expression_modes, identity_modes
 from synthdata.headmodel.chart import fit_square, half_chart, unwrap
-from synthdata.headmodel.eyes import build_eye
+from synthdata.headmodel.eyes import build_eye, eye_profile
 from synthdata.headmodel.inner import build_inner
 from synthdata.headmodel.landmarks import View, find_landmarks
 from synthdata.headmodel.layout import DEFAULT, Layout
+from synthdata.headmodel.lids import close_lids
 from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
 from synthdata.headmodel.regions import half_regions
 from synthdata.headmodel.skin import EYE_LOOPS, MOUTH_LOOPS, SkinHalf, build_skin_half, hole_loop
@@ -45,7 +46,17 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     uv = _chart(skin, points, regions, unwrap_iterations)
     log.info("chart made")
     parts = [
-        PartHalf("skin", "skin", points, skin.mesh.quads, uv, skin.mesh.quads, skin.on_ict.apply, {}, same_chart_mirrored),
+        PartHalf(
+            name="skin",
+            mirror_name="skin",
+            vertices=points,
+            quads=skin.mesh.quads,
+            uvs=uv,
+            quad_uvs=skin.mesh.quads,
+            carry=skin.on_ict.apply,
+            own_expressions={"eyeBlinkLeft": _blink(surface.head, skin, points)},
+            mirror_uv=same_chart_mirrored,
+        ),
         *_inner_parts(surface, skin, layout),
         build_eye(surface.head),
         *build_teeth(surface.head),
@@ -100,6 +111,15 @@ def _chart(skin: SkinHalf, points: F64, regions: dict[str, F64], iterations: int
     return fit_square(uv, face, (1.5, 1.5))
 
 
+def _blink(ict: ParametricHead, skin: SkinHalf, points: F64) -> F64:
+    offsets = ict.expression_basis[ict.expression_names.index("eyeBlinkLeft")]
+    radius = eye_profile(ict)
+    lash = len(skin.mesh.eye_rings) - len(EYE_LOOPS)
+    return close_lids(
+        skin.mesh, points, skin.on_ict.apply(offsets), lash, ict.eye_centres[0].astype(np.float64), radius
+    )
+
+
 def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[PartHalf]:
     return [
         build_inner(
@@ -110,7 +130,7 @@ def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[Pa
             skin.loop_share["mouth"],
             skin.mesh.mouth_rings[-1],
             layout.mouth,
-            rings=10,
+            rings=8,
         ),
         build_inner(
             surface,
@@ -120,7 +140,7 @@ def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[Pa
             skin.loop_share["eye"],
             skin.mesh.eye_rings[-1],
             layout.eye,
-            rings=4,
+            rings=2,
         ),
     ]
 

@@ -14,7 +14,7 @@ F64 = NDArray[np.float64]
 
 LIMBUS_RADIUS_M = 0.00585  # half the mean visible iris diameter of 11.7 mm (Rüfer et al. 2005)
 CORNEA_RADIUS_M = 0.0078  # mean anterior corneal radius of curvature
-SQUARE, RINGS = 8, 14  # O-grid: cells along the pupil's square, rings around it
+SQUARE, RINGS = 8, 12  # O-grid: cells along the pupil's square, rings around it
 BACK_ANGLE = np.radians(135.0)  # from the optical axis; the rest hides in the socket
 
 
@@ -59,6 +59,13 @@ def build_eye(ict: ParametricHead) -> PartHalf:
         own_expressions=looks,
         mirror_uv=same_chart_mirrored,
     )
+
+
+def eye_profile(ict: ParametricHead) -> F64:
+    """The eyeball's radius, metres, over 1801 equal steps of the angle from its axis, 0 to π."""
+    start, end = EYE_RANGES[0]
+    arm = ict.mean_vertices[start:end].astype(np.float64) - ict.eye_centres[0]
+    return _profile(np.linspace(0, np.pi, 1801), float(np.median(np.linalg.norm(arm, axis=1))))
 
 
 def o_grid_disc(square: int, rings: int) -> tuple[F64, I32]:

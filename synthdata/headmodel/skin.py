@@ -130,8 +130,9 @@ def _importance(point: F64) -> F64:
     """Density wanted at 3D points: front of the face and ear high, back of the head and neck low."""
     x, y, z = np.abs(point[:, 0]), point[:, 1], point[:, 2]
     face = 1 / (1 + np.exp(-(z - 0.055) / 0.015)) / (1 + np.exp(-(y + 0.085) / 0.01))
-    ear = np.exp(-(((x - 0.08) / 0.02) ** 2 + ((y - 0.02) / 0.04) ** 2 + ((z - 0.0) / 0.03) ** 2))
-    return np.asarray(0.6 + 0.6 * face + 0.8 * ear)
+    ear = np.exp(-(((x - 0.082) / 0.016) ** 4 + ((y - 0.008) / 0.045) ** 4 + (z / 0.033) ** 4))
+    nostrils = np.exp(-(((x - 0.009) / 0.009) ** 2 + ((y + 0.011) / 0.008) ** 2 + ((z - 0.108) / 0.012) ** 2))
+    return np.asarray(0.6 + 0.6 * face + 1.3 * ear + 0.7 * nostrils)
 
 
 def _pinned_loops(

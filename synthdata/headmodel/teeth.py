@@ -57,7 +57,7 @@ def fit_arch(ict: ParametricHead, starts: tuple[int, ...], up: float) -> Arch:
     outward = np.stack([along[:, 2], np.zeros(count), -along[:, 0]], 1)
     width = np.array([np.ptp(t @ a) for t, a in zip(tips, along, strict=True)])
     depth = np.array([np.ptp(t @ o) for t, o in zip(tips, outward, strict=True)])
-    return Arch(up, centre, outward, along, 1.02 * width, 0.95 * depth, crown)
+    return Arch(up, centre, outward, along, 1.07 * width, 0.95 * depth, crown)
 
 
 def build_teeth(ict: ParametricHead) -> list[PartHalf]:
@@ -195,7 +195,7 @@ def _gums(arch: Arch) -> tuple[F64, I32, F64, I32]:
     ]
     vertices = np.concatenate(rows)
     quads, uvs = _grid(len(section) - 1, steps)
-    if arch.up > 0:
+    if arch.up < 0:
         quads = quads[:, ::-1]
     return vertices, quads, uvs[:, ::-1], quads
 
@@ -219,9 +219,8 @@ def _tongue() -> tuple[F64, I32, F64, I32, F64]:
         + np.array([0.0, 1.0, 0.0]) * (height[:, None] * np.sin(phi) * groove)[..., None]
     ).reshape(-1, 3)
     quads, uvs = _grid(length, around)
-    quads = quads[:, ::-1]
     base = length * (around + 1)
-    tip = [[base + k, base + k + 1, base + around - 1 - k, base + around - k] for k in range(around // 2)]
+    tip = [[base + around - k, base + around - 1 - k, base + k + 1, base + k] for k in range(around // 2)]
     quads = np.concatenate([quads, np.asarray(tip, np.int32)])
     fan = (vertices[:, 0] >= 0).astype(float)  # keep a copy of every UV: the tip shares the last section's
     reach = np.repeat(np.clip((t - 0.15) / 0.85, 0, 1) ** 1.2, around + 1) * fan
