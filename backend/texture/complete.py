@@ -27,7 +27,7 @@ from backend.texture.grid import (
     weighted_reduce,
     working_chart,
 )
-from backend.texture.lighting import illumination, plain_skin
+from backend.texture.lighting import illumination, plain_skin, transfer_of
 from backend.texture.mirror import mirror_index, mirrored_corners
 from backend.texture.noise import gradient_noise
 from backend.texture.regions import to_chart, to_vertices
@@ -56,14 +56,21 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
     albedo_v = head.albedo(fit.albedo_coefficients)
     _, whole = to_vertices(seen_rgb, inside, *corners, count)
 
-    # A first trust, by plain confidence, finds the light; the light then tells what does not belong.
-    colour_v, mass = to_vertices(seen_rgb, smoothstep((cover - SURE[0]) / 0.5) * inside, *corners, count)
-    light = illumination(fit, colour_v, _share(mass, whole))
-    model = safe_log(to_chart(albedo_v * light.shading, *corners))
-    # Dilated, so that sampling across the chart's border or the photo's meets no undefined ratio.
+    # A first trust, by plain confidence, finds the light; the light then tells what does not belong;
+    # what does belong finds the light again, as homogenisation will.
+    plain = to_chart(plain_skin(head), *corners)
+    transfer = transfer_of(fit)
+    trust = (smoothstep((cover - SURE[0]) / 0.5) * inside).astype(np.float32)
     shown = work.inside & (cover > 0)
-    ratio = dilate(np.where(shown[..., None], safe_log(seen_rgb) - model, 0).astype(np.float32), shown)
-    trust = trusted(work, cover, ratio)
+    for last in (False, True):
+        colour_v, mass = to_vertices(seen_rgb, trust, *corners, count)
+        light = illumination(transfer, fit, colour_v, _share(mass, whole))
+        model = safe_log(to_chart(albedo_v * light.shading, *corners))
+        # Dilated, so that sampling across the chart's border or the photo's meets no undefined ratio.
+        ratio = np.where(shown[..., None], safe_log(seen_rgb) - model, 0).astype(np.float32)
+        ratio = dilate(ratio, shown)
+        if not last:
+            trust = trusted(work, cover, ratio, plain)
     run.progress("complete UV", 0.3)
     if trust.sum() < 0.02 * inside.sum():
         run.warn("Little of the face could be seen; most of its skin is made up.")
@@ -80,7 +87,6 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
     run.progress("complete UV", 0.7)
 
     texel = texel_metres(work)
-    plain = to_chart(plain_skin(head), *corners)
     grain = measure(
         work, log_luminance(seen_rgb), trust * (plain > 0.9), texel, texel / work.factor, run.seed
     )

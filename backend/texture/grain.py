@@ -12,8 +12,9 @@ from backend.texture.grid import WorkingChart, blur
 from backend.texture.noise import skin_noise
 
 WAVELENGTHS_M = (0.012, 0.006, 0.003, 0.0015, 0.00075)
-_MAX_SIGMA = 0.05  # of log luminance, per octave: above this it is stubble or noise, not skin
-_DEFAULT_SIGMA = (0.012, 0.012, 0.012, 0.012, 0.010)
+# Of log luminance, per octave: above this it is shading, stubble or noise, not skin.
+_MAX_SIGMA = (0.008, 0.012, 0.015, 0.015, 0.012)
+_DEFAULT_SIGMA = (0.006, 0.008, 0.010, 0.010, 0.008)
 _FINER = 0.7  # an octave finer than the working grid, relative to the one before
 
 
@@ -44,7 +45,7 @@ def measure(
         if on_grid and sample.sum() > 400:
             seen = _spread(_band(log_brightness, wavelength / texel_m, weight), sample)
             ours = _spread(_band(unit, wavelength / texel_m, chart.inside.astype(np.float32)), chart.inside)
-            sigma = min(seen, _MAX_SIGMA)
+            sigma = min(seen, _MAX_SIGMA[octave])
             last = sigma / max(ours, 1e-6)
         elif last is not None:
             last *= _FINER

@@ -17,6 +17,7 @@ from backend.colour import LUMINANCE_REC709
 from backend.texture.asymmetry import large_structures
 from backend.texture.grid import (
     WorkingChart,
+    blur,
     dilate,
     remap,
     safe_log,
@@ -25,7 +26,7 @@ from backend.texture.grid import (
     working_chart,
 )
 from backend.texture.highlights import highlight, matte_colour
-from backend.texture.lighting import illumination, plain_skin
+from backend.texture.lighting import illumination, plain_skin, transfer_of
 from backend.texture.mirror import mirror_index
 from backend.texture.regions import to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
@@ -33,6 +34,7 @@ from backend.texture.trust import smoothstep, texel_metres
 
 IMPLEMENTATION = "spherical-harmonic shading division, highlight and shadow balance"
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
+_TINT_M = 0.015
 _HARD_SHADOW_LOG = 0.45  # log difference of the two sides that no soft light makes
 _HARD_SHADOW_SHARE = 0.12
 _SLOW_M = 0.025  # slow deviation from the prior …
@@ -59,7 +61,7 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     lit_v, mass = to_vertices(lit, seen * inside, *corners, count)
     _, whole = to_vertices(lit, inside, *corners, count)
     share = np.where(whole > 0, mass / np.maximum(whole, 1e-6), 0).astype(np.float32)
-    light = illumination(fit, lit_v, share)
+    light = illumination(transfer_of(fit), fit, lit_v, share)
     even = lit / np.maximum(to_chart(light.shading, *corners), 1e-3)
     even = np.where(work.inside[..., None], even, 0).astype(np.float32)
     run.progress("even-lit UV", 0.4)
@@ -91,12 +93,12 @@ def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run:
     valid = work.inside & (index[..., 0] >= 0)
     residual = dilate(residual, work.inside)
     difference = np.where(valid[..., None], residual - remap(residual, index), 0)
-    side = large_structures(
-        np.clip(difference, -3, 3).astype(np.float32),
-        valid.astype(np.float32),
-        work.inside,
-        _SHADOW_RADIUS_M / texel_m,
-    )
+    difference = np.clip(difference, -3, 3).astype(np.float32)
+    bright = (difference @ LUMINANCE_REC709)[..., None]
+    weight = valid.astype(np.float32)
+    # Brightness may change along a sharp edge; its colour changes slowly (skylight in a shadow).
+    side = large_structures(bright, weight, work.inside, _SHADOW_RADIUS_M / texel_m)
+    side = side + blur(difference - bright, _TINT_M / texel_m, weight)
     # TV-L1 is not exactly odd after its last iterations; the correction must be.
     side = 0.5 * (side - remap(dilate(side, work.inside), index))
     brightness = side @ LUMINANCE_REC709

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.artifacts import F32, F64, HeadFit
+from backend.colour import LUMINANCE_REC709
 from backend.head.base import ParametricHead
 from backend.shading import sh
+from backend.texture.trust import smoothstep
 from backend.texture.visibility import shadowed_transfer
 
-_FLOOR = 0.12  # of the mean shading: what bounces into the darkest place
+_FLOOR = 0.18  # of the mean shading: what bounces into the darkest place
 _SKIN_ALBEDO = 0.5  # for light bouncing inside creases
-_PRIOR = 0.02  # pull of the fit's light, relative to the data
+# Pull of the starting light, relative to the data; higher bands are less certain.
+_PRIOR = 0.02 * np.array([0.25] + [1.0] * 3 + [3.0] * 5)
+_COLOUR_PRIOR = 0.02 * np.array([0.25] + [5.0] * 3 + [25.0] * 5)
+_MAX_TINT = 1.35  # how much redder or bluer than the mean light any place may be lit
 _OUTLIER = 0.15  # relative error beyond which a vertex (beard, shadow edge, highlight) counts less
 _NOT_PLAIN_SKIN = ("lips", "brows", "eyes", "lashes", "nostrils", "scalp")
 
@@ -27,16 +32,32 @@ class Illumination:
     radiance_sh: F32  # (9, 3)
 
 
-def illumination(fit: HeadFit, colour: F32, weight: F32) -> Illumination:
+@dataclass(frozen=True)
+class Transfer:
+    """How a photographed head takes up light; independent of the light."""
+
+    irradiance: F64  # (V, 9) times radiance_sh is irradiance, with self-shadowing and bounces
+    openness: F64  # (V,)
+
+
+def transfer_of(fit: HeadFit) -> Transfer:
+    """Self-shadowed transfer of the photographed face."""
+    transfer, openness = shadowed_transfer(fit.head, fit.vertices_head)
+    return Transfer(_with_bounces(transfer, openness), openness)
+
+
+def illumination(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> Illumination:
     """Light that explains vertex ``colour`` ``(V, 3)`` seen with ``weight`` ``(V,)`` by the fitted albedo.
 
     Starts at ``fit.radiance_sh``, takes self-shadowing into account, and moves only as far as the
     skin that was seen supports.
     """
-    transfer, openness = shadowed_transfer(fit.head, fit.vertices_head)
-    transfer = _with_bounces(transfer, openness)
-    light = _refit(transfer, fit, colour, weight)
-    return Illumination(_shading(transfer, light), openness.astype(np.float32), light.astype(np.float32))
+    light = _refit(transfer.irradiance, fit, colour, weight)
+    return Illumination(
+        _shading(transfer.irradiance, light),
+        transfer.openness.astype(np.float32),
+        light.astype(np.float32),
+    )
 
 
 def plain_skin(head: ParametricHead) -> F32:
@@ -55,15 +76,26 @@ def _with_bounces(transfer: F64, openness: F64) -> F64:
 
 
 def _shading(transfer: F64, light: F64) -> F32:
+    """Positive shading of believable colour: truncated SH ring below zero where no light is known."""
     value = transfer @ light / np.pi
-    positive = np.maximum(value, 0)
-    floor = _FLOOR * np.maximum(positive.mean(0), 1e-3)
+    mean = np.maximum(value, 0).mean(0) + 1e-6
+    bright = value @ LUMINANCE_REC709
+    typical = float(mean @ LUMINANCE_REC709)
+    floor = _FLOOR * typical
     # A soft maximum: a hard one would print the terminator's edge into the albedo.
-    soft: F64 = 0.5 * (value + floor + np.sqrt((value - floor) ** 2 + (0.5 * floor) ** 2))
-    return soft.astype(np.float32)
+    lifted = 0.5 * (bright + floor + np.sqrt((bright - floor) ** 2 + (0.5 * floor) ** 2))
+    # The darker the place, the less its computed colour means.
+    sure = smoothstep((bright / typical - _FLOOR) / 0.6)[:, None]
+    tint = (value / np.maximum(bright, floor)[:, None]) / (mean / typical)
+    tint = 1 + sure * (np.clip(tint, 1 / _MAX_TINT, _MAX_TINT) - 1)
+    colour = tint * (mean / typical)
+    colour /= (colour @ LUMINANCE_REC709)[:, None]
+    out: F32 = (lifted[:, None] * colour).astype(np.float32)
+    return out
 
 
 def _refit(transfer: F64, fit: HeadFit, colour: F32, weight: F32) -> F64:
+    """Luminance of the light from all nine functions, then its colour, which may vary but slowly."""
     start = np.asarray(fit.radiance_sh, np.float64)
     albedo = fit.head.albedo(fit.albedo_coefficients).astype(np.float64)
     trust = weight.astype(np.float64) * plain_skin(fit.head)
@@ -71,25 +103,38 @@ def _refit(transfer: F64, fit: HeadFit, colour: F32, weight: F32) -> F64:
     if use.sum() < 200:
         return start
     t, a, seen, trust = transfer[use], albedo[use], colour[use].astype(np.float64), trust[use]
-    trust = trust / trust.sum()
-    light = start.copy()
-    scale = max(float(np.abs(start[0]).mean()), 1e-6)
-    # Higher bands are less certain: the prior holds them more strongly.
-    prior = _PRIOR * np.array([0.25] + [1.0] * 3 + [3.0] * 5)
+    y = LUMINANCE_REC709.astype(np.float64)
+    white = _robust_light(t * (a @ y / np.pi)[:, None], seen @ y, trust, start @ y, _PRIOR)
+    light = np.empty((9, 3))
     for channel in range(3):
         rows = t * (a[:, channel] / np.pi)[:, None]
-        typical = max(float(np.average(seen[:, channel], weights=trust)), 1e-4)
-        # Relative errors, or bright skin alone would decide; floored, or the darkest would.
-        relative = 1 / np.maximum(rows @ start[:, channel], 0.3 * typical)
-        for _ in range(4):
-            error = (rows @ light[:, channel] - seen[:, channel]) * relative
-            robust = 1 / (1 + (error / _OUTLIER) ** 2)
-            w = trust * robust * relative**2
-            strength = prior * float(np.sum(w * (rows[:, 0] ** 2)))
-            left = rows.T @ (rows * w[:, None]) + np.diag(strength)
-            right = rows.T @ (w * seen[:, channel]) + strength * start[:, channel]
-            light[:, channel] = np.linalg.solve(left, right)
-    return np.where(np.isfinite(light), light, start) if np.abs(light).max() < 50 * scale else start
+        centre = white * _robust_scale(rows @ white, seen[:, channel], trust)
+        light[:, channel] = _robust_light(rows, seen[:, channel], trust, centre, _COLOUR_PRIOR)
+    return light if np.isfinite(light).all() else start
+
+
+def _robust_scale(predicted: F64, seen: F64, trust: F64) -> float:
+    """Weighted median of seen over predicted."""
+    ratio = seen / np.maximum(predicted, 1e-4)
+    order = np.argsort(ratio)
+    running = np.cumsum(trust[order])
+    return float(ratio[order[np.searchsorted(running, 0.5 * running[-1])]])
+
+
+def _robust_light(rows: F64, seen: F64, trust: F64, centre: F64, prior: F64) -> F64:
+    """Nine coefficients that explain ``seen`` ``(n,)`` as ``rows @ light``, held near ``centre``."""
+    light = centre.copy()
+    typical = max(float(np.average(seen, weights=trust)), 1e-4)
+    # Relative errors, or bright skin alone would decide; floored, or the darkest would.
+    relative = 1 / np.maximum(rows @ centre, 0.3 * typical)
+    for _ in range(4):
+        error = (rows @ light - seen) * relative
+        w = trust * relative**2 / (1 + (error / _OUTLIER) ** 2)
+        strength = prior * float(np.sum(w * rows[:, 0] ** 2))
+        left = rows.T @ (rows * w[:, None]) + np.diag(strength)
+        light = np.linalg.solve(left, rows.T @ (w * seen) + strength * centre)
+    out: F64 = light
+    return out
 
 
 def unshadowed(radiance_sh: F32, normals: F32) -> F32:

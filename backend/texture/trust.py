@@ -13,9 +13,10 @@ from backend.texture.grid import WorkingChart, blur
 SURE = (0.12, 0.5)  # confidence at which trust begins and is full
 OUTER_FEATHER_M = 0.009  # at hair, silhouette, frame
 INNER_FEATHER_M = 0.0015  # around eyes, mouth and other small holes in the seen area
-_SMALL_HOLE_M2 = 12e-4  # 12 cm²: an eye, an open mouth
-_LEAK_BAND_M = 0.022
-_LEAK_LOG = 0.40
+_SMALL_HOLE_M2 = 25e-4  # 25 cm²: an eye behind a lens, an open mouth
+_LEAK_BAND_M = 0.012
+_LEAK_LOG = 0.45  # log contrast to the skin farther in
+_NEIGHBOURHOOD_M = 0.010
 
 
 def texel_metres(chart: WorkingChart) -> float:
@@ -28,19 +29,21 @@ def texel_metres(chart: WorkingChart) -> float:
     return float(np.median(step)) if step.size else 1e-3
 
 
-def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32) -> F32:
+def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32, plain: F32) -> F32:
     """Feathered trust ``(W, W)`` in [0, 1] from ``confidence`` ``(W, W)``.
 
     ``log_ratio`` ``(W, W, 3)`` is the seen colour over what skin should show there; texels near the
-    outer border that are far from the skin around them (a lock of hair, a bright wall) lose trust.
+    outer border that are far from the skin around them (a lock of hair, a bright wall) lose trust, except
+    where ``plain`` ``(W, W)`` in [0, 1] says that a brow or lips must look different.
     """
     texel = texel_metres(chart)
     sure = smoothstep((confidence - SURE[0]) / (SURE[1] - SURE[0])) * chart.inside
     seen = sure > 0.2
     if not seen.any():
         return np.zeros(confidence.shape, np.float32)
-    holes = _small_holes(chart.inside & ~seen, texel)
+    holes = _small_holes(chart, chart.inside & ~seen)
     leak = _leaks(chart, seen, _distance(chart.inside & ~seen & ~holes) * texel, log_ratio, texel)
+    leak &= plain > 0.7
     # What does not belong moves the border inwards: its own blurred rim must go with it.
     outer = _distance((chart.inside & ~seen & ~holes) | leak) * texel
     inner = _distance(holes) * texel
@@ -57,8 +60,9 @@ def _leaks(
         return np.zeros_like(seen)
     everywhere = np.ones(seen.shape, np.float32)
     brightness = log_ratio.mean(-1)
-    around = blur(brightness, 0.012 / texel_m, deep.astype(np.float32))
-    reach = blur(deep.astype(np.float32), 0.012 / texel_m, everywhere)
+    sigma = _NEIGHBOURHOOD_M / texel_m
+    around = blur(brightness, sigma, deep.astype(np.float32))
+    reach = blur(deep.astype(np.float32), sigma, everywhere)
     typical = np.where(reach > 0.02, around, np.median(brightness[deep]))
     smooth = blur(brightness, 0.0015 / texel_m, seen.astype(np.float32))
     odd: NDArray[np.bool_] = seen & (depth_m < _LEAK_BAND_M) & (np.abs(smooth - typical) > _LEAK_LOG)
@@ -81,12 +85,26 @@ def _distance(barrier: NDArray[np.bool_]) -> F32:
     return out
 
 
-def _small_holes(unseen: NDArray[np.bool_], texel_m: float) -> NDArray[np.bool_]:
+def _small_holes(chart: WorkingChart, unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     import cv2
 
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(unseen.astype(np.uint8), connectivity=4)
-    limit = _SMALL_HOLE_M2 / texel_m**2
-    small = np.zeros(count, bool)
-    small[1:] = stats[1:, cv2.CC_STAT_AREA] < limit
+    count, labels = cv2.connectedComponents(unseen.astype(np.uint8), connectivity=4)
+    area = np.bincount(labels.ravel(), _texel_area(chart).ravel(), count)
+    small = area < _SMALL_HOLE_M2
+    small[0] = False
     out: NDArray[np.bool_] = small[labels]
     return out
+
+
+def _texel_area(chart: WorkingChart) -> F32:
+    """Surface area (m²) that each texel stands for, 0 outside; cut off where islands meet."""
+    position = chart.position_head
+    right = np.zeros_like(position)
+    down = np.zeros_like(position)
+    beside = chart.inside[:, :-1] & chart.inside[:, 1:]
+    below = chart.inside[:-1] & chart.inside[1:]
+    right[:, :-1] = np.where(beside[..., None], np.diff(position, axis=1), 0)
+    down[:-1] = np.where(below[..., None], np.diff(position, axis=0), 0)
+    area: F32 = np.linalg.norm(np.cross(right, down), axis=-1).astype(np.float32)
+    limit = np.float32(20 * np.median(area[chart.inside]))
+    return np.minimum(area, limit)
