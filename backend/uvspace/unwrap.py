@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, ChartMaps, HeadFit, Observation, PartialUV, Run
 from backend.errors import BadInput
-from backend.uvspace.chart import chart_maps
+from backend.uvspace.chart import chart_maps, skin_triangles
 from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.rasterise import uv_to_px
 from backend.uvspace.sampling import ImagePyramid, add_bicubic, add_bilinear, linear_light
@@ -36,11 +36,12 @@ def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> Parti
     run.progress("partial UV", 0.3)
 
     window = head_window(fit.vertices_head, camera)
-    seen = visibility(fit.vertices_head, head.triangles, camera, window)
-    pixel_m = float(np.median(camera.to_camera(fit.vertices_head)[:, 2])) / camera.focal_px
-    trust = picture_trust(
-        observation.skin_mask, observation.person_mask, window, (photo.width, photo.height), pixel_m
-    )
+    depth_m = float(np.median(camera.to_camera(fit.vertices_head)[:, 2]))
+    pixel_m = depth_m / camera.focal_px
+    reach_px = max(1.0, 1.5 * _texel_m(fit, size) / pixel_m)  # pyramid levels run up to twice a texel
+    seen = visibility(fit.vertices_head, head.triangles, camera, window, reach_px)
+    frame = (photo.width, photo.height)
+    trust = picture_trust(observation.skin_mask, observation.person_mask, window, frame, pixel_m, reach_px)
     run.progress("partial UV", 0.5)
 
     part = np.s_[window.y0 : window.y0 + window.height, window.x0 : window.x0 + window.width]
@@ -52,6 +53,16 @@ def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> Parti
     if not shown.any():
         raise BadInput("no skin is visible where the head was fitted; choose a photo with a clearer face")
     return PartialUV(chart, rgb, confidence, float(np.median(density[shown])))
+
+
+def _texel_m(fit: HeadFit, size: int) -> float:
+    """A texel's typical width on the skin, metres: square root of the mean area ratio."""
+    skin = skin_triangles(fit.head)
+    p = fit.vertices_head[fit.head.triangles[skin]].astype(np.float64)
+    t = fit.head.uvs[fit.head.triangle_uvs[skin]].astype(np.float64) * size
+    surface = np.linalg.norm(np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), axis=1).sum()
+    chart = np.abs(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])).sum()
+    return float(np.sqrt(surface / max(chart, 1e-12)))
 
 
 class _Chart(NamedTuple):

@@ -18,11 +18,12 @@ LEAST_SIDE_PX, MOST_SIDE_PX = 768, 1536
 # As parts of the head's bounding-box diagonal (0.45 m): 0.45 mm and 4 mm.
 BIAS = 0.001
 JUMP = 0.009
-# How far either side of a depth edge is given up wholly, and from where on it is trusted wholly: the fit
-# is not pixel-exact there, so the picture may show the wrong side of the edge. Metres and photo pixels,
-# whichever is more.
-EDGE_LOST_M, EDGE_SAFE_M = 0.002, 0.006
-EDGE_LOST_PX, EDGE_SAFE_PX = 1.5, 3.5
+# How far beside a depth edge the picture is given up wholly, and from where on it is trusted wholly: the
+# fit is not exact to the pixel. What lies behind suffers most, for the nearer surface may really cover it;
+# on the near side the skin mask helps. Metres, and photo pixels where that is more.
+BEHIND_LOST_M, BEHIND_SAFE_M = 0.002, 0.006
+BEFORE_LOST_M, BEFORE_SAFE_M = 0.001, 0.003
+LOST_PX, SAFE_PX = 2.5, 4.5  # the bicubic kernel reaches two pixels, of the pyramid level it reads
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def visibility(
     triangles: NDArray[np.int32],
     camera: Camera,
     window: Window,
+    reach_px: float = 1.0,
     rasteriser: Rasteriser | None = None,
 ) -> Visibility:
-    """Rasterise all ``triangles`` ``(T, 3)`` as occluders into ``window`` and mark the depth edges."""
-    import cv2
+    """Rasterise all ``triangles`` ``(T, 3)`` as occluders into ``window`` and mark the depth edges.
 
+    ``reach_px`` is the width in photo pixels of the pixels that will be read, those of a pyramid level.
+    """
     side = max(window.width, window.height)
     scale = float(np.clip(side, LEAST_SIDE_PX, MOST_SIDE_PX)) / side
     width, height = (max(1, round(n * scale)) for n in (window.width, window.height))
@@ -82,43 +85,70 @@ def visibility(
     covered = np.isfinite(depth)
     middle = float(np.median(depth[covered])) if covered.any() else 1.0
     pixel_m = middle / small.focal_px
-    jump = JUMP * diagonal + 6 * pixel_m  # steep surfaces fall by several pixels' width a pixel
-    # Beyond the head counts as far behind it.
-    z = np.where(covered, depth, middle + 10 * diagonal)
-    edge = np.zeros(depth.shape, bool)
-    across, down = np.abs(np.diff(z, axis=1)) > jump, np.abs(np.diff(z, axis=0)) > jump
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= down
-    edge[:-1] |= down
-    # Edge pixels are the two beside the jump: the jump itself is half a pixel from their centres.
-    distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) + 0.5
-    lost = max(EDGE_LOST_M / pixel_m, EDGE_LOST_PX * scale)
-    safe = max(EDGE_SAFE_M / pixel_m, EDGE_SAFE_PX * scale)
-    trust = smoothstep(lost, safe, distance.astype(np.float32))
+    # Beside the head counts as far behind it. Steep surfaces fall by several pixels' width a pixel.
+    z = np.where(covered, depth, np.float32(middle + 10 * diagonal))
+    trust = _edge_trust(z, JUMP * diagonal + 6 * pixel_m, pixel_m, reach_px * scale)
     return Visibility(window, scale, depth, trust, BIAS * diagonal, small.focal_px)
 
 
+def _edge_trust(z: F32, jump_m: float, pixel_m: float, reach: float) -> F32:
+    """Trust ``(h, w)`` in [0, 1] by distance from depth jumps; all in pixels of the z-buffer ``z``."""
+    import cv2
+
+    nearest, farthest = z.copy(), z.copy()
+    for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        beside = np.roll(z, step, (0, 1))
+        # The roll wraps round the frame: a window's border is no edge.
+        border = np.s_[:, 0 if step[1] > 0 else -1] if step[1] else np.s_[0 if step[0] > 0 else -1]
+        beside[border] = z[border]
+        np.minimum(nearest, beside, out=nearest)
+        np.maximum(farthest, beside, out=farthest)
+    edge = farthest - nearest > jump_m
+    if not edge.any():
+        return np.ones(z.shape, np.float32)
+    distance, label = cv2.distanceTransformWithLabels(
+        (~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Which side of its closest jump a pixel is on. The jump runs half a pixel beside edge pixels' centres.
+    between = np.zeros(int(label.max()) + 1, np.float32)
+    between[label[edge]] = 0.5 * (nearest + farthest)[edge]
+    before = z < between[label]
+    distance = distance.astype(np.float32) + 0.5
+    lost_px, safe_px = LOST_PX * reach, SAFE_PX * reach
+    behind_trust = smoothstep(
+        max(BEHIND_LOST_M / pixel_m, lost_px), max(BEHIND_SAFE_M / pixel_m, safe_px), distance
+    )
+    before_trust = smoothstep(
+        max(BEFORE_LOST_M / pixel_m, lost_px), max(BEFORE_SAFE_M / pixel_m, safe_px), distance
+    )
+    return np.where(before, before_trust, behind_trust)
+
+
 def picture_trust(
-    skin_mask: F32, person_mask: F32, window: Window, frame: tuple[int, int], pixel_m: float
+    skin_mask: F32,
+    person_mask: F32,
+    window: Window,
+    frame: tuple[int, int],
+    pixel_m: float,
+    reach_px: float = 1.0,
 ) -> F32:
     """How far each photo pixel of ``window`` is skin, well inside the frame: ``(h, w)`` in [0, 1].
 
     ``skin_mask`` and ``person_mask`` ``(H, W)`` in [0, 1]; ``frame`` is the photo's (width, height);
-    ``pixel_m`` a photo pixel's width on the face. The mask is shrunk by a millimetre, at least a pixel,
-    because pixels on its border mix skin with what lies beside it.
+    ``pixel_m`` a photo pixel's width on the face, ``reach_px`` as for ``visibility``. The mask is shrunk
+    by a millimetre, at least two pixels, because pixels on its border mix skin with what lies beside it.
     """
     import cv2
 
     part = np.s_[window.y0 : window.y0 + window.height, window.x0 : window.x0 + window.width]
     skin = np.minimum(skin_mask[part], person_mask[part]).astype(np.float32)
-    radius = max(1, round(0.001 / pixel_m))
+    radius = max(round(2 * reach_px), round(0.001 / pixel_m))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     shrunk = cv2.erode(skin, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
     x = np.arange(window.width) + window.x0 + 0.5
     y = np.arange(window.height) + window.y0 + 0.5
     to_border = np.minimum(np.minimum(x, frame[0] - x)[None], np.minimum(y, frame[1] - y)[:, None])
-    return smoothstep(0.3, 0.8, shrunk) * smoothstep(1.0, 4.0, to_border.astype(np.float32))
+    return smoothstep(0.3, 0.8, shrunk) * smoothstep(1.5, 4.5, to_border.astype(np.float32))
 
 
 def smoothstep(low: float, high: float, x: F32) -> F32:

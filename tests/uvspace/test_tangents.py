@@ -31,15 +31,14 @@ tangent, sign, normal = np.empty(3 * n), np.empty(n), np.empty(3 * n)
 mesh.loops.foreach_get("tangent", tangent)
 mesh.loops.foreach_get("bitangent_sign", sign)
 mesh.loops.foreach_get("normal", normal)
-np.savez(sys.argv[2], tangent=tangent.reshape(-1, 3, 3), sign=sign.reshape(-1, 3), normal=normal.reshape(-1, 3, 3))
+tangent, normal = tangent.reshape(-1, 3, 3), normal.reshape(-1, 3, 3)
+np.savez(sys.argv[2], tangent=tangent, sign=sign.reshape(-1, 3), normal=normal)
 """
 
 
 def tangents_of(head: ParametricHead) -> tuple[np.ndarray, np.ndarray]:
     normals = vertex_normals(head.mean_vertices, head.triangles)
-    return normals, corner_tangents(
-        head.mean_vertices, normals, head.triangles, head.uvs, head.triangle_uvs
-    )
+    return normals, corner_tangents(head.mean_vertices, normals, head.triangles, head.uvs, head.triangle_uvs)
 
 
 def degrees_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -56,7 +55,9 @@ def test_sphere_normals_point_outwards() -> None:
 
 def test_cube_corner_normal_is_the_diagonal_however_it_is_cut() -> None:
     """Weighting by angle: a cube corner whose faces are cut into one or two triangles points (1, 1, 1)."""
-    vertices = np.array([[1, 1, 1], [-1, 1, 1], [-1, -1, 1], [1, -1, 1], [1, -1, -1], [1, 1, -1], [-1, 1, -1]])
+    vertices = np.array(
+        [[1, 1, 1], [-1, 1, 1], [-1, -1, 1], [1, -1, 1], [1, -1, -1], [1, 1, -1], [-1, 1, -1]]
+    )
     # The front face is cut through the corner, the right and top faces beside it.
     triangles = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 5], [3, 4, 5], [0, 5, 1], [5, 6, 1]], np.int32)
     np.testing.assert_allclose(vertex_normals(vertices, triangles)[0], 3**-0.5, atol=1e-6)
