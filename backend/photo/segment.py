@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,25 +61,31 @@ def _skin_to_photo(skin: F32, crop: Crop, photo: Photo) -> F32:
     rows, columns = np.nonzero(skin > 0.02)
     if len(rows) == 0:
         return full
-    corners = np.array(
-        [[x, y] for x in (columns.min(), columns.max() + 1) for y in (rows.min(), rows.max() + 1)]
-    )
-    reach = crop.points_to_photo(corners)
-    x0, y0 = np.maximum(np.floor(reach.min(0)) - 2, 0).astype(int)
-    x1 = int(min(math.ceil(reach[:, 0].max()) + 2, photo.width))
-    y1 = int(min(math.ceil(reach[:, 1].max()) + 2, photo.height))
+    box = _reach(crop, photo, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+    x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
         return full
     if crop.scale <= 1.5:  # the crop is as fine as the photo
-        full[y0:y1, x0:x1] = _warp_back(skin, crop, (x0, y0, x1, y1))
+        full[y0:y1, x0:x1] = _warp_back(skin, crop, box)
         return full
     grey = cv2.cvtColor(crop.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     slope, offset = _local_affine(grey, skin, radius=4, epsilon=1e-3)
     photo_grey = cv2.cvtColor(photo.rgb_srgb[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
-    box = (x0, y0, x1, y1)
     value = _warp_back(slope, crop, box) * photo_grey + _warp_back(offset, crop, box)
     full[y0:y1, x0:x1] = np.clip(value, 0.0, 1.0)
     return full
+
+
+def _reach(
+    crop: Crop, photo: Photo, area: tuple[int, int, int, int] = (0, 0, CROP_SIDE, CROP_SIDE)
+) -> tuple[int, int, int, int]:
+    """Bounds x0, y0, x1, y1 in the photo of a rectangle of the crop, two pixels wider."""
+    left, top, right, bottom = area
+    corners = crop.points_to_photo(np.array([[x, y] for x in (left, right) for y in (top, bottom)], float))
+    low, high = np.floor(corners.min(0)) - 2, np.ceil(corners.max(0)) + 2
+    x0, y0 = np.clip(low, 0, [photo.width, photo.height]).astype(int)
+    x1, y1 = np.clip(high, 0, [photo.width, photo.height]).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
 
 
 def _local_affine(guide: F32, mask: F32, radius: int, epsilon: float) -> tuple[F32, F32]:
@@ -125,13 +129,14 @@ def _person_to_photo(person: F32, crop: Crop, photo: Photo, networks: FaceNetwor
     small = cv2.resize(photo.rgb_srgb, size, interpolation=cv2.INTER_AREA)
     levels = np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8)
     whole = _resize(networks.person(levels), photo.width, photo.height)
-    everywhere = (0, 0, photo.width, photo.height)
     fade = np.minimum(np.arange(CROP_SIDE), np.arange(CROP_SIDE)[::-1]) / (0.08 * CROP_SIDE)
     weight = np.clip(np.minimum.outer(fade, fade), 0.0, 1.0).astype(np.float32)
-    near_weight = _warp_back(weight, crop, everywhere)
-    near = _warp_back(person * weight, crop, everywhere)
-    mask: F32 = near + whole * (1.0 - near_weight)
-    return np.clip(mask, 0.0, 1.0)
+    box = _reach(crop, photo)
+    x0, y0, x1, y1 = box
+    if x1 > x0 and y1 > y0:
+        whole[y0:y1, x0:x1] *= 1.0 - _warp_back(weight, crop, box)
+        whole[y0:y1, x0:x1] += _warp_back(person * weight, crop, box)
+    return whole
 
 
 def _shrink(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
