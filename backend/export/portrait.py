@@ -17,7 +17,7 @@ from backend.colour import linear_to_srgb
 from backend.head.base import ParametricHead
 from backend.shading import shadows, studio
 from backend.shading.environment import Environment
-from backend.shading.parts import looks, without_clear_layers
+from backend.shading.parts import EYE_PARTS, looks, without_clear_layers
 from backend.shading.relight import relight
 from backend.uvspace.render import TexturedHead
 
@@ -27,7 +27,7 @@ U8 = NDArray[np.uint8]
 EXPOSURE_STOPS = 0.35
 _BACKDROP_SRGB = (0.115, 0.118, 0.125)
 _DISTANCE_M = 1.1
-_SHADOW_LIGHTS = 40
+_SHADOW_LIGHTS = 32
 _LARGEST_MAP = 1024  # a portrait of some hundred pixels shows no more
 
 
@@ -55,7 +55,7 @@ def relit_views(
     size: tuple[int, int] = (424, 530),
     lights: Sequence[Portrait] | None = None,
     *,
-    supersampling: int = 2,
+    supersampling: float = 1.5,
 ) -> list[U8]:
     """sRGB pictures ``(height, width, 3)`` of the photographed face, one per portrait.
 
@@ -64,8 +64,13 @@ def relit_views(
     fit = reconstruction.fit
     head = without_clear_layers(fit.head)
     maps = vars(reduced(reconstruction.materials, _LARGEST_MAP))
+    outside = [index for index, name in enumerate(head.part_names) if index == 0 or name in EYE_PARTS]
+    casters = np.ascontiguousarray(head.triangles[np.isin(head.triangle_part, outside)])
     drawn = _Drawn(
-        head, fit.vertices_head, TexturedHead(head, fit.vertices_head, maps, looks(head, fit.iris_srgb))
+        head,
+        fit.vertices_head,
+        TexturedHead(head, fit.vertices_head, maps, looks(head, fit.iris_srgb)),
+        casters,
     )
     portraits = studio_portraits() if lights is None else lights
     return [_portrait(drawn, portrait, size, supersampling) for portrait in portraits]
@@ -113,7 +118,7 @@ def backdrop(width: int, height: int) -> F32:
     y, x = np.mgrid[0:height, 0:width]
     r2 = ((x / width - 0.5) / 0.6) ** 2 + ((y / height - 0.42) / 0.6) ** 2
     glow: F64 = 1.0 + 0.75 * np.exp(-2.2 * r2)
-    return (glow[..., None] * np.array(_BACKDROP_SRGB)).astype(np.float32)
+    return np.asarray(glow[..., None] * np.array(_BACKDROP_SRGB), np.float32)
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,17 @@ class _Drawn:
     head: ParametricHead
     vertices_head: F32
     textured: TexturedHead
+    casters: NDArray[np.int32]  # (T', 3) triangles of the outside, which alone cast shadows
 
 
-def _portrait(drawn: _Drawn, portrait: Portrait, size: tuple[int, int], supersampling: int) -> U8:
+def _portrait(drawn: _Drawn, portrait: Portrait, size: tuple[int, int], supersampling: float) -> U8:
     import cv2
 
-    camera = portrait_camera(drawn.head, portrait.yaw_deg, portrait.pitch_deg, *size)
-    buffer = drawn.textured.view(camera, supersampling)
-    maps = shadows.cast(portrait.light, drawn.vertices_head, drawn.head.triangles, _SHADOW_LIGHTS)
-    lit = develop(relight(buffer, portrait.light, buffer.camera, maps))
-    height, width = buffer.part.shape
+    width, height = round(size[0] * supersampling), round(size[1] * supersampling)
+    camera = portrait_camera(drawn.head, portrait.yaw_deg, portrait.pitch_deg, width, height)
+    buffer = drawn.textured.view(camera, supersample=1)
+    maps = shadows.cast(portrait.light, drawn.vertices_head, drawn.casters, _SHADOW_LIGHTS)
+    lit = develop(relight(buffer, portrait.light, camera, maps))
     picture = np.where(buffer.part[..., None] >= 0, lit, backdrop(width, height))
     # Averaged after the transfer curve, so that bright rims against the dark do not stair-step.
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

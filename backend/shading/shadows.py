@@ -163,13 +163,14 @@ def _lit(
 ) -> None:
     """Fill ``out[start:end]``."""
     size = depth.shape[1]
-    for i in range(start, end):
-        reached_r, reached_g, reached_b = 0.0, 0.0, 0.0
-        all_r, all_g, all_b = 1e-12, 1e-12, 1e-12
-        px = position[i, 0] - centre[0] + _NORMAL_OFFSET_M * normal[i, 0]
-        py = position[i, 1] - centre[1] + _NORMAL_OFFSET_M * normal[i, 1]
-        pz = position[i, 2] - centre[2] + _NORMAL_OFFSET_M * normal[i, 2]
-        for k in range(direction.shape[0]):
+    half = np.float32(size / 2 - 0.5)
+    everything = np.full((end - start, 3), 1e-12, np.float32)
+    out[start:end] = 1e-12
+    # Lights outside: one depth map stays in the cache while all points of the band ask it.
+    for k in range(direction.shape[0]):
+        a = axes[k]
+        shadow = depth[k]
+        for i in range(start, end):
             cosine = (
                 normal[i, 0] * direction[k, 0]
                 + normal[i, 1] * direction[k, 1]
@@ -177,27 +178,25 @@ def _lit(
             )
             if cosine <= 0:
                 continue
-            a = axes[k]
-            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] * pz) * scale + size / 2 - 0.5
-            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] * pz) * scale + size / 2 - 0.5
+            px = position[i, 0] - centre[0] + _NORMAL_OFFSET_M * normal[i, 0]
+            py = position[i, 1] - centre[1] + _NORMAL_OFFSET_M * normal[i, 1]
+            pz = position[i, 2] - centre[2] + _NORMAL_OFFSET_M * normal[i, 2]
+            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] * pz) * scale + half
+            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] * pz) * scale + half
             w = a[2, 0] * px + a[2, 1] * py + a[2, 2] * pz - _BIAS_M
-            c0, r0 = int(np.floor(u)), int(np.floor(v))
-            seen = 1.0
-            if 0 <= c0 < size - 1 and 0 <= r0 < size - 1:
-                fc, fr = u - c0, v - r0
+            c, r = int(np.floor(u)), int(np.floor(v))
+            seen = np.float32(1.0)
+            if 0 <= c < size - 1 and 0 <= r < size - 1:
+                fc, fr = u - c, v - r
                 # Percentage-closer: compare first, then interpolate the answers.
                 seen = (
-                    (1 - fr) * (1 - fc) * (w <= depth[k, r0, c0])
-                    + (1 - fr) * fc * (w <= depth[k, r0, c0 + 1])
-                    + fr * (1 - fc) * (w <= depth[k, r0 + 1, c0])
-                    + fr * fc * (w <= depth[k, r0 + 1, c0 + 1])
+                    (1 - fr) * (1 - fc) * (w <= shadow[r, c])
+                    + (1 - fr) * fc * (w <= shadow[r, c + 1])
+                    + fr * (1 - fc) * (w <= shadow[r + 1, c])
+                    + fr * fc * (w <= shadow[r + 1, c + 1])
                 )
-            all_r += cosine * irradiance[k, 0]
-            all_g += cosine * irradiance[k, 1]
-            all_b += cosine * irradiance[k, 2]
-            reached_r += cosine * irradiance[k, 0] * seen
-            reached_g += cosine * irradiance[k, 1] * seen
-            reached_b += cosine * irradiance[k, 2] * seen
-        out[i, 0] = (reached_r + 1e-12) / all_r
-        out[i, 1] = (reached_g + 1e-12) / all_g
-        out[i, 2] = (reached_b + 1e-12) / all_b
+            for channel in range(3):
+                received = cosine * irradiance[k, channel]
+                everything[i - start, channel] += received
+                out[i, channel] += received * seen
+    out[start:end] /= everything
