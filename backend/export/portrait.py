@@ -94,18 +94,26 @@ def portrait_camera(
     head: ParametricHead, yaw_deg: float, pitch_deg: float, width: int, height: int
 ) -> Camera:
     """A portrait lens 1.1 m from the face, framed on the whole head of ``head``'s mean."""
-    eyes = head.eye_centres.astype(np.float64).mean(0)
-    # Turning about a point inside the skull keeps the head in the frame at every yaw.
-    pivot = eyes + np.array([0.0, -0.022, -0.065])
+    pivot = portrait_pivot(head)
     yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
     back = np.array([math.sin(yaw) * math.cos(pitch), math.sin(pitch), math.cos(yaw) * math.cos(pitch)])
     right = np.array([math.cos(yaw), 0.0, -math.sin(yaw)])
     rotation = np.stack([right, np.cross(right, back), -back])
     centre = pivot + _DISTANCE_M * back
-    frame_m = max(0.315, 0.245 * height / width)  # a head is about 0.25 m high and 0.19 m wide
-    focal = height * _DISTANCE_M / frame_m
+    focal = height * _DISTANCE_M / frame_height_m(width, height)
     pose = np.concatenate([rotation, (-rotation @ centre)[:, None]], 1)
     return Camera(focal, (width / 2, height / 2), width, height, pose)
+
+
+def portrait_pivot(head: ParametricHead) -> F64:
+    """The middle of a portrait ``(3,)``: inside the skull, so that the head stays framed at every yaw."""
+    pivot: F64 = head.eye_centres.astype(np.float64).mean(0) + np.array([0.0, -0.022, -0.065])
+    return pivot
+
+
+def frame_height_m(width: int, height: int) -> float:
+    """Height of a portrait's frame at the pivot; a head is about 0.25 m high and 0.19 m wide."""
+    return max(0.315, 0.245 * height / width)
 
 
 def develop(linear: F32) -> F32:
