@@ -12,6 +12,7 @@ from backend.errors import BadInput
 from backend.geometry import face_mesh
 from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.options import FitOptions
+from backend.geometry.outline import Outline, outline_of
 from backend.geometry.state import SHAPE, FitState
 from backend.geometry.surface import LinearPoints, gather, project_only
 from backend.geometry.terms import IrisTerm, LandmarkTerm, Loss, PriorTerm, Term, rows_used, whitening
@@ -33,6 +34,7 @@ class LandmarkProblem:
     tangents: F64  # (N, 2) of the outline; used where ``on_outline``
     on_outline: NDArray[np.bool_]  # (N,)
     principal_px: tuple[float, float]
+    outline: Outline | None
     iris: IrisTerm | None
     prior: PriorTerm
     options: FitOptions
@@ -54,11 +56,19 @@ class LandmarkProblem:
             self.points.take(used), self.observed_px[used], w[used], self.principal_px, loss, o.robust_width
         )
 
-    def terms(self, keep: NDArray[np.bool_], scale_px: float, loss: Loss) -> list[Term]:
-        """Every term of the landmark fit restricted to the points in ``keep`` ``(478,)``."""
+    def terms(
+        self, keep: NDArray[np.bool_], scale_px: float, loss: Loss, around: FitState | None = None
+    ) -> list[Term]:
+        """Every term of the landmark fit restricted to the points in ``keep`` ``(478,)``.
+
+        The outline is matched at the state ``around``, and left out without one.
+        """
         terms: list[Term] = [self.landmark_term(keep, scale_px, loss), self.prior]
         if self.iris is not None:
             terms.append(self.iris)
+        if self.outline is not None and around is not None:
+            o = self.options
+            terms.append(self.outline.term(around, keep, scale_px, o.outline_sigma, loss, o.robust_width))
         return terms
 
     def errors_px(self, state: FitState, keep: NDArray[np.bool_]) -> F64:
@@ -92,6 +102,7 @@ def landmark_problem(observation: Observation, head: ParametricHead, options: Fi
         tangents=tangents[rows],
         on_outline=np.isin(rows, face_mesh.FACE_OVAL),
         principal_px=principal,
+        outline=outline_of(observation, head, principal),
         iris=_iris_term(observation, head, options, principal),
         prior=PriorTerm(
             log_focal=log_focal,
@@ -196,8 +207,9 @@ def fit_landmarks(problem: LandmarkProblem, keep: NDArray[np.bool_], head: Param
     leading[k:] = True
     state = minimise(problem.terms(keep, image_scale_px(state), "huber"), state, leading, 8).state
     scale = image_scale_px(state)
-    state = minimise(problem.terms(keep, scale, "huber"), state, None, 12).state
-    return minimise(problem.terms(keep, scale, "geman_mcclure"), state, None, 25)
+    state = minimise(problem.terms(keep, scale, "huber", state), state, None, 10).state
+    state = minimise(problem.terms(keep, scale, "geman_mcclure", state), state, None, 10).state
+    return minimise(problem.terms(keep, scale, "geman_mcclure", state), state, None, 15)
 
 
 def focal_deviation(solution: Solution) -> float:

@@ -24,10 +24,10 @@ CHANNELS = 3
 class LightOptions:
     """Priors and noise of the bilinear solve."""
 
-    noise: float = 0.15  # relative error of a lit sample (skin's own variation, cast shadow, model)
+    noise: float = 0.2  # relative error of a lit sample (skin's own variation, cast shadow, model)
     dark: float = 0.05  # noise floor, over the brightness of lit skin
-    effective_samples: float = 400.0  # neighbouring samples err together
-    exposure: float = 0.8  # a white surface facing the camera shows this (photographers expose for faces)
+    effective_samples: float = 250.0  # neighbouring samples err together
+    exposure: float = 1.0  # a white surface facing the camera shows this (photographers expose for faces)
     exposure_sigma: float = 0.2
     white_balance_sigma: float = 0.06  # of a channel's share, over exposure
     band_sigma: tuple[float, float] = (0.9, 0.6)  # of degree 1 and 2, over the degree-0 coefficient
@@ -92,9 +92,10 @@ def fit_light(
         spread = np.maximum(albedo * white, colour) if i > 0 else colour
         sigma = o.noise * np.sqrt((spread + o.dark * bright) * bright)  # even steps of √colour
         if i > 1:  # the first two steps place light before anything may count as an outlier
-            e = (colour - albedo * white) / sigma
+            # One weight per sample: channels that vote apart would tint the light.
+            e = ((colour - albedo * white) / sigma).mean(1, keepdims=True)
             width = np.where(e > 0, o.highlight_width, o.shadow_width) * max(1.0, 6.0 - 0.5 * i)
-            robust = 1.0 / (1.0 + (e / width) ** 2) ** 2
+            robust = np.broadcast_to(1.0 / (1.0 + (e / width) ** 2) ** 2, colour.shape)
         hessian, gradient = _priors(light, k, facing, o)
         scale = np.sqrt(robust * share[:, None]) / sigma
         fit_albedo = i > 0

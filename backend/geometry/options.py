@@ -16,6 +16,7 @@ class FitOptions:
     landmark_sigma: float = 0.015  # of a landmark, over the projected outer-eye-corner distance
     outline_tangent_weight: float = 0.05  # face-oval points slide along the outline: little pull there
     outline_normal_weight: float = 0.4
+    outline_sigma: float = 0.03  # of a matched outline point across the outline, like landmark_sigma
     iris_sigma: float = 0.06  # of log iris size; MediaPipe states about 4 % for depth from iris
     focal_sigma_exif: float = 0.03  # of log focal length
     focal_sigma_estimated: float = 0.12  # landmarks alone pull it short: their outline slides with pose
@@ -24,4 +25,4 @@ class FitOptions:
     expression_l2: float = 3.0  # half a quadratic of this stiffness, σ ≈ 0.6
     robust_width: float = 2.5  # Geman–McClure width, in sigmas
     photometric_sigma: float = 0.015  # least, of a sample's square-root-encoded luminance
-    photometric_points: float = 300.0  # the samples count as this many independent ones
+    photometric_points: float = 60.0  # the samples count as this many independent ones

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, Camera, Observation
 from backend.colour import srgb_to_linear
+from backend.geometry.normals import vertex_normals
 from backend.geometry.state import FitState
 from backend.geometry.surface import LinearPoints, gather
 from backend.head.base import ParametricHead
@@ -117,18 +117,6 @@ def facing_cosine(camera: Camera, position: F64, normals: F64) -> F64:
     view = camera.centre_head - position
     view /= np.linalg.norm(view, axis=1, keepdims=True)
     return np.asarray((view * normals).sum(1))
-
-
-def vertex_normals(vertices: NDArray[np.floating[Any]], triangles: NDArray[np.int32]) -> F64:
-    """Area-weighted unit vertex normals ``(V, 3)``."""
-    v = np.asarray(vertices, np.float64)
-    a, b, c = (v[triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    total = np.zeros_like(v)
-    for axis in range(3):
-        for k in range(3):
-            total[:, axis] += np.bincount(triangles[:, k], face[:, axis], minlength=len(v))
-    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20))
 
 
 def corner_points(head: ParametricHead, triangle: NDArray[np.int32]) -> tuple[LinearPoints, ...]:

@@ -15,8 +15,9 @@ from backend.geometry.light import (
     fit_light,
     minimise_quadratic_with_positive_rows,
 )
+from backend.geometry.normals import vertex_normals
 from backend.geometry.photometric import predicted_linear, psnr_db
-from backend.geometry.skin_samples import crop_face, vertex_normals
+from backend.geometry.skin_samples import crop_face
 from backend.geometry.state import FitState
 from backend.shading import sh
 
