@@ -9,7 +9,7 @@ from backend.artifacts import F32, F64, Photo
 from backend.photo.crops import Crop, square_crop
 from backend.photo.landmarks import Landmarks
 from backend.photo.mediapipe_graphs import SELFIE_SIDE, FaceNetworks
-from backend.photo.skin import skin_probability
+from backend.photo.skin import covered_probability, skin_probability
 
 CROP_SIDE = 512
 _CROP_EXTENT = 2.3  # of the face's larger extent: hair, ears, neck and some shoulder
@@ -31,7 +31,11 @@ def segment(photo: Photo, landmarks: Landmarks, networks: FaceNetworks | None = 
     inside = _inside(crop, photo)
     person = _resize(networks.person(_shrink(crop.rgb, SELFIE_SIDE)), CROP_SIDE, CROP_SIDE)
     skin = skin_probability(crop.rgb, points, landmarks.visible, person, inside)
-    return _skin_to_photo(skin, crop, photo), _person_to_photo(person, crop, photo, networks)
+    full = _skin_to_photo(skin, crop, photo)
+    # What is cut out inside the face has no edge that the guided filter could follow.
+    x0, y0, x1, y1 = box = _reach(crop, photo)
+    full[y0:y1, x0:x1] *= 1.0 - _warp_back(covered_probability(crop.rgb, points), crop, box)
+    return full, _person_to_photo(person, crop, photo, networks)
 
 
 def _head_crop(photo: Photo, landmarks: Landmarks) -> Crop:
@@ -131,11 +135,9 @@ def _person_to_photo(person: F32, crop: Crop, photo: Photo, networks: FaceNetwor
     whole = _resize(networks.person(levels), photo.width, photo.height)
     fade = np.minimum(np.arange(CROP_SIDE), np.arange(CROP_SIDE)[::-1]) / (0.08 * CROP_SIDE)
     weight = np.clip(np.minimum.outer(fade, fade), 0.0, 1.0).astype(np.float32)
-    box = _reach(crop, photo)
-    x0, y0, x1, y1 = box
-    if x1 > x0 and y1 > y0:
-        whole[y0:y1, x0:x1] *= 1.0 - _warp_back(weight, crop, box)
-        whole[y0:y1, x0:x1] += _warp_back(person * weight, crop, box)
+    x0, y0, x1, y1 = box = _reach(crop, photo)
+    whole[y0:y1, x0:x1] *= 1.0 - _warp_back(weight, crop, box)
+    whole[y0:y1, x0:x1] += _warp_back(person * weight, crop, box)
     return whole
 
 

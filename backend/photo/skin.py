@@ -28,6 +28,8 @@ _LIKELY_PATCHES = (regions.RIGHT_FOREHEAD, regions.LEFT_FOREHEAD)  # unless a fr
 def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: NDArray[np.bool_]) -> F32:
     """Probability ``(S, S)`` in [0, 1] that a pixel is face, ear or neck skin, brow or lip.
 
+    Eyes, mouth and spectacles inside the face count as skin here; see ``covered_probability``.
+
     ``rgb`` ``(S, S, 3)`` is a crop with a level face, ``points`` ``(478, ≥ 2)`` its landmarks in crop
     pixels with their visibility ``(478,)``, ``person`` ``(S, S)`` the person's probability and ``inside``
     ``(S, S)`` False where the crop leaves the photo.
@@ -54,9 +56,15 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     # The filter spreads over flat surroundings; a pixel that is half background must not count as skin.
     soft = _smoothstep(soft, 0.35, 0.85)
     soft = _fill_face_features(soft, points)
-    soft *= 1.0 - _openings(rgb.shape[:2], points)
-    soft *= 1.0 - frame_mask(lab[..., 0], points)
     return np.clip(np.where(inside, soft, 0.0), 0.0, 1.0).astype(np.float32)
+
+
+def covered_probability(rgb: U8, points: F64) -> F32:
+    """``(S, S)`` in [0, 1]: eyes with their lashes, the open mouth and spectacle frames."""
+    import cv2
+
+    lightness = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[..., 0]
+    return np.maximum(_openings(rgb.shape[:2], points), frame_mask(lightness, points))
 
 
 def _shading_invariant(lab: F32) -> F32:
