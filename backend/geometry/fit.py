@@ -28,6 +28,7 @@ from backend.geometry.photometric import photometric_term, psnr_db
 from backend.geometry.skin_samples import FaceCrop, SkinSamples, crop_face, sample_skin
 from backend.geometry.state import FitState, yaw_degrees
 from backend.head.base import ParametricHead
+from backend.photo.iris import iris_colour_srgb
 
 MIN_SAMPLES = 150  # crop pixels of visible skin below which the photo says nothing about light
 REFINED_MAY_BE_WORSE = 1.03  # held-out landmark error after refinement, over the one before
@@ -162,8 +163,12 @@ def refine_photometrically(
 
 
 def iris_colour(observation: Observation, run: Run) -> F32:
-    """The iris' sRGB colour in the photo ``(3,)``, or an average brown with a warning."""
-    return DEFAULT_IRIS_SRGB
+    """The iris' sRGB colour as lit in the photo ``(3,)``, or an average brown with a warning."""
+    seen = iris_colour_srgb(observation.photo, observation.landmarks_px)
+    if seen is None:
+        run.warn("The irises cannot be seen; the eyes get an average brown.")
+        return DEFAULT_IRIS_SRGB
+    return np.asarray(seen, np.float32)
 
 
 def _warn(

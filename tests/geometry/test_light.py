@@ -146,7 +146,7 @@ def test_light_is_recovered_from_a_rendered_head():
     beta = np.array([0.0, 1.0, -0.5, 0.3], np.float32)
     light = key_light((0.5, 0.5, 0.7), (1.0, 1.0, 1.0))
     exposure = sh.irradiance(light, camera.centre_head / np.linalg.norm(camera.centre_head)).mean() / np.pi
-    light *= 0.8 / exposure
+    light *= LightOptions().exposure / exposure
     picture, mask = render(head, head.mean_vertices, camera, light, beta)
     seen = observe(head, head.mean_vertices, camera, rgb=picture, skin=mask)
     rt = camera.world_to_camera
