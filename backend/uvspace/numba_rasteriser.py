@@ -142,8 +142,7 @@ def _draw(
             ):
                 continue
             first, last = int(np.ceil(low - WIDER)), int(np.floor(high - NARROWER))
-            sure_first, sure_last = int(np.ceil(low - NARROWER)), int(np.floor(high - WIDER))
-            if first != sure_first or last != sure_last:
+            if first - low < SLACK - 0.5 or high - last < SLACK + 0.5:
                 # A centre within a millionth of a pixel of an edge: ask the exact edge functions.
                 while first <= last and not _owns(
                     dxa, dya, bx, by, dxb, dyb, cx, cy, dxc, dyc, ax, ay, first + 0.5, py
@@ -156,9 +155,10 @@ def _draw(
             row = wa + step_y * (py - ay)
             for x in range(max(first, 0), min(last, width - 1) + 1):
                 near = np.float32(row + step_x * (x + 0.5 - ax))
-                if near > nearness[y, x]:
-                    nearness[y, x] = near
-                    triangle[y, x] = t
+                # Stored either way: which surface wins is hard to predict, a branch here costs more.
+                wins = near > nearness[y, x]
+                nearness[y, x] = near if wins else nearness[y, x]
+                triangle[y, x] = t if wins else triangle[y, x]
 
 
 @compiled
