@@ -37,15 +37,29 @@ class RasterBuffers:
 
         ``corners`` ``(T, 3)`` are the rows of ``values`` at each triangle's corners.
         """
-        data = np.ascontiguousarray(values, np.float32)
-        rows = np.ascontiguousarray(corners, np.int32)
-        out = np.empty((*self.triangle.shape, data.shape[1]), np.float32)
+        flat = interpolate_at(self.triangle.reshape(-1), self.barycentric.reshape(-1, 3), values, corners)
+        return flat.reshape(*self.triangle.shape, -1)
 
-        def band(start: int, end: int) -> None:
-            _interpolate(self.triangle, self.barycentric, data, rows, start, end, out)
 
-        in_bands(band, len(out))
-        return out
+def interpolate_at(
+    triangle: NDArray[np.int32],
+    barycentric: F32,
+    values: NDArray[np.floating[Any]],
+    corners: NDArray[np.int32],
+) -> F32:
+    """Vertex ``values`` ``(V, C)`` at ``N`` surface points given by triangle ``(N,)`` and weights ``(N, 3)``.
+
+    ``corners`` ``(T, 3)`` are rows of ``values``. ``(N, C)``; 0 where ``triangle`` is −1.
+    """
+    data = np.ascontiguousarray(values, np.float32)
+    rows = np.ascontiguousarray(corners, np.int32)
+    out = np.empty((len(triangle), data.shape[1]), np.float32)
+    in_bands(
+        lambda start, end: _interpolate(triangle, barycentric, data, rows, start, end, out),
+        len(out),
+        least_rows=8192,
+    )
+    return out
 
 
 @compiled
@@ -58,19 +72,15 @@ def _interpolate(
     end: int,
     out: F32,
 ) -> None:
-    for y in range(start, end):
-        for x in range(triangle.shape[1]):
-            t = triangle[y, x]
-            if t < 0:
-                out[y, x] = 0.0
-                continue
-            a, b, c = corners[t, 0], corners[t, 1], corners[t, 2]
-            for channel in range(values.shape[1]):
-                out[y, x, channel] = (
-                    barycentric[y, x, 0] * values[a, channel]
-                    + barycentric[y, x, 1] * values[b, channel]
-                    + barycentric[y, x, 2] * values[c, channel]
-                )
+    for n in range(start, end):
+        t = triangle[n]
+        if t < 0:
+            out[n] = 0.0
+            continue
+        a, b, c = corners[t, 0], corners[t, 1], corners[t, 2]
+        wa, wb, wc = barycentric[n, 0], barycentric[n, 1], barycentric[n, 2]
+        for channel in range(values.shape[1]):
+            out[n, channel] = wa * values[a, channel] + wb * values[b, channel] + wc * values[c, channel]
 
 
 class Rasteriser(Protocol):

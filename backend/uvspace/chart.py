@@ -14,6 +14,7 @@ from backend.artifacts import F32, ChartMaps
 from backend.errors import BadInput
 from backend.head.base import ParametricHead
 from backend.uvspace.buffers import RasterBuffers
+from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import rasterise_chart
 from backend.uvspace.tangents import corner_tangents
@@ -102,16 +103,45 @@ def tangent_to_head(normal_head: F32, tangent_head: F32, normal_tangent: F32) ->
     ``normal_head`` ``(..., 3)`` and ``tangent_head`` ``(..., 4)`` as interpolated; the bitangent is their
     cross product times the sign and, as MikkTSpace has it, is not made unit.
     """
-    bitangent = tangent_head[..., 3:] * np.cross(normal_head, tangent_head[..., :3])
-    return unit_or_zero(
-        normal_tangent[..., :1] * tangent_head[..., :3]
-        + normal_tangent[..., 1:2] * bitangent
-        + normal_tangent[..., 2:] * normal_head
+    shape = np.broadcast_shapes(normal_head.shape[:-1], tangent_head.shape[:-1], normal_tangent.shape[:-1])
+    n, t, m = (
+        np.ascontiguousarray(np.broadcast_to(a, (*shape, a.shape[-1])), np.float32).reshape(-1, a.shape[-1])
+        for a in (normal_head, tangent_head, normal_tangent)
     )
+    out = np.empty((len(n), 3), np.float32)
+    in_bands(lambda start, end: _tangent_to_head(n, t, m, start, end, out), len(out), least_rows=8192)
+    return out.reshape(*shape, 3)
+
+
+@compiled
+def _tangent_to_head(n: F32, t: F32, m: F32, start: int, end: int, out: F32) -> None:
+    for k in range(start, end):
+        sign = t[k, 3]
+        bx = sign * (n[k, 1] * t[k, 2] - n[k, 2] * t[k, 1])
+        by = sign * (n[k, 2] * t[k, 0] - n[k, 0] * t[k, 2])
+        bz = sign * (n[k, 0] * t[k, 1] - n[k, 1] * t[k, 0])
+        x = m[k, 0] * t[k, 0] + m[k, 1] * bx + m[k, 2] * n[k, 0]
+        y = m[k, 0] * t[k, 1] + m[k, 1] * by + m[k, 2] * n[k, 1]
+        z = m[k, 0] * t[k, 2] + m[k, 1] * bz + m[k, 2] * n[k, 2]
+        length = np.sqrt(x * x + y * y + z * z)
+        inverse = 1.0 / length if length > 1e-20 else 0.0
+        out[k, 0], out[k, 1], out[k, 2] = x * inverse, y * inverse, z * inverse
 
 
 def unit_or_zero(vectors: NDArray[np.floating[Any]]) -> F32:
     """``(..., C)`` vectors over their length, float32; 0 where there is none."""
-    v = np.asarray(vectors, np.float32)
-    length = np.sqrt(np.einsum("...c,...c->...", v, v))[..., None]
-    return np.divide(v, length, out=np.zeros_like(v), where=length > 1e-20)
+    flat = np.ascontiguousarray(vectors, np.float32).reshape(-1, np.shape(vectors)[-1])
+    out = np.empty_like(flat)
+    in_bands(lambda start, end: _unit_or_zero(flat, start, end, out), len(out), least_rows=8192)
+    return out.reshape(np.shape(vectors))
+
+
+@compiled
+def _unit_or_zero(vectors: F32, start: int, end: int, out: F32) -> None:
+    for k in range(start, end):
+        square = 0.0
+        for c in range(vectors.shape[1]):
+            square += vectors[k, c] * vectors[k, c]
+        inverse = 1.0 / np.sqrt(square) if square > 1e-40 else 0.0
+        for c in range(vectors.shape[1]):
+            out[k, c] = vectors[k, c] * inverse

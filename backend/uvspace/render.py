@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, Camera
 from backend.head.base import ParametricHead
-from backend.uvspace.buffers import Rasteriser
+from backend.uvspace.buffers import Rasteriser, interpolate_at
 from backend.uvspace.chart import chart_raster, tangent_to_head, unit_or_zero
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import cropped_camera, rasterise_camera, uv_to_px
@@ -100,46 +100,54 @@ class TexturedHead:
         s = supersample
         fine = cropped_camera(camera, 0, 0, camera.width_px * s, camera.height_px * s, s)
         drawn = rasterise_camera(self._vertices, head.triangles, fine, rasteriser)
+        # Everything per covered sample, ``(N, …)``; laid out as pictures at the end.
+        at = np.flatnonzero(drawn.covered.ravel())
+        ids, weights = drawn.triangle.ravel()[at], drawn.barycentric.reshape(-1, 3)[at]
         values = np.concatenate([self._vertices, self._normals, self._albedo], 1)
-        surface = drawn.interpolate(values, head.triangles)
+        surface = interpolate_at(ids, weights, values, head.triangles)
         corner_rows = np.arange(len(self._tangents), dtype=np.int32).reshape(-1, 3)
-        tangent = drawn.interpolate(self._tangents, corner_rows)
-        uv = drawn.interpolate(head.uvs, head.triangle_uvs)
+        tangent = interpolate_at(ids, weights, self._tangents, corner_rows)
+        uv = interpolate_at(ids, weights, head.uvs, head.triangle_uvs)
 
-        covered = drawn.covered
-        part = np.where(covered, head.triangle_part[np.maximum(drawn.triangle, 0)], -1).astype(np.int16)
-        normal, smooth = surface[..., 3:6], unit_or_zero(surface[..., 3:6])
-        slope = np.zeros((*part.shape, 2), np.float32)
-        albedo = np.ascontiguousarray(surface[..., 6:9])
-        scalars = {name: np.where(covered, np.float32(value), 0) for name, value in DEFAULTS.items()}
+        position, normal, albedo = surface[:, :3], surface[:, 3:6], surface[:, 6:9].copy()
+        part = head.triangle_part[ids].astype(np.int16)
+        normal_tangent = np.zeros((len(at), 3), np.float32)
+        normal_tangent[:, 2] = 1
+        scalars = {name: np.full(len(at), value, np.float32) for name, value in DEFAULTS.items()}
         for index, (names, pyramid, size) in self._looks.items():
-            here = part == index
-            if not here.any():
+            here = np.flatnonzero(part == index)
+            if len(here) == 0:
                 continue
-            level = self._levels(fine, size)[drawn.triangle[here]]
+            level = self._levels(fine, size)[ids[here]]
             sampled = pyramid.sample(uv_to_px(uv[here], size), level)
             for name, channels in names.items():
                 value = sampled[:, channels]
                 if name == "albedo_linear":
                     albedo[here] = value
                 elif name == "slope":
-                    slope[here] = value
+                    normal_tangent[here, :2] = value
                 else:
                     scalars[name][here] = value[:, 0]
-        normal_tangent = np.concatenate([slope, np.ones((*part.shape, 1), np.float32)], -1)
-        toward = np.where(covered[..., None], camera.centre_head.astype(np.float32) - surface[..., :3], 0)
+
+        shape = drawn.triangle.shape
+
+        def picture(samples: NDArray[np.generic], empty: int = 0) -> NDArray[Any]:
+            laid = np.full((shape[0] * shape[1], *samples.shape[1:]), empty, samples.dtype)
+            laid[at] = samples
+            return laid.reshape(*shape, *samples.shape[1:])
+
         return GBuffer(
             camera=fine,
             supersample=s,
-            part=part,
-            mask=covered.astype(np.float32),
-            position_head=np.ascontiguousarray(surface[..., :3]),
-            view_head=unit_or_zero(toward),
-            normal_head=tangent_to_head(normal, tangent, normal_tangent),
-            smooth_normal_head=smooth,
-            albedo_linear=albedo,
-            roughness=scalars["roughness"].astype(np.float32),
-            specular=scalars["specular"].astype(np.float32),
+            part=picture(part, -1),
+            mask=drawn.covered.astype(np.float32),
+            position_head=picture(position),
+            view_head=picture(unit_or_zero(camera.centre_head.astype(np.float32) - position)),
+            normal_head=picture(tangent_to_head(normal, tangent, normal_tangent)),
+            smooth_normal_head=picture(unit_or_zero(normal)),
+            albedo_linear=picture(albedo),
+            roughness=picture(scalars["roughness"]),
+            specular=picture(scalars["specular"]),
         )
 
     def _prepare(self, look: Look, is_skin: bool) -> tuple[dict[str, slice], ImagePyramid, int]:
