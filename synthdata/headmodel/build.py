@@ -13,7 +13,7 @@ from backend.head.arkit import ARKIT_NAMES
 from backend.head.base import ParametricHead, SurfacePoints
 from backend.head.meshing import no_landmarks
 from backend.head.open_head import load_open_head
-from synthdata.headmodel.albedo import draw_population, iris_and_sclera, principal_modes
+from synthdata.headmodel.albedo import draw_population, iris_and_sclera, log_details, principal_modes
 from synthdata.headmodel.assemble import Whole, assemble, expression_modes, identity_modes
 from synthdata.headmodel.chart import fit_square, half_chart, unwrap
 from synthdata.headmodel.eyes import build_eye, eye_profile
@@ -21,9 +21,10 @@ from synthdata.headmodel.inner import build_inner
 from synthdata.headmodel.landmarks import View, find_landmarks
 from synthdata.headmodel.layout import DEFAULT, Layout
 from synthdata.headmodel.lids import close_lids
+from synthdata.headmodel.makehuman import remove_shading, sample_skins
 from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
 from synthdata.headmodel.regions import half_regions
-from synthdata.headmodel.skin import EYE_LOOPS, MOUTH_LOOPS, SkinHalf, build_skin_half, hole_loop
+from synthdata.headmodel.skin import EYE_LOOPS, MOUTH_LOOPS, SkinHalf, build_skin_half, hole_loop, unfold_quads
 from synthdata.headmodel.source import MOUTH_END, SKIN_END, SOCKETS_END, IctSurface
 from synthdata.headmodel.store import write_open_head
 from synthdata.headmodel.teeth import build_teeth
@@ -42,6 +43,7 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     log.info("skin laid out: %d vertices in the half", len(skin.mesh.start))
     points = skin.on_ict.apply(surface.vertices)
     points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
+    points = unfold_quads(points, skin.mesh.quads)
     regions = half_regions(skin.mesh, points, landmarks68, len(MOUTH_LOOPS), len(EYE_LOOPS))
     uv = _chart(skin, points, regions, unwrap_iterations)
     log.info("chart made")
@@ -66,17 +68,32 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     expressions = expression_modes(surface.head, parts, whole)
     log.info("%d vertices, %d quads, modes carried", len(whole.vertices), len(whole.quads))
     spread = {name: _spread(weights, len(points), whole) for name, weights in regions.items()}
-    albedo = _albedo(whole, spread)
     landmarks = no_landmarks()
-    centres = surface.head.eye_centres
-    for final in (False, True):
+    albedo = _albedo(whole, spread, np.zeros((1, len(whole.vertices), 3)))
+
+    def store() -> ParametricHead:
         write_open_head(
-            output, whole, identity, expressions, ARKIT_NAMES, albedo, spread, landmarks, centres
+            output,
+            whole,
+            identity,
+            expressions,
+            ARKIT_NAMES,
+            albedo,
+            spread,
+            landmarks,
+            surface.head.eye_centres,
         )
-        head = load_open_head(output)
-        if not final:
-            landmarks = _landmarks(head)
-            log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
+        return load_open_head(output)
+
+    # Face Mesh sees better on better skin: a first look registers the CC0 skins, a second one counts.
+    lash = skin.mesh.eye_rings[len(skin.mesh.eye_rings) - len(EYE_LOOPS)]
+    lashes = np.r_[whole.half[lash], whole.mirror[whole.half[lash]]]
+    landmarks = _landmarks(store(), lashes, views=12)
+    albedo = _albedo(whole, spread, _skin_details(store(), data, spread))
+    log.info("albedo made")
+    landmarks = _landmarks(store(), lashes, views=48)
+    log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
+    head = store()
     return head
 
 
@@ -154,10 +171,21 @@ def _spread(half_values: F64, count: int, whole: Whole) -> F64:
     return out
 
 
-def _albedo(whole: Whole, regions: dict[str, F64]) -> tuple[F64, F64]:
+def _skin_details(head: ParametricHead, data: Path, regions: dict[str, F64]) -> F64:
+    vertices = head.mean_vertices.astype(np.float64)
+    skins = sample_skins(data / "makehuman", vertices, head.triangles, head.mediapipe)
+    plain = regions["face"] * (1 - regions["lips"]) * (1 - regions["brows"])
+    plain *= (1 - regions["eyelids"]) * (1 - regions["scalp"])
+    even = remove_shading(skins, vertices, head.triangles, head.mirror_vertex, plain)
+    return log_details(even, regions, plain)
+
+
+def _albedo(whole: Whole, regions: dict[str, F64], details: F64) -> tuple[F64, F64]:
     on_skin = whole.vertex_part == whole.part_names.index("skin")
     rng = np.random.default_rng(20240611)
-    samples = draw_population({k: v[on_skin] for k, v in regions.items()}, 400, rng)
+    samples = draw_population(
+        {k: v[on_skin] for k, v in regions.items()}, details[:, on_skin], 400, rng
+    )
     mean_skin, modes_skin = principal_modes(samples, ALBEDO_MODES)
     mean = np.zeros((len(whole.vertices), 3))
     modes = np.zeros((ALBEDO_MODES, len(whole.vertices), 3))
@@ -179,19 +207,20 @@ def _albedo(whole: Whole, regions: dict[str, F64]) -> tuple[F64, F64]:
     return mean, modes
 
 
-def _landmarks(head: ParametricHead) -> SurfacePoints:
+def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> SurfacePoints:
     rng = np.random.default_rng(7)
-    views = []
-    for k in range(24):
+    colour = head.albedo_mean.copy()
+    colour[lashes] *= 0.3  # the line of lashes, which Face Mesh looks for
+    poses = ((0, 0), (10, 0), (-10, 0), (0, 8), (0, -8), (16, 5), (-16, 5), (5, -5))
+    chosen = []
+    for k in range(views):
         coefficients = 0.6 * rng.standard_normal(40) if k else np.zeros(40)
-        yaw, pitch = [(0, 0), (12, 0), (-12, 0), (0, 8), (0, -8), (18, 5)][k % 6]
-        views.append(View(head.shape(coefficients).astype(np.float64), yaw, pitch))
+        chosen.append(View(head.shape(coefficients).astype(np.float64), *poses[k % len(poses)]))
     return find_landmarks(
-        views,
+        chosen,
         head.mean_vertices.astype(np.float64),
         head.triangles,
         head.triangle_part,
-        head.albedo_mean,
+        colour,
         head.part_names,
-        head.mirror_vertex,
     )

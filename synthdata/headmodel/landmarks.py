@@ -15,7 +15,6 @@ from synthdata.headmodel.preview import look_at, picture
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
-LEFT_IRIS, RIGHT_IRIS = range(473, 478), range(468, 473)  # subject's left is 473…477: checked by position
 # Outline of the face and of the forehead's top: Face Mesh lets these slide along the silhouette.
 FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
@@ -43,7 +42,13 @@ def detect(image: NDArray[np.uint8], detector: object) -> F64 | None:
 
 
 def find_landmarks(
-    views: list[View], mean: F64, triangles: I32, triangle_part: NDArray[np.uint8], colour: NDArray[np.float32], parts: tuple[str, ...], mirror: I32, size: int = 512
+    views: list[View],
+    mean: F64,
+    triangles: I32,
+    triangle_part: NDArray[np.uint8],
+    colour: NDArray[np.float32],
+    parts: tuple[str, ...],
+    size: int = 512,
 ) -> SurfacePoints:
     """Robust surface positions over all views; every point is symmetrised with its mirror point.
 
@@ -59,7 +64,7 @@ def find_landmarks(
     ) as detector:
         for view in views:
             camera = look_at((0.0, -0.005, 0.02), view.yaw_deg, view.pitch_deg, 0.9, 0.34, size)
-            image = picture(view.vertices, triangles, camera, colour, samples=2, background=0.55)
+            image = picture(view.vertices, triangles, camera, colour, gloss=0.015, background=0.55)
             pixels = detect(image, detector)
             if pixels is None:
                 continue
@@ -78,11 +83,11 @@ def find_landmarks(
     if 2 * len(casts) < len(views):
         raise ValueError(f"Face Mesh found a face on only {len(casts)} of {len(views)} renders")
     stack = np.stack(casts)
-    return _robust(stack, mean, triangles, skin, eyes, mirror)
+    return _robust(stack, mean, triangles, skin, eyes)
 
 
 def _robust(
-    stack: F64, mean: F64, triangles: I32, skin: NDArray[np.intp], eyes: NDArray[np.intp], mirror: I32
+    stack: F64, mean: F64, triangles: I32, skin: NDArray[np.intp], eyes: NDArray[np.intp]
 ) -> SurfacePoints:
     middle = np.nanmedian(stack, axis=0)
     twin = _twins(middle)

@@ -36,11 +36,10 @@ def half_regions(mesh: HalfMesh, v: F64, landmarks: F64, lip_rings: int, lid_rin
     eyelids = np.zeros(len(v))
     for k, ring in enumerate(mesh.eye_rings):
         eyelids[ring] = np.clip(1 - (len(mesh.eye_rings) - lid_rings - 3 - k) * 0.35, 0, 1)
-    mirrored = landmarks * np.array([-1.0, 1.0, 1.0])
     brow = _step(_distance(v, landmarks[22:27]), 0.0035, 0.0075)
-    bridge = _distance(v, landmarks[27:31])
-    wings = np.minimum(_distance(v, landmarks[31:36]), _distance(v, mirrored[31:36]))
-    nose = np.maximum(_step(bridge, 0.008, 0.016), _step(wings, 0.006, 0.013)) * _step(-y, 0.014, 0.022, rising=False)
+    width = np.interp(y, [-0.018, -0.012, 0.0, 0.012, 0.03, 0.042], [0.014, 0.0175, 0.0175, 0.012, 0.0075, 0.006])
+    nose = _step(x, width - 0.002, width + 0.003) * _step(-z, -0.098, -0.092)
+    nose *= _step(y, 0.036, 0.046) * _step(-y, 0.0125, 0.0175)
     nose *= (1 - lips) * (1 - eyelids)
     azimuth = np.degrees(np.arctan2(x, z))
     hairline = np.interp(azimuth, *np.array(HAIRLINE).T)
@@ -53,11 +52,11 @@ def half_regions(mesh: HalfMesh, v: F64, landmarks: F64, lip_rings: int, lid_rin
     front = (1 - scalp) * (1 - neck) * (1 - ears)
     face = front
     cheeks = np.exp(-(((x - 0.045) / 0.025) ** 2 + ((y - 0.0) / 0.025) ** 2)) * front * (1 - nose) * (1 - lips) * (1 - eyelids)
-    forehead = front * _step(-y, -0.062, -0.052, rising=False) * (1 - brow)
+    forehead = front * _step(-y, -0.062, -0.052) * (1 - brow)
     chin = np.exp(-((np.linalg.norm(v - landmarks[8] - np.array([0, 0.009, 0]), axis=1) / 0.022) ** 2)) * (1 - lips)
     cheek_line = np.interp(x, [0, 0.02, 0.045, 0.06, 0.07], [-0.0125, -0.0150, -0.032, -0.018, 0.02])
     beard = (1 / (1 + np.exp((y - cheek_line) / 0.003))) * (1 - lips) * (1 - nose) * (1 - ears)
-    beard *= _step(-y, 0.085, 0.10) * _step(-z, -0.012, 0.004)
+    beard *= _step(-y - 0.25 * (0.09 - z), 0.080, 0.094) * _step(-z, -0.016, 0.006)
     out = {
         "face": face,
         "lips": lips,
@@ -105,7 +104,7 @@ def _distance(points: F64, polyline: F64) -> F64:
     return best
 
 
-def _step(value: F64, low: float, high: float, rising: bool = False) -> F64:
+def _step(value: F64, low: F64 | float, high: F64 | float, rising: bool = False) -> F64:
     """Smooth 1 below ``low``, 0 above ``high`` (or the reverse)."""
     t = np.clip((value - low) / (high - low), 0, 1)
     s = t * t * (3 - 2 * t)

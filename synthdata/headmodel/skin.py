@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,9 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
         middle,
         iterations=8,
     )
+    held = ~in_polar | pinned | neck | rim
+    held[mesh.mouth_rings[len(mesh.mouth_rings) - len(MOUTH_LOOPS)]] = False  # may slip at the lip corner
+    position = _untangle(position, mesh.quads, edges, held, middle, lambda p: lift(p, polar))
     radius = np.exp(-position[:, 1])
     in_disc = np.stack([radius * np.sin(position[:, 0]), -radius * np.cos(position[:, 0])], 1)
     top = (mesh.row > layout.rows - TOP_ROWS) | ~in_polar
@@ -124,6 +128,65 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     corner[corner >= SKIN_END] = 0
     weight /= weight.sum(1, keepdims=True)
     return SkinHalf(mesh, OnIct(corner, weight), {"eye": eye_share, "mouth": mouth_share})
+
+
+def fold_cosines(points: F64, quads: I32) -> F64:
+    """``(Q,)`` the smallest cosine between two corner normals of each quad: below 0 it is folded."""
+    normals = []
+    for k in range(4):
+        p, q, r = points[quads[:, k - 1]], points[quads[:, k]], points[quads[:, (k + 1) % 4]]
+        n = np.cross(q - p, r - q)
+        normals.append(n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-15))
+    pairs = [(normals[i] * normals[j]).sum(1) for i in range(4) for j in range(i)]
+    return np.asarray(np.min(pairs, axis=0))
+
+
+def unfold_quads(points: F64, quads: I32, rounds: int = 40) -> F64:
+    """Move the corners of quads that still fold (ICT's own ear rim does) towards neighbour means in 3D."""
+    points = points.copy()
+    edges = edges_of(quads)
+    degree = np.maximum(np.bincount(edges.ravel(), minlength=len(points)), 1)[:, None]
+    for _ in range(rounds):
+        bad = fold_cosines(points, quads) < 0.1
+        if not bad.any():
+            break
+        move = np.unique(quads[bad])
+        total = np.zeros_like(points)
+        np.add.at(total, edges[:, 0], points[edges[:, 1]])
+        np.add.at(total, edges[:, 1], points[edges[:, 0]])
+        points[move] += 0.3 * ((total / degree)[move] - points[move])
+    return points
+
+
+def _untangle(
+    position: F64,
+    quads: I32,
+    edges: I32,
+    held: NDArray[np.bool_],
+    middle: NDArray[np.bool_],
+    lift: Callable[[F64], F64],
+    rounds: int = 100,
+) -> F64:
+    """Planar smoothing around quads that fold in 3D; only free vertices within two edges of one move."""
+    position = position.copy()
+    degree = np.maximum(np.bincount(edges.ravel(), minlength=len(position)), 1)[:, None]
+    usable = ~held[quads].all(1)
+    for _ in range(rounds):
+        bad = (fold_cosines(lift(position), quads) < 0.1) & usable
+        if not bad.any():
+            break
+        move = np.zeros(len(position), bool)
+        move[quads[bad]] = True
+        for _ in range(2):
+            move[quads[move[quads].any(1)]] = True
+        move &= ~held
+        total = np.zeros_like(position)
+        np.add.at(total, edges[:, 0], position[edges[:, 1]])
+        np.add.at(total, edges[:, 1], position[edges[:, 0]])
+        target = total / degree
+        target[middle, 0] = position[middle, 0]
+        position[move] += 0.3 * (target - position)[move]
+    return position
 
 
 def _importance(point: F64) -> F64:

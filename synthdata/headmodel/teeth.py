@@ -20,7 +20,8 @@ UPPER_ALL, LOWER_ALL = (17039, 19247), (19247, 21451)
 TOOTH_CELLS = 3  # quads along each edge of a tooth's box
 TONGUE_TIP = np.array([0.0, -0.0405, 0.0965])
 TONGUE_ROOT = np.array([0.0, -0.0395, 0.0370])
-TONGUE_OUT_M = np.array([0.0, -0.008, 0.034])
+TONGUE_OUT_M = np.array([0.0, 0.0, 0.036])
+TONGUE_RISE_M = 0.011  # so that it leaves over the lower teeth and lip; the tip sinks again
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def build_teeth(ict: ParametricHead) -> list[PartHalf]:
             np.stack([0.5 + 0.5 * uvs[:, 0], uvs[:, 1]], 1),
             quad_uvs,
             carry,
-            {"tongueOut": reach[:, None] * TONGUE_OUT_M},
+            {"tongueOut": reach[:, None] * TONGUE_OUT_M + _rise(reach)},
             same_chart_mirrored,
         )
     )
@@ -232,6 +233,11 @@ def _tongue() -> tuple[F64, I32, F64, I32, F64]:
     quad_uvs = quads.copy()
     quad_uvs[-len(tip) :] += len(uvs) - base
     return vertices, quads, np.concatenate([uvs, tip_uv]), quad_uvs.astype(np.int32), reach
+
+
+def _rise(reach: F64) -> F64:
+    up = np.interp(reach, [0.0, 0.35, 0.7, 1.0], [0.0, 1.0, 1.0, 0.55])
+    return up[:, None] * np.array([0.0, TONGUE_RISE_M, 0.0])
 
 
 def _grid(rows: int, columns: int) -> tuple[I32, F64]:
