@@ -158,7 +158,7 @@ def refine_photometrically(
         shading = photometric_term(
             seen.samples, seen.light, head, state, problem.principal_px, problem.options
         )
-        solution = minimise([*terms, shading], state, None, 4)
+        solution = minimise([*terms, shading], state, None, 3)
     return solution
 
 

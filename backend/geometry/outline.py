@@ -21,7 +21,7 @@ from backend.geometry.surface import LinearPoints, project_only
 from backend.geometry.terms import LandmarkTerm, Loss, whitening
 from backend.head.base import ParametricHead
 
-MAX_CANDIDATES = 1500
+MAX_CANDIDATES = 1000
 WINDOW = 0.05  # half width along the outline in which candidates are sought, over the image scale
 REACH = 0.25  # farther away across the outline than this, a pair is no match
 RIM = 0.35  # cosine to the view below which a surface point can be the silhouette

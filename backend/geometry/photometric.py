@@ -17,7 +17,7 @@ from backend.geometry.terms import Quadratic, robust
 from backend.head.base import ParametricHead
 from backend.shading import sh
 
-MAX_SAMPLES = 1500  # that move the shape; neighbours say the same
+MAX_SAMPLES = 700  # that move the shape; neighbours say the same
 FLOOR = 0.002  # linear luminance added before the square root, whose slope is infinite at 0
 
 
