@@ -70,6 +70,8 @@ class BlenderProcess:
         environment = dict(os.environ)
         # Nothing of the user's own Blender: no settings, start-up file or extensions.
         environment["BLENDER_USER_RESOURCES"] = str(self._folder / "user")
+        # Blender's temporary files go with ours, also when it is killed.
+        environment.update(dict.fromkeys(("TEMP", "TMP", "TMPDIR"), str(self._folder)))
         root = str(Path(backend.__file__).parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
         with self._log_path.open("w", encoding="utf-8") as log:

@@ -15,8 +15,8 @@ from .nodes import COLUMN, add, math, new_material, set_inputs
 IRIS_OVER_EYEBALL = 5.9 / 12.0  # radii; anatomical means, millimetres
 PUPIL_OVER_IRIS = 0.36
 LIMBUS_WIDTH = 0.09  # of the iris radius: how softly the iris ends
-SCLERA_LINEAR = (0.62, 0.555, 0.51)
-VEIN_LINEAR = (0.50, 0.30, 0.26)
+SCLERA_LINEAR = (0.53, 0.47, 0.435)
+VEIN_LINEAR = (0.46, 0.26, 0.22)
 CORNEA = {"Roughness": 0.16, "IOR": 1.376, "Coat Weight": 1.0, "Coat Roughness": 0.015, "Coat IOR": 1.376}
 
 

@@ -84,7 +84,7 @@ def _teeth(name: str) -> Any:
     return _principled(
         name,
         {
-            "Base Color": (0.72, 0.64, 0.50),
+            "Base Color": (0.74, 0.68, 0.57),
             "Roughness": 0.22,
             "IOR": 1.6,
             "Subsurface Weight": 0.4,

@@ -19,8 +19,8 @@ from .material import build_plain, build_skin
 EYES = ("eye_left", "eye_right")
 # Cards that game engines lay over the eye to fake contact shade; a ray tracer has the real thing.
 HELPER_PARTS = ("eye_occlusion", "eye_blend")
-SKIN_SUBDIVISION = (1, 2)  # viewport, render
-OTHER_SUBDIVISION = (0, 1)
+# Catmull–Clark levels in viewport and render; it would round small stiff parts such as teeth away.
+SUBDIVISION = {"skin": (1, 2), "eye_left": (0, 1), "eye_right": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def build_avatar(avatar: Avatar, parent: Any) -> AvatarObjects:
         is_leader = part == head_mesh.HEAD_PART
         keys = head_mesh.add_shape_keys(obj, mesh, faces, only_moving=not is_leader)
         obj.data.materials.append(build_part_material(avatar, part, f"{name} {part}"))
-        head_mesh.add_subdivision(obj, *(SKIN_SUBDIVISION if is_leader else OTHER_SUBDIVISION))
+        if part in SUBDIVISION:
+            head_mesh.add_subdivision(obj, *SUBDIVISION[part])
         if not is_leader and keys:
             head_mesh.follow_shape_keys(obj, objects[head_mesh.HEAD_PART], keys)
         objects[part] = obj
