@@ -10,8 +10,14 @@ from synthetic_head import camera_at, observe, synthetic_head
 from test_light import key_light, render
 
 from backend.artifacts import Run
+from backend.errors import Cancelled
+from backend.geometry import face_mesh
 from backend.geometry.fit import estimate_appearance, fit_head, refine_photometrically
-from backend.geometry.landmark_fit import fit_landmarks, landmark_problem
+from backend.geometry.landmark_fit import (
+    fit_landmarks,
+    landmark_problem,
+    without_iris_in_closed_eyes,
+)
 from backend.geometry.options import FitOptions
 from backend.geometry.photometric import photometric_term
 from backend.geometry.skin_samples import crop_face
@@ -109,3 +115,41 @@ def test_wild_landmarks_are_reported(head, scene):
     run = Run()
     fit_head(replace(scene[0], landmarks_px=wild), head, run)
     assert any("held-out landmarks" in w for w in run.warnings)
+
+
+def test_closed_eyes_leave_size_and_gaze_to_the_average(head, scene):
+    """Lids shut in the landmarks: no iris measurement, no iris points, and the artist is told."""
+    pixels = scene[0].landmarks_px.copy()
+    for upper, lower, _, _ in face_mesh.EYE_OPENING:
+        pixels[upper] = pixels[lower]
+    run = Run()
+    observation = replace(scene[0], landmarks_px=pixels)
+    problem = without_iris_in_closed_eyes(landmark_problem(observation, head, FitOptions()), pixels)
+    assert problem.iris is None
+    assert problem.importance[np.isin(problem.rows, face_mesh.IRISES)].max() == 0
+    fit_head(observation, head, run)
+    assert any("eyes are closed" in w for w in run.warnings)
+
+
+def test_a_profile_is_reported(head):
+    camera = camera_at(yaw=np.radians(75))
+    run = Run()
+    fit = fit_head(observe(head, head.mean_vertices, camera), head, run)
+    assert any("turned" in w for w in run.warnings)
+    np.testing.assert_allclose(fit.camera.world_to_camera[:, :3], camera.world_to_camera[:, :3], atol=0.06)
+
+
+def test_exif_focal_length_is_kept_and_an_estimate_may_move(head):
+    """The true focal length is 1400 px; told 1000, an EXIF value is believed and an estimate is bent."""
+    found = {}
+    for source in ("exif", "estimated"):
+        seen = observe(head, head.mean_vertices, camera_at(distance=0.45), focal_source=source)
+        found[source] = fit_head(replace(seen, focal_px=1000.0), head, Run()).camera.focal_px
+    assert abs(found["exif"] - 1000) < abs(found["estimated"] - 1000)
+    assert found["exif"] == pytest.approx(1000, rel=0.08)
+    assert found["estimated"] > 1080
+
+
+def test_cancel_stops_the_fit(head, scene):
+    with pytest.raises(Cancelled):
+        fit_head(scene[0], head, Run(is_cancelled=lambda: True))
