@@ -27,12 +27,12 @@ from backend.texture.grid import (
     weighted_reduce,
     working_chart,
 )
-from backend.texture.lighting import illumination, plain_skin, transfer_of
+from backend.texture.lighting import illumination, plain_skin, skin_prior, transfer_of
 from backend.texture.mirror import mirror_index, mirrored_corners
 from backend.texture.noise import gradient_noise
-from backend.texture.regions import to_chart, to_vertices
+from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
-from backend.texture.trust import SURE, smoothstep, texel_metres, trusted
+from backend.texture.trust import FEATURES, SURE, smoothstep, texel_metres, trusted
 
 IMPLEMENTATION = "mirror and albedo-basis fill, Poisson blend"
 _FOLLOW_M = 0.004  # the surface field follows seen colour down to this length
@@ -53,7 +53,8 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
     inside = work.inside.astype(np.float32)
 
     seen_rgb, cover = weighted_reduce(partial.rgb_linear, partial.confidence, work.factor)
-    albedo_v = head.albedo(fit.albedo_coefficients)
+    skin = skin_surface(head, fit.vertices_head)
+    albedo_v = skin_prior(fit, skin)
     _, whole = to_vertices(seen_rgb, inside, *corners, count)
 
     # A first trust, by plain confidence, finds the light; the light then tells what does not belong;
@@ -70,12 +71,11 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         ratio = np.where(shown[..., None], safe_log(seen_rgb) - model, 0).astype(np.float32)
         ratio = dilate(ratio, shown)
         if not last:
-            trust = trusted(work, cover, ratio, plain)
+            trust = trusted(work, cover, ratio, plain, region_map(head, FEATURES, *corners[1:]))
     run.progress("complete UV", 0.3)
     if trust.sum() < 0.02 * inside.sum():
         run.warn("Little of the face could be seen; most of its skin is made up.")
 
-    skin = skin_surface(head, fit.vertices_head)
     ratio_v, mass = to_vertices(ratio, trust, *corners, count)
     field_v = _surface_field(skin, head.mirror_vertex, ratio_v, _share(mass, whole))
     field = to_chart(field_v, *corners)

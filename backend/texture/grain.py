@@ -13,7 +13,7 @@ from backend.texture.noise import skin_noise
 
 WAVELENGTHS_M = (0.012, 0.006, 0.003, 0.0015, 0.00075)
 # Of log luminance, per octave: above this it is shading, stubble or noise, not skin.
-_MAX_SIGMA = (0.008, 0.012, 0.015, 0.015, 0.012)
+_MAX_SIGMA = (0.006, 0.008, 0.010, 0.010, 0.008)
 _DEFAULT_SIGMA = (0.006, 0.008, 0.010, 0.010, 0.008)
 _FINER = 0.7  # an octave finer than the working grid, relative to the one before
 

@@ -13,9 +13,10 @@ from backend.colour import luminance
 from backend.texture.grid import blur
 from backend.texture.surface import SkinSurface
 
-_STRENGTH = 0.9
-_MARGIN = 1.02  # skin this much brighter than its surroundings is not yet a highlight
+_STRENGTH = 0.8
+_MARGIN = 1.06  # skin this much brighter than its surroundings is not yet a highlight
 _SURROUND_M = 0.02
+_SMOOTH_M = 0.002
 
 
 def highlight(even: F32, skin_colour: F32, weight: F32, texel_m: float) -> F32:
@@ -33,8 +34,9 @@ def highlight(even: F32, skin_colour: F32, weight: F32, texel_m: float) -> F32:
     s = (cc * e1 - c1 * ce) / np.maximum(3 * cc - c1 * c1, 1e-3)
     excess = np.maximum(luminance(even) - _MARGIN * luminance(skin_colour), 0)
     pale = np.minimum(np.maximum(s, 0), excess) * weight
-    smooth = blur(pale.astype(np.float32), max(0.0012 / texel_m, 0.5), np.ones_like(pale, np.float32))
-    return (_STRENGTH * np.minimum(smooth, excess)).astype(np.float32)
+    # Gloss is smoother than skin: its fine structure is left where it is, as skin.
+    smooth = blur(pale.astype(np.float32), max(_SMOOTH_M / texel_m, 0.5), np.ones_like(pale, np.float32))
+    return (_STRENGTH * smooth).astype(np.float32)
 
 
 def matte_colour(surface: SkinSurface, colour_v: F32, prior_v: F32, share: F32) -> F32:
@@ -53,5 +55,5 @@ def matte_colour(surface: SkinSurface, colour_v: F32, prior_v: F32, share: F32) 
     for _ in range(2):
         above = (value - field).mean(-1)
         # Asymmetric reweighting: highlights lie above; a little is noise.
-        field = surface.smooth(value, w / (1 + (np.maximum(above, 0) / 0.05) ** 2), _SURROUND_M)
+        field = surface.smooth(value, w / (1 + (np.maximum(above, 0) / 0.12) ** 2), _SURROUND_M)
     return (np.exp(surface.scatter(field)) * prior_v).astype(np.float32)

@@ -26,19 +26,24 @@ from backend.texture.grid import (
     working_chart,
 )
 from backend.texture.highlights import highlight, matte_colour
-from backend.texture.lighting import illumination, plain_skin, transfer_of
+from backend.texture.lighting import COLOURED, illumination, plain_skin, skin_prior, transfer_of
 from backend.texture.mirror import mirror_index
-from backend.texture.regions import to_chart, to_vertices
+from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
-from backend.texture.trust import smoothstep, texel_metres
+from backend.texture.trust import texel_metres
 
 IMPLEMENTATION = "spherical-harmonic shading division, highlight and shadow balance"
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
 _TINT_M = 0.015
-_HARD_SHADOW_LOG = 0.45  # log difference of the two sides that no soft light makes
-_HARD_SHADOW_SHARE = 0.12
+_BELIEF_LOG = 0.2
+_HARD_SHADOW_LOG = 0.6  # log difference of the two sides that no soft light makes
+_HARD_SHADOW_SHARE = 0.15
 _SLOW_M = 0.025  # slow deviation from the prior …
-_SHRINK = 0.35  # … is reduced by this part
+_SHRINK_DARK = 0.35  # … is reduced by this part (a beard may be there),
+_SHRINK_BRIGHT = 0.6  # where it is brighter than the prior by this part (gloss, mostly)
+_SHRINK_TINT = 0.65  # its colour: gloss pales, bounce warms
+_PATCH_M = 0.004  # patches of this size and larger …
+_PATCH_BRIGHT, _PATCH_DARK, _PATCH_TINT = 0.15, 1.2, 0.12  # … may deviate by this, in logarithm
 _MAX_GAIN_LOG = 2.3  # a factor of ten
 
 
@@ -67,7 +72,7 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     run.progress("even-lit UV", 0.4)
 
     skin = skin_surface(head, fit.vertices_head)
-    prior_v = head.albedo(fit.albedo_coefficients)
+    prior_v = skin_prior(fit, skin)
     even_v = (lit_v / np.maximum(light.shading, 1e-3)).astype(np.float32)
     plain = plain_skin(head)
     matte = to_chart(matte_colour(skin, even_v, prior_v, share * plain), *corners)
@@ -76,11 +81,13 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     even = np.maximum(even - gloss[..., None], 0.25 * even)
     run.progress("even-lit UV", 0.6)
 
+    features = region_map(head, COLOURED, work.face_id, work.barycentric)
     log_prior = safe_log(to_chart(prior_v, *corners))
     log_even = safe_log(even)
     log_even = log_even + _balance(work, log_even - log_prior, mirror_index(head, *corners[1:]), texel, run)
     run.progress("even-lit UV", 0.8)
     log_even = log_even - _slow_deviation(skin, log_even - log_prior, seen * inside, corners, whole)
+    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, features)
 
     gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
     gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
@@ -109,11 +116,13 @@ def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run:
             "A hard shadow covers part of the face; it was balanced by comparing both sides, "
             "so its edge may still show in the albedo."
         )
-    # Small differences meet in the middle; in a hard shadow the lit side is the one to believe.
-    belief = 0.5 - 0.4 * smoothstep((np.abs(brightness) - 0.3) / 0.7)
-    brighter = (brightness > 0)[..., None]
-    part = np.where(brighter, belief[..., None], 1 - belief[..., None])
-    out: F32 = (-side * part).astype(np.float32)
+    # The side nearer to the prior is the one to believe: neither the shadow nor the burnt-out one.
+    bright = residual @ LUMINANCE_REC709
+    middle = blur(0.5 * (bright + remap(bright, index)), _SHADOW_RADIUS_M / texel_m, weight)
+    middle = middle - np.median(middle[front]) if front.any() else middle
+    own = 1 / (_BELIEF_LOG**2 + (middle + 0.5 * brightness) ** 2)
+    other = 1 / (_BELIEF_LOG**2 + (middle - 0.5 * brightness) ** 2)
+    out: F32 = (-side * (other / (own + other))[..., None]).astype(np.float32)
     return out
 
 
@@ -135,7 +144,25 @@ def _slow_deviation(
     mean = np.average(value, axis=0, weights=own * skin.area + 1e-15)
     value = np.where((own > 1e-3)[:, None], value - mean, 0)
     slow = skin.smooth(value, own + 1e-3, _SLOW_M)
-    return _SHRINK * to_chart(skin.scatter(slow), *corners)
+    bright = (slow @ LUMINANCE_REC709)[:, None]
+    part = np.where(bright > 0, _SHRINK_BRIGHT, _SHRINK_DARK)
+    return to_chart(skin.scatter(part * bright + _SHRINK_TINT * (slow - bright)), *corners)
+
+
+def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, features: F32) -> F32:
+    """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, coloured rims.
+
+    ``features`` ``(W, W)`` in [0, 1] (lips, brows) may have any colour.
+    """
+    use = (seen > 0.5) & (inside > 0)
+    centre = np.median(residual[use], axis=0) if use.any() else np.zeros(3, np.float32)
+    patch = blur(residual - centre, _PATCH_M / texel_m, inside)
+    bright = (patch @ LUMINANCE_REC709)[..., None]
+    tint = patch - bright
+    limit = np.where(bright > 0, _PATCH_BRIGHT, _PATCH_DARK)
+    kept = limit * np.tanh(bright / limit) + _PATCH_TINT * np.tanh(tint / _PATCH_TINT)
+    out: F32 = ((1 - features[..., None]) * (patch - kept)).astype(np.float32)
+    return out
 
 
 def _typical(gain: F32, weight: F32) -> float:

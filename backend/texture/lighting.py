@@ -10,17 +10,24 @@ from backend.artifacts import F32, F64, HeadFit
 from backend.colour import LUMINANCE_REC709
 from backend.head.base import ParametricHead
 from backend.shading import sh
+from backend.texture.surface import SkinSurface
 from backend.texture.trust import smoothstep
-from backend.texture.visibility import shadowed_transfer
+from backend.texture.visibility import shadowed_transfer, vertex_normals
 
 _FLOOR = 0.18  # of the mean shading: what bounces into the darkest place
-_SKIN_ALBEDO = 0.5  # for light bouncing inside creases
+_SHADOW_TRUST = 0.75  # how far the fitted head's self-shadowing is believed
+# How far the fitted light's mean colour is believed; 0 believes the camera's white balance. Daylight and
+# lamps differ in blue against red; a green or magenta light is more likely an error of the albedo basis.
+_BLUE_RED_TRUST = 0.75
+_GREEN_TRUST = 0.25
 # Pull of the starting light, relative to the data; higher bands are less certain.
 _PRIOR = 0.02 * np.array([0.25] + [1.0] * 3 + [3.0] * 5)
 _COLOUR_PRIOR = 0.02 * np.array([0.25] + [5.0] * 3 + [25.0] * 5)
 _MAX_TINT = 1.35  # how much redder or bluer than the mean light any place may be lit
 _OUTLIER = 0.15  # relative error beyond which a vertex (beard, shadow edge, highlight) counts less
-_NOT_PLAIN_SKIN = ("lips", "brows", "eyes", "lashes", "nostrils", "scalp")
+_PRIOR_SOFTNESS_M = 0.010
+COLOURED = ("lips", "brows")  # regions whose colour is not that of the skin around them
+_NOT_PLAIN_SKIN = ("lips", "brows", "eyes", "eyelids", "lashes", "nostrils", "scalp")
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,22 @@ class Illumination:
 class Transfer:
     """How a photographed head takes up light; independent of the light."""
 
-    irradiance: F64  # (V, 9) times radiance_sh is irradiance, with self-shadowing and bounces
-    openness: F64  # (V,)
+    irradiance: F64  # (V, 9) times radiance_sh is irradiance, with self-shadowing
+    bounce: F64  # (V, 3) factor by which light between the walls of a crease adds to it, ≥ 1
+    openness: F64  # (V,) ambient visibility in [0, 1]
 
 
 def transfer_of(fit: HeadFit) -> Transfer:
     """Self-shadowed transfer of the photographed face."""
     transfer, openness = shadowed_transfer(fit.head, fit.vertices_head)
-    return Transfer(_with_bounces(transfer, openness), openness)
+    # Creases of a fitted head are only roughly those of the person: full correction would print them.
+    open_transfer = sh.basis(vertex_normals(fit.vertices_head, fit.head.triangles)) * sh.COSINE_LOBE
+    transfer = open_transfer + _SHADOW_TRUST * (transfer - open_transfer)
+    openness = 1 - _SHADOW_TRUST * (1 - openness)
+    # One geometric series per channel: skin returns red more than blue, so creases are warm.
+    typical = np.average(fit.head.albedo(fit.albedo_coefficients), axis=0, weights=plain_skin(fit.head))
+    bounce = 1 / (1 - typical[None] * (1 - openness)[:, None])
+    return Transfer(transfer, bounce, openness)
 
 
 def illumination(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> Illumination:
@@ -52,12 +67,29 @@ def illumination(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> 
     Starts at ``fit.radiance_sh``, takes self-shadowing into account, and moves only as far as the
     skin that was seen supports.
     """
-    light = _refit(transfer.irradiance, fit, colour, weight)
+    light = _refit(transfer, fit, colour, weight)
     return Illumination(
-        _shading(transfer.irradiance, light),
+        _shading(transfer, light),
         transfer.openness.astype(np.float32),
         light.astype(np.float32),
     )
+
+
+def skin_prior(fit: HeadFit, skin: SkinSurface) -> F32:
+    """The fitted albedo basis' colour ``(V, 3)``, softened where nothing but skin is.
+
+    A linear basis may carry the outline of a beard or a hairline that this person does not have.
+    """
+    albedo = fit.head.albedo(fit.albedo_coefficients)
+    value, weight = skin.gather(albedo, np.ones(len(albedo), np.float32))
+    soft = skin.scatter(skin.smooth(value, np.minimum(weight, 1.0), _PRIOR_SOFTNESS_M))
+    feature = np.zeros(len(albedo), np.float32)
+    for name in COLOURED:
+        if name in fit.head.regions:
+            feature = np.maximum(feature, np.clip(fit.head.regions[name], 0, 1))
+    on_skin = (skin.node >= 0)[:, None]
+    out = np.where(on_skin, soft + feature[:, None] * (albedo - soft), albedo)
+    return np.clip(out, 0.005, 1).astype(np.float32)
 
 
 def plain_skin(head: ParametricHead) -> F32:
@@ -69,15 +101,9 @@ def plain_skin(head: ParametricHead) -> F32:
     return weight
 
 
-def _with_bounces(transfer: F64, openness: F64) -> F64:
-    """Light that a crease loses comes back in part from its own walls (one grey geometric series)."""
-    gain = 1 / np.maximum(1 - _SKIN_ALBEDO * (1 - openness), 0.5)
-    return transfer * gain[:, None]
-
-
-def _shading(transfer: F64, light: F64) -> F32:
+def _shading(transfer: Transfer, light: F64) -> F32:
     """Positive shading of believable colour: truncated SH ring below zero where no light is known."""
-    value = transfer @ light / np.pi
+    value = transfer.irradiance @ light / np.pi
     mean = np.maximum(value, 0).mean(0) + 1e-6
     bright = value @ LUMINANCE_REC709
     typical = float(mean @ LUMINANCE_REC709)
@@ -88,13 +114,24 @@ def _shading(transfer: F64, light: F64) -> F32:
     sure = smoothstep((bright / typical - _FLOOR) / 0.6)[:, None]
     tint = (value / np.maximum(bright, floor)[:, None]) / (mean / typical)
     tint = 1 + sure * (np.clip(tint, 1 / _MAX_TINT, _MAX_TINT) - 1)
-    colour = tint * (mean / typical)
+    # Photos are white-balanced: most of a deviation from white is the skin's, not the light's.
+    white = _white_point(mean / typical)
+    colour = tint * white / float(white @ LUMINANCE_REC709)
     colour /= (colour @ LUMINANCE_REC709)[:, None]
-    out: F32 = (lifted[:, None] * colour).astype(np.float32)
+    out: F32 = (lifted[:, None] * colour * transfer.bounce).astype(np.float32)
     return out
 
 
-def _refit(transfer: F64, fit: HeadFit, colour: F32, weight: F32) -> F64:
+def _white_point(colour: F64) -> F64:
+    """The part of the light's mean ``colour`` ``(3,)`` that is believed, of the same brightness."""
+    log = np.log(np.maximum(colour, 1e-3))
+    blue_red = _BLUE_RED_TRUST * 0.5 * (log[2] - log[0])
+    green = _GREEN_TRUST * (log[1] - 0.5 * (log[0] + log[2]))
+    out: F64 = np.exp(np.array([-blue_red - green / 3, 2 * green / 3, blue_red - green / 3]))
+    return out
+
+
+def _refit(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> F64:
     """Luminance of the light from all nine functions, then its colour, which may vary but slowly."""
     start = np.asarray(fit.radiance_sh, np.float64)
     albedo = fit.head.albedo(fit.albedo_coefficients).astype(np.float64)
@@ -102,7 +139,8 @@ def _refit(transfer: F64, fit: HeadFit, colour: F32, weight: F32) -> F64:
     use = trust > 1e-3
     if use.sum() < 200:
         return start
-    t, a, seen, trust = transfer[use], albedo[use], colour[use].astype(np.float64), trust[use]
+    albedo = albedo * transfer.bounce
+    t, a, seen, trust = transfer.irradiance[use], albedo[use], colour[use].astype(np.float64), trust[use]
     y = LUMINANCE_REC709.astype(np.float64)
     white = _robust_light(t * (a @ y / np.pi)[:, None], seen @ y, trust, start @ y, _PRIOR)
     light = np.empty((9, 3))

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from backend.artifacts import F32
 from backend.texture.grid import WorkingChart, blur
 
+FEATURES = ("eyelids", "eyes", "lips", "nose")
 SURE = (0.12, 0.5)  # confidence at which trust begins and is full
 OUTER_FEATHER_M = 0.009  # at hair, silhouette, frame
 INNER_FEATHER_M = 0.0015  # around eyes, mouth and other small holes in the seen area
 _SMALL_HOLE_M2 = 25e-4  # 25 cm²: an eye behind a lens, an open mouth
-_LEAK_BAND_M = 0.012
-_LEAK_LOG = 0.45  # log contrast to the skin farther in
+_LEAK_BAND_M = 0.018
+_LEAK_DARK, _LEAK_BRIGHT = 0.38, 0.55  # log contrast to the skin farther in
 _NEIGHBOURHOOD_M = 0.010
 
 
@@ -29,19 +30,20 @@ def texel_metres(chart: WorkingChart) -> float:
     return float(np.median(step)) if step.size else 1e-3
 
 
-def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32, plain: F32) -> F32:
+def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32, plain: F32, feature: F32) -> F32:
     """Feathered trust ``(W, W)`` in [0, 1] from ``confidence`` ``(W, W)``.
 
-    ``log_ratio`` ``(W, W, 3)`` is the seen colour over what skin should show there; texels near the
-    outer border that are far from the skin around them (a lock of hair, a bright wall) lose trust, except
-    where ``plain`` ``(W, W)`` in [0, 1] says that a brow or lips must look different.
+    ``log_ratio`` ``(W, W, 3)`` is the seen colour over what skin should show there; texels near the outer
+    border that are far from the skin around them (a lock of hair, a bright wall) lose trust, except where
+    ``plain`` ``(W, W)`` in [0, 1] says that a brow or lips must look different. Unseen texels in ``feature``
+    ``(W, W)`` (lids, lips, nose) are holes in the face, whatever they are connected to.
     """
     texel = texel_metres(chart)
     sure = smoothstep((confidence - SURE[0]) / (SURE[1] - SURE[0])) * chart.inside
     seen = sure > 0.2
     if not seen.any():
         return np.zeros(confidence.shape, np.float32)
-    holes = _small_holes(chart, chart.inside & ~seen)
+    holes = _small_holes(chart, chart.inside & ~seen) | (chart.inside & ~seen & (feature > 0.3))
     leak = _leaks(chart, seen, _distance(chart.inside & ~seen & ~holes) * texel, log_ratio, texel)
     leak &= plain > 0.7
     # What does not belong moves the border inwards: its own blurred rim must go with it.
@@ -65,7 +67,11 @@ def _leaks(
     reach = blur(deep.astype(np.float32), sigma, everywhere)
     typical = np.where(reach > 0.02, around, np.median(brightness[deep]))
     smooth = blur(brightness, 0.0015 / texel_m, seen.astype(np.float32))
-    odd: NDArray[np.bool_] = seen & (depth_m < _LEAK_BAND_M) & (np.abs(smooth - typical) > _LEAK_LOG)
+    odd: NDArray[np.bool_] = (
+        seen
+        & (depth_m < _LEAK_BAND_M)
+        & ((smooth < typical - _LEAK_DARK) | (smooth > typical + _LEAK_BRIGHT))
+    )
     return odd
 
 
