@@ -27,7 +27,7 @@ U8 = NDArray[np.uint8]
 EXPOSURE_STOPS = 0.35
 _BACKDROP_SRGB = (0.115, 0.118, 0.125)
 _DISTANCE_M = 1.1
-_SHADOW_LIGHTS = 32
+_SHADOW_LIGHTS, _SHADOW_SIZE = 28, 160
 _LARGEST_MAP = 1024  # a portrait of some hundred pixels shows no more
 
 
@@ -143,7 +143,7 @@ def _portrait(drawn: _Drawn, portrait: Portrait, size: tuple[int, int], supersam
     width, height = round(size[0] * supersampling), round(size[1] * supersampling)
     camera = portrait_camera(drawn.head, portrait.yaw_deg, portrait.pitch_deg, width, height)
     buffer = drawn.textured.view(camera, supersample=1)
-    maps = shadows.cast(portrait.light, drawn.vertices_head, drawn.casters, _SHADOW_LIGHTS)
+    maps = shadows.cast(portrait.light, drawn.vertices_head, drawn.casters, _SHADOW_LIGHTS, _SHADOW_SIZE)
     lit = develop(relight(buffer, portrait.light, camera, maps))
     picture = np.where(buffer.part[..., None] >= 0, lit, backdrop(width, height))
     # Averaged after the transfer curve, so that bright rims against the dark do not stair-step.

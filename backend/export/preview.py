@@ -80,11 +80,26 @@ def _dimensions(observation: Observation) -> str:
 
 def _portrait_window(fit: HeadFit, size: tuple[int, int]) -> tuple[float, float, float]:
     """Left, top and scale (tile pixels per photo pixel) of the window that frames the head in the photo
-    as the portraits frame it."""
+    as the portraits frame it, moved a little where that keeps it inside the photo."""
     pixel, depth = fit.camera.project(portrait_pivot(fit.head))
     height = max(fit.camera.focal_px * frame_height_m(*size) / max(float(depth), 1e-3), 4.0)
     scale = size[1] / height
-    return float(pixel[0]) - 0.5 * size[0] / scale, float(pixel[1]) - 0.5 * height, scale
+    width = size[0] / scale
+    left = _inside(float(pixel[0]) - 0.5 * width, width, fit.camera.width_px)
+    top = _inside(float(pixel[1]) - 0.5 * height, height, fit.camera.height_px)
+    return left, top, scale
+
+
+def _inside(start: float, length: float, available: int) -> float:
+    """``start`` of a window moved by at most an eighth of its length towards [0, available]."""
+    if length >= available:
+        return start
+    reach = length / 8
+    return (
+        start + min(max(-start, -reach), reach)
+        if start < 0
+        else (start + max(min(available - length - start, 0.0), -reach))
+    )
 
 
 def _cropped(rgb_srgb: F32, window: tuple[float, float, float], size: tuple[int, int]) -> F32:
@@ -136,15 +151,11 @@ def _fit_overlay(
     skin = head.triangles[head.triangle_part == 0]
     drawn = rasterise_camera(fit.vertices_head, skin, camera)
     normals = vertex_normals(fit.vertices_head, head.triangles)
-    n = drawn.interpolate(normals, skin)
-    light = np.maximum(sh.irradiance(fit.radiance_sh, n).mean(-1), 0)
-    clay = (
-        0.62 * light / max(float(np.quantile(light[drawn.covered], 0.95)), 1e-6)
-        if drawn.covered.any()
-        else light
-    )
+    light = np.maximum(sh.irradiance(fit.radiance_sh, normals).mean(-1, keepdims=True), 0)
+    light *= 0.62 / max(float(np.quantile(light, 0.95)), 1e-6)
+    clay = drawn.interpolate(light, skin)[..., 0]
     cover = cv2.resize(drawn.covered.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    shade = cv2.resize(linear_to_srgb(np.where(drawn.covered, clay, 0)), size, interpolation=cv2.INTER_AREA)
+    shade = cv2.resize(linear_to_srgb(clay), size, interpolation=cv2.INTER_AREA)
     picture = crop * (1 - 0.42 * cover[..., None]) + 0.42 * shade[..., None]
     wires = _wires(fit, normals, drawn.depth, camera.project(fit.vertices_head), size, sharper)
     picture = picture + (0.42 * wires)[..., None] * (_WIRE - picture)

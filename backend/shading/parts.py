@@ -26,14 +26,14 @@ EYE_ROUGHNESS, EYE_SPECULAR = 0.06, 0.5  # the wet cornea
 EYEBALL_RADIUS_M = 0.012  # anatomical means
 IRIS_RADIUS_M = 0.0059
 PUPIL_OVER_IRIS = 0.36
-_SCLERA = np.array([0.62, 0.555, 0.51], np.float32)
+_SCLERA = np.array([0.56, 0.50, 0.46], np.float32)
 _SCLERA_FAR = np.array([0.46, 0.30, 0.27], np.float32)  # towards the lids, where vessels show
 # Iris brightness over its radius (1 is the limbus): collarette bright, limbal ring dark.
 _IRIS_RADIUS = (0.0, PUPIL_OVER_IRIS - 0.03, PUPIL_OVER_IRIS + 0.03, 0.52, 0.80, 0.97, 1.1)
 _IRIS_VALUE = (0.0, 0.0, 0.75, 1.2, 1.0, 0.40, 0.30)
 # Linear albedo, roughness, specular of the first word found in a part's name.
 _PLAIN: tuple[tuple[str, tuple[tuple[float, float, float], float, float]], ...] = (
-    ("teeth", ((0.66, 0.60, 0.49), 0.25, 0.6)),
+    ("teeth", ((0.52, 0.46, 0.36), 0.25, 0.5)),
     ("tongue", ((0.36, 0.12, 0.11), 0.35, 0.5)),
     ("gum", ((0.42, 0.15, 0.14), 0.30, 0.5)),
     ("socket", ((0.30, 0.12, 0.10), 0.40, 0.4)),

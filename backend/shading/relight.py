@@ -2,7 +2,8 @@
 
 Not a path tracer: diffuse light from the irradiance map at the bumped normal, blurred a little as
 light is under skin; specular light by split-sum GGX; shadows of the head on itself from shadow maps.
-Interreflection is left out. Everything is linear light.
+Lids and lips darken what lies between
+them by a rule. Interreflection is left out. Everything is linear light.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from backend.uvspace.kernels import compiled, in_bands
 # radii these follow (red travels farthest).
 SKIN_BLUR_M = (0.0013, 0.0006, 0.0004)
 SKIN_PART = 0
+# Lids over the eye and lips over the teeth shade what lies between them. They are too close for shadow
+# maps, so what is not skin is darkened near skin in the picture, most of all below it.
+_LID_REACH_M = 0.0016
+_LID_DROP_M = 0.0008
+_LID_DARKEST = 0.30
 
 
 class GBuffer(Protocol):
@@ -84,10 +90,14 @@ def relight(
     lit[flat] = diffuse * fraction
     lit = lit.reshape(*gbuffer.part.shape, 3)
     skin = gbuffer.part == SKIN_PART
+    shade = np.ones((len(flat), 1), np.float32)
     if skin.any():
-        lit = _spread_below_skin(lit, skin, _pixels_per_metre(position, camera))
+        pixels_per_metre = _pixels_per_metre(position, camera)
+        lit = _spread_below_skin(lit, skin, pixels_per_metre)
+        shade = _shade_between_lids(skin, pixels_per_metre).ravel()[flat, None]
     lit *= gbuffer.albedo_linear / np.float32(math.pi)
-    lit.reshape(-1, 3)[flat] += shiny * fraction
+    lit.reshape(-1, 3)[flat] *= shade
+    lit.reshape(-1, 3)[flat] += shiny * fraction * np.sqrt(shade)
     return lit
 
 
@@ -204,6 +214,18 @@ def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: floa
         share = cv2.GaussianBlur(cover, (0, 0), sigma)
         out[..., channel] = np.where(skin, blurred / np.maximum(share, 1e-6), lit[..., channel])
     return out
+
+
+def _shade_between_lids(skin: NDArray[np.bool_], pixels_per_metre: float) -> F32:
+    """Share of light ``(H, W)`` in (0, 1] that reaches what lies between lids or lips; 1 on skin."""
+    import cv2
+
+    sigma = max(_LID_REACH_M * pixels_per_metre, 0.3)
+    near = cv2.GaussianBlur(skin.astype(np.float32), (0, 0), sigma)
+    drop = round(_LID_DROP_M * pixels_per_metre)
+    near[drop:] = np.maximum(near[drop:], near[: len(near) - drop])
+    share = 1 - (1 - _LID_DARKEST) * np.minimum(near / 0.6, 1)
+    return np.where(skin, 1, share).astype(np.float32)
 
 
 def _pixels_per_metre(position: F32, camera: Camera) -> float:

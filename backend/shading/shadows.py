@@ -98,7 +98,7 @@ def cast(
     count: int = 64,
     size: int = 192,
 ) -> ShadowMaps:
-    """Shadow maps of a head ``(V, 3)`` metres, ``(T, 3)`` under an environment: about 3 ms a light."""
+    """Shadow maps of a head ``(V, 3)`` metres, ``(T, 3)`` wound counter-clockwise, under an environment."""
     directions, irradiances = median_cut(environment.radiance, count)
     lit = irradiances.sum(1) > 1e-9
     directions, irradiances = directions[lit], irradiances[lit]
@@ -110,10 +110,14 @@ def cast(
     depth = np.empty((len(directions), size, size), np.float32)
     rasteriser = NumbaRasteriser()
     local = np.asarray(vertices_head, np.float64) - centre
+    a, b, c = (local[triangles[:, corner]] for corner in range(3))
+    outward = np.cross(b - a, c - a)
     for k, frame in enumerate(axes):
+        # What faces away from the light lies behind what faces it; drawing it would double the work.
+        facing = triangles[outward @ frame[2] < 0]
         p = local @ frame.T
         pixels = np.concatenate([p[:, :2] * scale + size / 2, p[:, 2:] + _FAR_M], 1)
-        depth[k] = rasteriser.rasterise(pixels, triangles, size, size).depth - _FAR_M
+        depth[k] = rasteriser.rasterise(pixels, facing, size, size).depth - _FAR_M
     return ShadowMaps(
         directions.astype(np.float32),
         irradiances.astype(np.float32),
