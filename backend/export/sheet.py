@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,5 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room:
     """``text``, cut with an ellipsis when wider than ``room`` pixels."""
     if font.getlength(text) <= room:
         return text
-    while text and font.getlength(text + "...") > room:
-        text = text[:-1]
-    return text.rstrip() + "..." if text else ""
+    kept = bisect.bisect_right(range(1, len(text)), room, key=lambda n: font.getlength(text[:n] + "..."))
+    return text[:kept].rstrip() + "..." if kept else ""

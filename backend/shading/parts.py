@@ -63,7 +63,9 @@ def iris_coordinates(head: ParametricHead) -> F32:
         angle = np.arctan2(across, offset[:, 2])
         front = np.minimum(angle, 0.6)
         radius = EYEBALL_RADIUS_M * (np.sin(front) + np.maximum(angle - 0.6, 0))
-        out[rows] = offset[:, :2] / np.maximum(across, 1e-9)[:, None] * (radius / IRIS_RADIUS_M)[:, None]
+        # At the poles no direction is given; any will do.
+        aside = np.where(across[:, None] > 1e-9, offset[:, :2], np.array([1e-9, 0.0]))
+        out[rows] = aside / np.maximum(across, 1e-9)[:, None] * (radius / IRIS_RADIUS_M)[:, None]
     return out
 
 
