@@ -7,7 +7,7 @@ import numpy as np
 from backend.artifacts import F32, F64
 from backend.photo import face_regions as regions
 
-_STRONG, _WEAK = 10.0, 4.5  # lightness units (CIE L*) against the surroundings
+_STRONG, _WEAK = 10.0, 7.0  # lightness units (CIE L*) against the surroundings
 _BRIDGE = (168, 6, 197)  # the nose's root, where no wrinkle is that dark and thin
 # Brows to mid-cheek, out to the temples.
 _AREA = (
@@ -38,7 +38,7 @@ def frame_mask(lightness: F32, points: F64) -> F32:
     )
     # Lids and lashes are as dark and thin as frames; the eyes are taken out elsewhere.
     free = (area > 0) & (regions.dilate(eyes, 0.045 * width) == 0)
-    line = np.maximum(dark, 0.7 * bright)
+    line = np.maximum(dark, 0.6 * bright)
     weak = ((line > _WEAK) & free).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     strong = np.zeros(len(stats), bool)

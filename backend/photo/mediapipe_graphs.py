@@ -63,19 +63,28 @@ def quiet_stderr() -> Iterator[None]:
     absl and TFLite log there before Python can set a level, and the command line promises one line.
     """
     with _stderr_lock, tempfile.TemporaryFile() as sink:
-        sys.stderr.flush()
-        saved = os.dup(2)
+        try:
+            saved = os.dup(2)
+        except OSError:  # a process without a standard error (a service, a window): nothing to keep clean
+            yield
+            return
+        _flush()
         os.dup2(sink.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(saved, 2)
             os.close(saved)
             sink.seek(0)
             text = sink.read().decode(errors="replace").strip()
             if text:
                 _log.debug("native log: %s", text)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 @dataclass(frozen=True)

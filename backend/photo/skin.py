@@ -21,6 +21,10 @@ _GRABCUT_SIDE = 256
 _GRABCUT_ROUNDS = 3
 _CHROMA_SCALE = 76.0  # L* + 16 of a mid-tone, so that chroma keeps its usual numbers
 _CHROMA_GAIN = 3.0  # skin and hair differ more in chroma than GrabCut's contrast term would see
+_TOLERANCE = np.array(
+    [7.0, 4.0, 4.5], np.float32
+)  # in L and shading-free a, b: one step of skin's own spread
+_MAX_SHADING_SLOPE = 4.0  # lightness units per pixel of the 256-pixel crop; an edge above
 _SURE_PATCHES = (regions.RIGHT_CHEEK, regions.LEFT_CHEEK, regions.RIGHT_NOSE, regions.LEFT_NOSE)
 _LIKELY_PATCHES = (regions.RIGHT_FOREHEAD, regions.LEFT_FOREHEAD)  # unless a fringe covers them
 
@@ -99,9 +103,15 @@ def _segment_colour(
     above_brows = rows < float(points[[105, 334], 1].mean())
 
     label = np.where(oval > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    label[(oval > 0) & above_brows & ((colour > 6.0) | rough)] = cv2.GC_PR_BGD  # a fringe, perhaps
+    label[(oval > 0) & above_brows & (colour > 8.0)] = cv2.GC_PR_BGD  # a fringe, perhaps
     label[outside & above_brows & ((colour > 6.0) | rough)] = cv2.GC_BGD
     label[outside & (chroma > 9.0)] = cv2.GC_BGD
+    # Hair that hangs from above into the face may have a colour of the cheeks, but not the forehead's,
+    # and an edge lies between; a forehead that only shades off or reddens is reached without one.
+    unlike_forehead = above_brows & (person > 0.3) & (_forehead_chroma(lab, seeds, points) > 6.0)
+    smooth = (_slope(lab[..., 0]) < _MAX_SHADING_SLOPE) | seeds
+    fringe = unlike_forehead & _reached(outside & unlike_forehead, unlike_forehead)
+    label[fringe & ~outside & ~_reached(seeds, smooth)] = cv2.GC_BGD
     far = cv2.distanceTransform(1 - oval, cv2.DIST_L2, 3) > 0.9 * face_height
     label[(person < 0.3) & (oval == 0) | far] = cv2.GC_BGD
     label[seeds] = cv2.GC_FGD
@@ -115,6 +125,43 @@ def _segment_colour(
     cv2.grabCut(picture.astype(np.uint8), label, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     skin = ((label & 1) > 0) & inside
     return _connected(skin, seeds, oval > 0)
+
+
+def _slope(lightness: F32) -> F32:
+    """Magnitude of the lightness gradient, units per pixel."""
+    import cv2
+
+    blurred = cv2.GaussianBlur(lightness, (0, 0), 1.0)
+    dx, dy = (cv2.Sobel(blurred, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    slope: F32 = np.hypot(dx, dy)
+    return slope
+
+
+def _forehead_chroma(lab: F32, seeds: NDArray[np.bool_], points: F64) -> F32:
+    """Squared chroma distance, in tolerances, to the nearer of the forehead's two halves.
+
+    Cheeks are redder and shaded more deeply: light hair can have their colours, but not the forehead's.
+    """
+    distances = []
+    for half in _LIKELY_PATCHES:
+        own = seeds & (regions.fill(lab.shape, points, half) > 0)
+        if own.any():
+            middle = np.median(lab[own], axis=0)
+            distances.append((((lab - middle) / _TOLERANCE)[..., 1:] ** 2).sum(-1))
+    if not distances:
+        return np.zeros(lab.shape[:2], np.float32)
+    nearest: F32 = np.min(distances, axis=0)
+    return nearest
+
+
+def _reached(start: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The components of ``allowed`` that touch ``start``."""
+    import cv2
+
+    _, labels = cv2.connectedComponents(allowed.astype(np.uint8), connectivity=8)
+    wanted = np.unique(labels[start & allowed])
+    reached: NDArray[np.bool_] = np.isin(labels, wanted[wanted > 0])
+    return reached
 
 
 def _seeds(lab: F32, points: F64, visible: F32) -> NDArray[np.bool_]:
@@ -151,8 +198,7 @@ def _distances(lab: F32, seeds: NDArray[np.bool_]) -> tuple[F32, F32]:
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
     cv2.setRNGSeed(1)
     _, _, centres = cv2.kmeans(values, min(5, len(values)), None, criteria, 1, cv2.KMEANS_PP_CENTERS)
-    tolerance = np.array([7.0, 4.0, 4.5], np.float32)
-    squares = [((lab - centre) / tolerance) ** 2 for centre in centres]
+    squares = [((lab - centre) / _TOLERANCE) ** 2 for centre in centres]
     colour: F32 = np.min([d.sum(-1) for d in squares], axis=0)
     chroma: F32 = np.min([d[..., 1:].sum(-1) for d in squares], axis=0)
     return colour, chroma
@@ -164,9 +210,7 @@ def _connected(
     """The components that touch a seed; inside the face holes under 0.3 % of the picture are closed."""
     import cv2
 
-    _, labels = cv2.connectedComponents(skin.astype(np.uint8), connectivity=4)
-    wanted = np.unique(labels[seeds & skin])
-    kept = np.isin(labels, wanted[wanted > 0])
+    kept = _reached(seeds, skin)
     _, holes, stats, _ = cv2.connectedComponentsWithStats((~kept).astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < 0.003 * skin.size
     small[0] = False
@@ -199,7 +243,7 @@ def _openings(shape: tuple[int, ...], points: F64) -> F32:
     gap = float(np.linalg.norm(points[13, :2] - points[14, :2]))
     width = float(np.linalg.norm(points[78, :2] - points[308, :2]))
     if gap > 0.04 * width:
-        inner = regions.dilate(regions.fill(shape, points, regions.INNER_LIPS), max(1.0, 0.015 * width))
+        inner = regions.dilate(regions.fill(shape, points, regions.INNER_LIPS), max(1.0, 0.03 * width))
         mask = np.maximum(mask, _feather(inner, 0.7))
     return mask
 
