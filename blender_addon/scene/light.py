@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from .space import to_head, to_scene
 
+BACKDROP_LINEAR = 0.18  # middle grey
 PANORAMA_SIZE = (256, 128)  # degree-2 light varies over radians; this is ample
 
 
 def world_from_sh(name: str, radiance_sh: NDArray[np.floating[Any]]) -> Any:
-    """A world that shines with radiance SH ``(9, 3)`` of head space, clipped at zero where it rings below."""
+    """A world that shines with radiance SH ``(9, 3)`` of head space.
+
+    The camera itself sees middle grey: light told from a face alone says nothing sound of how the
+    surroundings look, least of all behind the head.
+    """
     panorama = sh_panorama(radiance_sh, *PANORAMA_SIZE)
     height, width = panorama.shape[:2]
     image = bpy.data.images.new(name, width, height, alpha=False, float_buffer=True)
@@ -25,7 +30,9 @@ def world_from_sh(name: str, radiance_sh: NDArray[np.floating[Any]]) -> Any:
     image.pixels.foreach_set(pixels.ravel())
     image.update()
     image.pack()
-    return _world(name, image, 0.0)
+    world = _world(name, image, 0.0)
+    _hide_from_camera(world.node_tree)
+    return world
 
 
 def world_from_hdri(name: str, path: str, rotation_degrees: float = 0.0, *, pack: bool = True) -> Any:
@@ -111,6 +118,23 @@ def _world(name: str, image: Any, rotation_degrees: float) -> Any:
     tree.links.new(environment.outputs["Color"], background.inputs["Color"])
     tree.links.new(background.outputs["Background"], output.inputs["Surface"])
     return world
+
+
+def _hide_from_camera(tree: Any) -> None:
+    """Put an even grey behind the scene where the camera looks past it."""
+    lit = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBackground")
+    output = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputWorld")
+    path = tree.nodes.new("ShaderNodeLightPath")
+    grey = tree.nodes.new("ShaderNodeBackground")
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    grey.inputs["Color"].default_value = (BACKDROP_LINEAR, BACKDROP_LINEAR, BACKDROP_LINEAR, 1.0)
+    output.location = (1300.0, 0.0)
+    for node, place in ((path, (780.0, 320.0)), (grey, (780.0, -160.0)), (mix, (1040.0, 0.0))):
+        node.location = place
+    tree.links.new(path.outputs["Is Camera Ray"], mix.inputs[0])
+    tree.links.new(lit.outputs["Background"], mix.inputs[1])
+    tree.links.new(grey.outputs["Background"], mix.inputs[2])
+    tree.links.new(mix.outputs["Shader"], output.inputs["Surface"])
 
 
 def _sh_basis(d: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ def _teeth(name: str) -> Any:
     return _principled(
         name,
         {
-            "Base Color": (0.74, 0.68, 0.57),
+            "Base Color": (0.60, 0.55, 0.455),
             "Roughness": 0.22,
             "IOR": 1.6,
             "Subsurface Weight": 0.4,
