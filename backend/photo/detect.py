@@ -58,12 +58,12 @@ def find_faces(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FoundFac
     for number, level in enumerate(_levels(photo)):
         if number >= _ALWAYS and faces:
             break
-        run.progress("observe", 0.1)
+        run.progress("observation", 0.1)
         _collect(photo, _search(photo, level, networks), faces, networks)
     for quarters in (1, 3, 2):
         if faces:
             break
-        run.progress("observe", 0.2)
+        run.progress("observation", 0.2)
         lying = replace(photo, rgb_srgb=np.ascontiguousarray(np.rot90(photo.rgb_srgb, quarters)))
         for level in _levels(lying)[:_ALWAYS]:
             boxes = [_turn_back(box, quarters, photo) for box in _search(lying, level, networks)]

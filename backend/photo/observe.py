@@ -49,7 +49,7 @@ def observe_all(photo: Photo, run: Run) -> tuple[Observation, ...]:
 
 
 def _find(photo: Photo, run: Run, networks: FaceNetworks) -> tuple[FoundFace, ...]:
-    run.progress("observe", 0.0)
+    run.progress("observation", 0.0)
     faces = find_faces(photo, run, networks)
     if not faces:
         raise BadInput(
@@ -73,10 +73,10 @@ def _observe(
     box, landmarks = faces[index].box, faces[index].landmarks
     if abs(landmarks.roll) > math.radians(60):
         run.warn(f"the face lies at {math.degrees(landmarks.roll):.0f}°; turn the photograph upright")
-    run.progress("observe", 0.6)
+    run.progress("observation", 0.6)
     skin, person = segment(photo, landmarks, networks)
     focal_px, source = initial_focal_px(photo, box)
-    run.progress("observe", 1.0)
+    run.progress("observation", 1.0)
     return Observation(
         photo=photo,
         faces=tuple(face.box for face in faces),
