@@ -23,17 +23,19 @@ from typing import Any, TextIO
 import bpy  # on the main thread, else the process crashes when it ends
 
 from backend.errors import BadInput
-from backend.export.gltf_images import encode_gltf_images
+from backend.export.gltf_images import encode_colour, encode_skin
 from backend.export.views import parse_view
 from blender_addon.bundle import Avatar, BundleError, CameraRecord, read_bundle
 from blender_addon.scene.camera import build_camera, orbit, resized
-from blender_addon.scene.gltf import build_gltf_head, export_glb
+from blender_addon.scene.eyes import eye_chart, eye_colours
+from blender_addon.scene.gltf import GltfImages, build_gltf_head, export_glb
 from blender_addon.scene.light import world_from_hdri
 from blender_addon.scene.render import configure_cycles, render_to_file
-from blender_addon.scene.scene import assemble_scene, head_sphere, set_output
+from blender_addon.scene.scene import EYES, assemble_scene, head_sphere, set_output
 
 Report = Callable[[float], None]
 
+EYE_SIZE = 512  # texels of an eye's picture in the .glb
 DEFAULT_HDRI = Path("studiolights", "world", "courtyard.exr")  # CC0, part of Blender
 
 
@@ -51,7 +53,7 @@ def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
     )
     report(0.5)
     scene = _empty_scene()
-    build_gltf_head(avatar, encode_gltf_images(avatar), scene.collection)
+    build_gltf_head(avatar, _gltf_images(avatar), scene.collection)
     export_glb(Path(request["glb"]))
     return {"blend": request["blend"], "glb": request["glb"]}
 
@@ -79,6 +81,22 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
     report(0.2)
     render_to_file(scene, Path(request["output"]), transparent=bool(request.get("transparent", False)))
     return {"output": request["output"]}
+
+
+def _gltf_images(avatar: Avatar) -> GltfImages:
+    skin = encode_skin(avatar)
+    eyes = {}
+    for part, centre in zip(EYES, avatar.mesh.eye_centres_head, strict=True):
+        if part in avatar.mesh.part_names:
+            chart = eye_chart(avatar.mesh, part, centre)
+            eyes[part] = encode_colour(eye_colours(chart, avatar.manifest.eyes.iris_srgb, EYE_SIZE))
+    return GltfImages(
+        albedo=skin.albedo,
+        normal=skin.normal,
+        metallic_roughness=skin.metallic_roughness,
+        specular=skin.specular,
+        eyes=eyes,
+    )
 
 
 def view_camera(avatar: Avatar, view: str, size: int) -> CameraRecord:

@@ -6,6 +6,7 @@ specular its blocks would show as highlights, so those stay lossless.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,38 @@ from numpy.typing import NDArray
 from backend.colour import linear_to_srgb
 from backend.export.map_files import encode_png
 from blender_addon.bundle import Avatar
-from blender_addon.scene.eyes import eye_chart, eye_colours
-from blender_addon.scene.gltf import GltfImages
-from blender_addon.scene.scene import EYES
 
 LARGEST = 2048
-EYE_SIZE = 512
 JPEG_QUALITY = 95
 
 
-def encode_gltf_images(avatar: Avatar, largest: int = LARGEST) -> GltfImages:
-    """The maps of ``avatar`` as glTF wants them, no side longer than ``largest``."""
+@dataclass(frozen=True)
+class SkinImages:
+    """The skin's maps as encoded files."""
+
+    albedo: bytes  # JPEG, sRGB
+    normal: bytes  # PNG, tangent space, OpenGL
+    metallic_roughness: bytes  # PNG, green roughness, blue 0
+    specular: bytes  # PNG, alpha is the specular map
+
+
+def encode_skin(avatar: Avatar, largest: int = LARGEST) -> SkinImages:
+    """The skin's maps as glTF wants them, no side longer than ``largest`` texels."""
     roughness = _read(avatar.map_path("roughness"), largest)
     specular = _read(avatar.map_path("specular"), largest)
     zero = np.zeros_like(roughness)
     white = np.full((*specular.shape, 3), 255, np.uint8)
-    eyes = {}
-    for part, centre in zip(EYES, avatar.mesh.eye_centres_head, strict=True):
-        if part in avatar.mesh.part_names:
-            chart = eye_chart(avatar.mesh, part, centre)
-            colours = linear_to_srgb(eye_colours(chart, avatar.manifest.eyes.iris_srgb, EYE_SIZE))
-            eyes[part] = _jpeg(np.rint(colours * 255).astype(np.uint8))
-    return GltfImages(
+    return SkinImages(
         albedo=_jpeg(_read(avatar.map_path("albedo"), largest)),
         normal=_normal(avatar.map_path("normal"), largest),
         metallic_roughness=encode_png(np.stack([zero, roughness, zero], axis=-1)),
         specular=encode_png(np.dstack([white, specular])),
-        eyes=eyes,
     )
+
+
+def encode_colour(linear: NDArray[np.floating[Any]]) -> bytes:
+    """A linear colour picture ``(H, W, 3)`` in [0, 1] as a JPEG file in sRGB."""
+    return _jpeg(np.rint(np.clip(linear_to_srgb(linear), 0.0, 1.0) * 255).astype(np.uint8))
 
 
 def _normal(path: Path, largest: int) -> bytes:
