@@ -91,8 +91,8 @@ class _ZBuffer(NamedTuple):
     depth: F32
     trust: F32  # (h·w, 1)
     scale: float
-    bias: float
-    pitch: float
+    bias: float  # metres
+    pixel: float  # its pixel's width on the head, metres
 
 
 def _sample(
@@ -110,7 +110,7 @@ def _sample(
         float(camera.principal_px[1]) - seen.window.y0,
     )
     picture = _Picture(pyramid.texels, pyramid.offset, pyramid.height, pyramid.width, trust.reshape(-1, 1))
-    buffer = _ZBuffer(seen.depth, seen.trust.reshape(-1, 1), seen.scale, seen.bias_m, seen.pitch_px)
+    buffer = _ZBuffer(seen.depth, seen.trust.reshape(-1, 1), seen.scale, seen.bias_m, seen.pixel_m)
     rgb = np.zeros((size, size, 3), np.float32)
     confidence = np.zeros((size, size), np.float32)
     density = np.zeros((size, size), np.float32)
@@ -177,14 +177,12 @@ def _sample_rows(
             if x < 0.0 or y < 0.0 or x > width[0] or y > height[0]:
                 continue
 
-            slope = np.sqrt(max(1.0 - toward * toward, 0.0)) / toward
-            nearest = p[2] - buffer.bias - slope * p[2] / buffer.pitch
-            value = (
-                _seen(buffer.depth, x * buffer.scale, y * buffer.scale, nearest)
-                * ramp
-                * ramp
-                * (3.0 - 2.0 * ramp)
-            )
+            # The triangle's plane, n·q = n·p, gives the depth to expect at the z-buffer's own samples.
+            for k in range(3):
+                i, j = (k + 1) % 3, (k + 2) % 3
+                n[k] = steps[t, 0, i] * steps[t, 1, j] - steps[t, 0, j] * steps[t, 1, i]
+            value = _seen(buffer, p, n, x * buffer.scale, y * buffer.scale, x, y, focal)
+            value *= ramp * ramp * (3.0 - 2.0 * ramp)
             if value <= LEAST_CONFIDENCE:
                 continue
             weight[0] = 0.0
@@ -254,17 +252,28 @@ def _sample_rows(
 
 
 @compiled
-def _seen(depth: F32, x: float, y: float, nearest: float) -> float:
-    """Share of the four z-buffer samples around (x, y) that show nothing nearer than ``nearest``."""
-    height, width = depth.shape
-    fx, fy = min(max(x - 0.5, 0.0), width - 1.0), min(max(y - 0.5, 0.0), height - 1.0)
+def _seen(buffer: _ZBuffer, p: F64, n: F64, bx: float, by: float, x: float, y: float, focal: float) -> float:
+    """How well (0…1) the z-buffer's four samples around (bx, by) show nothing before the plane through ``p``.
+
+    ``p`` and the plane's normal ``n`` are in camera space; (x, y) is ``p`` in photo pixels.
+    """
+    height, width = buffer.depth.shape
+    fx, fy = min(max(bx - 0.5, 0.0), width - 1.0), min(max(by - 0.5, 0.0), height - 1.0)
     c0, r0 = int(fx), int(fy)
     tx, ty = fx - c0, fy - r0
-    c1, r1 = min(c0 + 1, width - 1), min(r0 + 1, height - 1)
-    share: float = (
-        (1 - tx) * (1 - ty) * (depth[r0, c0] >= nearest)
-        + tx * (1 - ty) * (depth[r0, c1] >= nearest)
-        + (1 - tx) * ty * (depth[r1, c0] >= nearest)
-        + tx * ty * (depth[r1, c1] >= nearest)
-    )
-    return share
+    across = n[0] * p[0] + n[1] * p[1] + n[2] * p[2]
+    share = 0.0
+    for k in range(4):
+        column, row = c0 + (k & 1), r0 + (k >> 1)
+        weight = (tx if k & 1 else 1.0 - tx) * (ty if k >> 1 else 1.0 - ty)
+        if weight == 0.0:
+            continue
+        ray_x = p[0] / p[2] + ((column + 0.5) / buffer.scale - x) / focal
+        ray_y = p[1] / p[2] + ((row + 0.5) / buffer.scale - y) / focal
+        facing = n[0] * ray_x + n[1] * ray_y + n[2]
+        plane = across / facing if abs(facing) > 1e-12 * abs(across) else p[2]
+        # Seen almost edge on the plane runs off; the surface does not.
+        plane = max(min(plane, p[2] + 8.0 * buffer.pixel), p[2] - 8.0 * buffer.pixel)
+        if buffer.depth[row, column] >= plane - buffer.bias:
+            share += weight
+    return max(2.0 * share - 1.0, 0.0)  # mostly hidden is hidden

@@ -15,9 +15,10 @@ from backend.uvspace.rasterise import cropped_camera, rasterise_camera
 
 # The z-buffer's longer side: fine enough for eyelids, whatever the photo's resolution.
 LEAST_SIDE_PX, MOST_SIDE_PX = 768, 1536
-# As parts of the head's bounding-box diagonal (0.45 m): 0.45 mm and 4 mm.
-BIAS = 0.001
-JUMP = 0.009
+# As parts of the head's bounding-box diagonal (0.5 m): a quarter and half a millimetre.
+BIAS = 0.0005
+FOLD = 0.001
+STEEPEST = 5.0  # depth over width of a surface at the grazing angle where use begins (78°)
 # How far beside a depth edge the picture is given up wholly, and from where on it is trusted wholly: the
 # fit is not exact to the pixel. What lies behind suffers most, for the nearer surface may really cover it;
 # on the near side the skin mask helps. Metres, and photo pixels where that is more.
@@ -44,8 +45,8 @@ class Visibility:
     scale: float  # z-buffer pixels per photo pixel
     depth: F32  # (h, w) metres, camera z of the nearest surface of any part, inf beside the head
     trust: F32  # (h, w) in [0, 1], falling to 0 at occlusion edges
-    bias_m: float  # depth tolerance of a surface facing the camera
-    pitch_px: float  # focal length of the z-buffer's camera, pixels: depth / pitch_px is a pixel's width
+    bias_m: float  # depth by which a surface may lie behind the nearest one and still be it
+    pixel_m: float  # a z-buffer pixel's width on the head, metres
 
 
 def head_window(vertices_head: NDArray[np.floating[Any]], camera: Camera, margin_px: int = 4) -> Window:
@@ -85,43 +86,57 @@ def visibility(
     covered = np.isfinite(depth)
     middle = float(np.median(depth[covered])) if covered.any() else 1.0
     pixel_m = middle / small.focal_px
-    # Beside the head counts as far behind it. Steep surfaces fall by several pixels' width a pixel.
+    # Beside the head counts as far behind it.
     z = np.where(covered, depth, np.float32(middle + 10 * diagonal))
-    trust = _edge_trust(z, JUMP * diagonal + 6 * pixel_m, pixel_m, reach_px * scale)
-    return Visibility(window, scale, depth, trust, BIAS * diagonal, small.focal_px)
+    trust = _edge_trust(z, FOLD * diagonal, pixel_m, reach_px * scale)
+    return Visibility(window, scale, depth, trust, BIAS * diagonal, pixel_m)
 
 
-def _edge_trust(z: F32, jump_m: float, pixel_m: float, reach: float) -> F32:
-    """Trust ``(h, w)`` in [0, 1] by distance from depth jumps; all in pixels of the z-buffer ``z``."""
+def _edge_trust(z: F32, fold_m: float, pixel_m: float, reach: float) -> F32:
+    """Trust ``(h, w)`` in [0, 1] by distance from depth jumps, in pixels of the z-buffer ``z``.
+
+    A step between two pixels is a jump when it exceeds by ``fold_m`` twice the steps on its either side,
+    for a surface that turns away grows steeper gradually, or what a surface still worth reading can fall.
+    """
     import cv2
 
     nearest, farthest = z.copy(), z.copy()
-    for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-        beside = np.roll(z, step, (0, 1))
-        # The roll wraps round the frame: a window's border is no edge.
-        border = np.s_[:, 0 if step[1] > 0 else -1] if step[1] else np.s_[0 if step[0] > 0 else -1]
-        beside[border] = z[border]
-        np.minimum(nearest, beside, out=nearest)
-        np.maximum(farthest, beside, out=farthest)
-    edge = farthest - nearest > jump_m
+    edge = np.zeros(z.shape, bool)
+    for view, low, high, jump in (
+        (edge, nearest, farthest, z),
+        (edge.T, nearest.T, farthest.T, z.T),
+    ):
+        step = np.abs(np.diff(jump, axis=1))
+        beside = np.pad(step, ((0, 0), (1, 1)))  # no step beyond the window
+        usual = np.minimum(2 * np.maximum(beside[:, :-2], beside[:, 2:]), STEEPEST * pixel_m)
+        jumps = step - usual > fold_m
+        view[:, 1:] |= jumps
+        view[:, :-1] |= jumps
+        near, far = np.minimum(jump[:, 1:], jump[:, :-1]), np.maximum(jump[:, 1:], jump[:, :-1])
+        for side in (np.s_[:, 1:], np.s_[:, :-1]):
+            low[side] = np.minimum(low[side], near)
+            high[side] = np.maximum(high[side], far)
     if not edge.any():
         return np.ones(z.shape, np.float32)
     distance, label = cv2.distanceTransformWithLabels(
         (~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    # Which side of its closest jump a pixel is on. The jump runs half a pixel beside edge pixels' centres.
+    # Of its closest jump: which side a pixel is on, and how high it is. The jump itself runs half a pixel
+    # beside the centres of edge pixels.
     between = np.zeros(int(label.max()) + 1, np.float32)
+    height = np.zeros_like(between)
     between[label[edge]] = 0.5 * (nearest + farthest)[edge]
+    height[label[edge]] = (farthest - nearest)[edge]
     before = z < between[label]
-    distance = distance.astype(np.float32) + 0.5
-    lost_px, safe_px = LOST_PX * reach, SAFE_PX * reach
-    behind_trust = smoothstep(
-        max(BEHIND_LOST_M / pixel_m, lost_px), max(BEHIND_SAFE_M / pixel_m, safe_px), distance
-    )
-    before_trust = smoothstep(
-        max(BEFORE_LOST_M / pixel_m, lost_px), max(BEFORE_SAFE_M / pixel_m, safe_px), distance
-    )
-    return np.where(before, before_trust, behind_trust)
+    # A fold of a millimetre cannot be missed by more than about that.
+    most = 0.5 * height[label]
+    lost_m = np.minimum(np.where(before, BEFORE_LOST_M, BEHIND_LOST_M), most)
+    safe_m = np.minimum(np.where(before, BEFORE_SAFE_M, BEHIND_SAFE_M), 3 * most)
+    lost = np.maximum(lost_m / pixel_m, LOST_PX * reach)
+    safe = np.maximum(safe_m / pixel_m, SAFE_PX * reach)
+    t = np.clip((distance + 0.5 - lost) / (safe - lost), 0, 1)
+    trust: F32 = (t * t * (3 - 2 * t)).astype(np.float32)
+    return trust
 
 
 def picture_trust(

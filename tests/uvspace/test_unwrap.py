@@ -11,8 +11,11 @@ from cast_photos import cast, photograph
 from chart_meshes import cylinder, front_camera, head_from_mesh, sphere
 
 from backend.artifacts import Camera, HeadFit, Observation, PartialUV, Run
+from backend.colour import linear_to_srgb
 from backend.errors import BadInput, Cancelled
 from backend.head.base import ParametricHead
+from backend.head.ict import load_ict
+from backend.head.registry import load_head
 from backend.uvspace.chart import chart_maps
 from backend.uvspace.unwrap import unwrap
 
@@ -122,36 +125,41 @@ def test_other_parts_hide_the_skin_behind_them() -> None:
     assert (partial.confidence[hidden & middle] == 0).mean() > 0.999
 
 
-def test_visibility_on_a_real_head(shared_data: Path) -> None:
-    from backend.head.ict import load_ict
+@pytest.fixture(params=["open", pytest.param("ict", marks=pytest.mark.slow)])
+def real_head(request: pytest.FixtureRequest) -> ParametricHead:
+    if request.param == "open":
+        return load_head("open")
+    data: Path = request.getfixturevalue("shared_data")
+    return load_ict(data / "ict-facekit" / "ict_facekit.npz")
 
-    head = load_ict(shared_data / "ict-facekit" / "ict_facekit.npz")
-    assert_confident_texels_are_visible(head, front_camera(700, 1500, 0.9, yaw=30), 512)
+
+def test_visibility_on_a_real_head(real_head: ParametricHead) -> None:
+    assert_confident_texels_are_visible(real_head, front_camera(600, 1300, 0.9, yaw=30), 512)
 
 
-def test_position_as_colour_on_a_real_head(shared_data: Path) -> None:
+def test_position_as_colour_on_a_real_head(real_head: ParametricHead) -> None:
     """Head-space position, which has no jump at seams, comes back within half a texel's width."""
-    from backend.head.ict import load_ict
-
-    head = load_ict(shared_data / "ict-facekit" / "ict_facekit.npz")
-    camera = front_camera(900, 2400, 0.9, yaw=-20)
-    observation, fit, ids = photograph(head, camera, uv_ramp)
-    _, weights = cast(head.mean_vertices, head.triangles, camera)
-    position = np.einsum(
-        "hwk,hwkc->hwc", weights, head.mean_vertices[head.triangles[np.maximum(ids, 0)]].astype(float)
-    )
-    from backend.colour import linear_to_srgb
-
-    encoded = np.where((ids >= 0)[..., None], position + 0.3, 0)
+    camera = front_camera(800, 2000, 0.9, yaw=-20)
+    observation, fit, _ = photograph(real_head, camera, uv_ramp)
+    ids, weights = cast(real_head.mean_vertices, real_head.triangles, camera)
+    corners = real_head.mean_vertices[real_head.triangles[np.maximum(ids, 0)]].astype(float)
+    position = np.einsum("hwk,hwkc->hwc", weights, corners)
+    encoded = np.where((ids >= 0)[..., None], position + 0.35, 0)  # heads reach 0.35 m from their origin
+    assert encoded.min() >= 0
+    assert encoded.max() <= 1
     photo = dataclasses.replace(observation.photo, rgb_srgb=linear_to_srgb(encoded))
     partial = unwrap(dataclasses.replace(observation, photo=photo), fit, 512, Run())
-    # Lips and eyelids touch: the photo mixes their two sides within a pixel, so they count at half.
-    confident = partial.confidence > 0.5
-    error_m = np.linalg.norm(partial.rgb_linear - 0.3 - partial.chart.position_head, axis=-1)
+    # In the crease of the nostrils a handful of texels in 90000, believed at 0.2 or less, are off by one.
+    confident = partial.confidence > 0.25
+    error_m = np.linalg.norm(partial.rgb_linear - 0.35 - partial.chart.position_head, axis=-1)[confident]
     texel_m = np.linalg.norm(np.diff(partial.chart.position_head, axis=1), axis=-1)
     typical = float(np.median(texel_m[confident[:, 1:]]))
-    assert error_m[confident].mean() <= 0.1 * typical
-    assert np.quantile(error_m[confident], 0.999) <= 0.5 * typical
+    print(
+        f"in texels: mean {error_m.mean() / typical:.4f}, max {error_m.max() / typical:.4f}, "
+        f"{(error_m > 0.5 * typical).sum()} of {error_m.size} above a half"
+    )
+    assert error_m.mean() <= 0.1 * typical
+    assert error_m.max() <= 0.5 * typical
 
 
 def test_minified_detail_is_averaged_not_aliased() -> None:
