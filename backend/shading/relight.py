@@ -204,15 +204,18 @@ def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: floa
     """Blur irradiance across skin per channel; what is not skin neither gives nor takes."""
     import cv2
 
-    cover = skin.astype(np.float32)
     out = lit.copy()
+    rows, columns = np.flatnonzero(skin.any(1)), np.flatnonzero(skin.any(0))
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside = skin[window]
+    cover = inside.astype(np.float32)
     for channel, radius in enumerate(SKIN_BLUR_M):
         sigma = radius * pixels_per_metre
         if sigma < 0.3:  # below a third of a pixel there is nothing to see
             continue
-        blurred = cv2.GaussianBlur(lit[..., channel] * cover, (0, 0), sigma)
+        blurred = cv2.GaussianBlur(lit[window][..., channel] * cover, (0, 0), sigma)
         share = cv2.GaussianBlur(cover, (0, 0), sigma)
-        out[..., channel] = np.where(skin, blurred / np.maximum(share, 1e-6), lit[..., channel])
+        out[window][..., channel][inside] = blurred[inside] / share[inside]
     return out
 
 
