@@ -22,7 +22,17 @@ from backend.head.meshing import mirror_by_position, no_landmarks, triangulate
 
 METRES_PER_UNIT = 0.1
 IDENTITY, EXPRESSION, TEXTURE = 532, 45, 439
-KEYS = ("meanshape", "meantex", "idBase", "exBase", "texBase", "head_tri", "head_tri_vt", "vt_list", "keypoints")
+KEYS = (
+    "meanshape",
+    "meantex",
+    "idBase",
+    "exBase",
+    "texBase",
+    "head_tri",
+    "head_tri_vt",
+    "vt_list",
+    "keypoints",
+)
 LEFT_EYE_KEYPOINTS, RIGHT_EYE_KEYPOINTS = slice(42, 48), slice(36, 42)  # iBUG 68 order
 EYE_DEPTH_M = 0.012  # from the lids' middle back to the eyeball's centre; the basis has no eyeballs
 
@@ -67,7 +77,7 @@ def load_hifi3dpp(path: Path) -> ParametricHead:
         regions={},
         eye_centres=np.stack(
             [
-                keypoints[eye].mean(0) - np.float32([0.0, 0.0, EYE_DEPTH_M])
+                keypoints[eye].mean(0) - np.array([0.0, 0.0, EYE_DEPTH_M], np.float32)
                 for eye in (LEFT_EYE_KEYPOINTS, RIGHT_EYE_KEYPOINTS)
             ]
         ).astype(np.float32),
@@ -88,7 +98,9 @@ def _read(path: Path) -> tuple[dict[str, NDArray[Any]], str]:
     try:
         content = loadmat(io.BytesIO(data), variable_names=KEYS)
     except Exception as error:  # scipy raises a dozen kinds, struct.error and zlib.error among them
-        raise BadInput(f"'{path.name}' cannot be read as a MATLAB file ({type(error).__name__}: {error})") from error
+        raise BadInput(
+            f"'{path.name}' cannot be read as a MATLAB file ({type(error).__name__}: {error})"
+        ) from error
     missing = [k for k in KEYS if k not in content]
     if missing:
         raise BadInput(f"'{path.name}' is not hifi3dpp_model_info.mat: it lacks {', '.join(missing)}")

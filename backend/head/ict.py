@@ -81,7 +81,7 @@ def load_ict(path: Path) -> ParametricHead:
         identity_basis=arrays["identity_offsets"].astype(np.float32) * METRES_PER_UNIT,
         expression_names=names,
         expression_basis=expressions,
-        albedo_mean=np.tile(np.float32(NEUTRAL_ALBEDO), (len(vertices), 1)),
+        albedo_mean=np.tile(np.array(NEUTRAL_ALBEDO, np.float32), (len(vertices), 1)),
         albedo_basis=np.zeros((0, len(vertices), 3), np.float32),
         mediapipe=no_landmarks(),
         mirror_vertex=mirror_by_position(vertices, layer),
@@ -103,7 +103,7 @@ def merge_expressions(
     known = set(ARKIT_NAMES)
     merged: dict[str, NDArray[np.float32]] = {}
     for name, offset in zip(names, offsets, strict=True):
-        if name.startswith("PupilDilate") or name.startswith("cheekRaiser"):
+        if name.startswith(("PupilDilate", "cheekRaiser")):
             continue  # neither is an ARKit shape; cheekSquint is ARKit's cheek raise
         stem, _, side = name.partition("_")
         sided = stem + {"L": "Left", "R": "Right", "": ""}.get(side, side)
@@ -145,7 +145,7 @@ def _read(path: Path) -> dict[str, NDArray[np.generic]]:
 def _quad_parts(quads: NDArray[np.int32]) -> NDArray[np.uint8]:
     """A face belongs to the innermost part that it touches: rims of sockets are not skin."""
     starts = [s for s, _ in PART_STARTS]
-    return (np.searchsorted(starts, quads.max(axis=1), side="right") - 1).astype(np.uint8)
+    return np.asarray((np.searchsorted(starts, quads.max(axis=1), side="right") - 1).astype(np.uint8))
 
 
 def _pack_uvs(
@@ -155,7 +155,7 @@ def _pack_uvs(
     in_head = np.zeros(len(uvs), bool)
     head_corners = quad_uvs[quad_part <= 2]
     in_head[head_corners[head_corners >= 0]] = True
-    packed = np.where(in_head[:, None], uvs * np.float32([0.5, 1.0]), uvs - np.floor(uvs))
+    packed = np.where(in_head[:, None], uvs * np.array([0.5, 1.0], np.float32), uvs - np.floor(uvs))
     return np.clip(packed, 0.0, 1.0).astype(np.float32)
 
 
@@ -163,4 +163,4 @@ def _sphere_centre(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Least-squares centre of points on a sphere: |p|² = 2 p·c + k is linear in c and k."""
     p = points.astype(np.float64)
     solution = np.linalg.lstsq(np.c_[2 * p, np.ones(len(p))], (p**2).sum(1), rcond=None)[0]
-    return solution[:3].astype(np.float32)
+    return np.asarray(solution[:3], np.float32)

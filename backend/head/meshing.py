@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ def triangulate(
 
 
 def mirror_by_position(
-    vertices: NDArray[np.floating], group: NDArray[np.integer] | None = None
+    vertices: NDArray[np.floating[Any]], group: NDArray[np.integer[Any]] | None = None
 ) -> NDArray[np.int32]:
     """For each vertex ``(V, 3)`` the nearest one to its reflection in x = 0, ``(V,)``.
 

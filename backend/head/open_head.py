@@ -49,7 +49,9 @@ def load_open_head(path: Path | None = None) -> ParametricHead:
     """
     file = Path(__file__).resolve().parents[1] / "weights" / WEIGHTS_FILE if path is None else Path(path)
     if not file.is_file():
-        raise Missing(f"the open head '{file.name}' is missing from backend/weights/embedded; reinstall Likeness")
+        raise Missing(
+            f"the open head '{file.name}' is missing from backend/weights/embedded; reinstall Likeness"
+        )
     arrays, metadata, digest = _read(file)
     try:
         return _decode(arrays, metadata, digest)
@@ -119,7 +121,7 @@ def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: s
 
 
 def unfold(
-    stored: NDArray[np.floating],
+    stored: NDArray[np.floating[Any]],
     half: NDArray[np.int32],
     mirror: NDArray[np.int32],
     parity: NDArray[np.int8],

@@ -13,6 +13,8 @@ from backend.head.base import ParametricHead
 def load_head(name_or_path: str = "open") -> ParametricHead:
     """The head called ``open``, ``ict:PATH`` or ``hifi3dpp:PATH``; the same object on every call.
 
+    ICT stands in the open head's pose and scale, so it gets the open head's landmarks, regions and albedo.
+
     Raises: BadInput (no such head, unusable file), Missing (file absent).
     """
     kind, _, path = name_or_path.partition(":")
@@ -22,8 +24,9 @@ def load_head(name_or_path: str = "open") -> ParametricHead:
         return load_open_head()
     if kind == "ict" and path:
         from backend.head.ict import load_ict
+        from backend.head.surface import carry_over
 
-        return load_ict(Path(path))
+        return carry_over(load_head("open"), load_ict(Path(path)))
     if kind == "hifi3dpp" and path:
         from backend.head.hifi3dpp import load_hifi3dpp
 

@@ -1,4 +1,4 @@
-"""``python -m synthdata.headmodel --data ../shared/data -o backend/weights/embedded/open_head.safetensors``"""
+"""``python -m synthdata.headmodel --data DATA -o FILE``: build the open head."""
 
 from __future__ import annotations
 

@@ -29,10 +29,8 @@ def log_details(skins: F64, regions: dict[str, F64], plain: F64) -> F64:
     return np.asarray(np.clip(log - mean, -1.2, 0.8) * keep[:, None])
 
 
-def draw_population(
-    regions: dict[str, F64], details: F64, count: int, rng: np.random.Generator
-) -> F64:
-    """``count`` random albedos ``(count, V, 3)`` over all skin tones, with ``details`` of real skins mixed in."""
+def draw_population(regions: dict[str, F64], details: F64, count: int, rng: np.random.Generator) -> F64:
+    """``count`` random albedos ``(count, V, 3)`` over all skin tones, real skins' ``details`` mixed in."""
     out = np.zeros((count, len(regions["face"]), 3))
     for k in range(count):
         tone = rng.beta(1.2, 1.7)
@@ -44,10 +42,7 @@ def draw_population(
         scalp = np.clip(rng.normal(0.05, 0.12), 0, 0.5) * hair
         shade = rng.normal(0.0, [0.06, 0.06, 0.06])
         m = melanin * (
-            1
-            + shade[0] * regions["forehead"]
-            + shade[1] * regions["neck"]
-            + shade[2] * regions["eyelids"]
+            1 + shade[0] * regions["forehead"] + shade[1] * regions["neck"] + shade[2] * regions["eyelids"]
         )
         m = m + np.maximum(rng.normal(0.05 + 0.2 * tone, 0.1), 0.0) * regions["lips"]
         b = (

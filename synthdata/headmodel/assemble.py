@@ -68,7 +68,9 @@ def assemble(parts: list[PartHalf]) -> Whole:
         labels += [np.full(len(q), index), np.full(len(q), other)]
     all_quads = np.concatenate(quads).astype(np.int32)
     corners = np.concatenate(uv_corners)
-    key = np.c_[all_quads.reshape(-1, 1), np.repeat(np.concatenate(labels), 4), np.round(corners.reshape(-1, 2) * 1e7)]
+    key = np.c_[
+        all_quads.reshape(-1, 1), np.repeat(np.concatenate(labels), 4), np.round(corners.reshape(-1, 2) * 1e7)
+    ]
     _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(np.concatenate(labels), kind="stable")
     return Whole(
@@ -114,24 +116,28 @@ def expression_modes(ict: ParametricHead, parts: list[PartHalf], whole: Whole) -
     out = np.zeros((len(ARKIT_NAMES), len(whole.vertices), 3), np.float32)
     right = whole.mirror[whole.half]
     for k, name in enumerate(ARKIT_NAMES):
-        twin = name.replace("Left", "#").replace("Right", "Left").replace("#", "Right")
-        if not name.endswith(("Left", "Right")):
-            twin = name
+        twin = _other_side(name)
         for source, rows, sign in (
             (_offsets(ict, name), whole.half, np.ones(3)),
             (_offsets(ict, name)[ict.mirror_vertex] * MIRROR_X, right, MIRROR_X),
         ):
             label = name if sign[0] > 0 else twin
             moved = [
-                p.own_expressions.get(label, p.carry(source)) for p in parts
+                p.own_expressions[label] if label in p.own_expressions else p.carry(source) for p in parts
             ]
             out[k, rows] = (np.concatenate(moved) * sign).astype(np.float32)
-    middle = whole.mirror == np.arange(len(whole.mirror))
-    sided = np.array([n.endswith(("Left", "Right")) for n in ARKIT_NAMES])
-    out[np.ix_(~sided, middle, [0])] = np.where(
-        np.abs(out[np.ix_(~sided, middle, [0])]) < 2e-5, 0, out[np.ix_(~sided, middle, [0])]
-    )
+    for k, name in enumerate(ARKIT_NAMES):  # ICT's sides differ by up to a millimetre: take their mean
+        other = ARKIT_NAMES.index(_other_side(name))
+        if other >= k:
+            mean = 0.5 * (out[k] + out[other][whole.mirror] * MIRROR_X.astype(np.float32))
+            out[k], out[other] = mean, mean[whole.mirror] * MIRROR_X.astype(np.float32)
     return out
+
+
+def _other_side(name: str) -> str:
+    if name.endswith("Left"):
+        return name.removesuffix("Left") + "Right"
+    return name.removesuffix("Right") + "Left" if name.endswith("Right") else name
 
 
 def _offsets(ict: ParametricHead, name: str) -> F64:

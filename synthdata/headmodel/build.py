@@ -24,7 +24,14 @@ from synthdata.headmodel.lids import close_lids
 from synthdata.headmodel.makehuman import remove_shading, sample_skins
 from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
 from synthdata.headmodel.regions import half_regions
-from synthdata.headmodel.skin import EYE_LOOPS, MOUTH_LOOPS, SkinHalf, build_skin_half, hole_loop, unfold_quads
+from synthdata.headmodel.skin import (
+    EYE_LOOPS,
+    MOUTH_LOOPS,
+    SkinHalf,
+    build_skin_half,
+    hole_loop,
+    unfold_quads,
+)
 from synthdata.headmodel.source import MOUTH_END, SKIN_END, SOCKETS_END, IctSurface
 from synthdata.headmodel.store import write_open_head
 from synthdata.headmodel.teeth import build_teeth
@@ -183,9 +190,7 @@ def _skin_details(head: ParametricHead, data: Path, regions: dict[str, F64]) -> 
 def _albedo(whole: Whole, regions: dict[str, F64], details: F64) -> tuple[F64, F64]:
     on_skin = whole.vertex_part == whole.part_names.index("skin")
     rng = np.random.default_rng(20240611)
-    samples = draw_population(
-        {k: v[on_skin] for k, v in regions.items()}, details[:, on_skin], 400, rng
-    )
+    samples = draw_population({k: v[on_skin] for k, v in regions.items()}, details[:, on_skin], 400, rng)
     mean_skin, modes_skin = principal_modes(samples, ALBEDO_MODES)
     mean = np.zeros((len(whole.vertices), 3))
     modes = np.zeros((ALBEDO_MODES, len(whole.vertices), 3))
@@ -204,7 +209,7 @@ def _albedo(whole: Whole, regions: dict[str, F64], details: F64) -> tuple[F64, F
     for name in ("eye_left", "eye_right"):
         rows = whole.vertex_part == whole.part_names.index(name)
         mean[rows] = iris_and_sclera(uv_of[rows])
-    return mean, modes
+    return 0.5 * (mean + mean[whole.mirror]), modes
 
 
 def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> SurfacePoints:

@@ -53,9 +53,7 @@ def unwrap(vertices: F64, quads: I32, seam: set[int], share: F64, iterations: in
     return flat.reshape(-1, 4, 2).astype(np.float64)
 
 
-def half_chart(
-    left: F64, right: F64, half_quads: I32, front: NDArray[np.intp], top: int, bottom: int
-) -> F64:
+def half_chart(left: F64, right: F64, half_quads: I32, front: NDArray[np.intp], top: int, bottom: int) -> F64:
     """UV ``(N, 2)`` of the left half's vertices, u ≥ 0.5, from raw corner UVs of both halves.
 
     ``left`` and ``right`` ``(Q, 4, 2)`` belong to the same half quads (right: the mirrored quad's corners
@@ -79,7 +77,7 @@ def half_chart(
 
 
 def fit_square(uv: F64, face: NDArray[np.intp], zoom: tuple[float, float]) -> F64:
-    """Scale a half chart (u ≥ 0, axis u = 0) into [0.5, 1]×[0, 1], the ``face`` vertices enlarged by ``zoom``."""
+    """Scale a half chart (u ≥ 0, axis u = 0) into [0.5, 1]×[0, 1], ``face`` enlarged by ``zoom``."""
     u = uv[:, 0] / uv[:, 0].max()
     low, high = uv[:, 1].min(), uv[:, 1].max()
     v = (uv[:, 1] - low) / (high - low)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.head.arkit import ARKIT_NAMES
 from backend.head.base import ParametricHead
 from backend.head.ict import EYE_RANGES
 from synthdata.headmodel.parts import PartHalf, same_chart_mirrored
@@ -15,6 +18,13 @@ F64 = NDArray[np.float64]
 LIMBUS_RADIUS_M = 0.00585  # half the mean visible iris diameter of 11.7 mm (Rüfer et al. 2005)
 CORNEA_RADIUS_M = 0.0078  # mean anterior corneal radius of curvature
 SQUARE, RINGS = 8, 12  # O-grid: cells along the pupil's square, rings around it
+# ICT's eyeballs keep still in its eyeLook shapes; these turns (pitch, yaw) suit its lids' motion.
+GAZES_DEG = {
+    "eyeLookUpLeft": (25.0, 0.0),
+    "eyeLookDownLeft": (-28.0, 0.0),
+    "eyeLookInLeft": (0.0, -28.0),
+    "eyeLookOutLeft": (0.0, 28.0),
+}
 BACK_ANGLE = np.radians(135.0)  # from the optical axis; the rest hides in the socket
 
 
@@ -36,18 +46,14 @@ def build_eye(ict: ParametricHead) -> PartHalf:
     design = np.concatenate([np.concatenate([np.eye(3)] * len(ids)), sphere.reshape(-1, 1)], 1)
     solver = np.linalg.pinv(design)  # (4, 3S)
 
-    def carry(offsets: NDArray[np.floating]) -> F64:
+    def carry(offsets: NDArray[np.floating[Any]]) -> F64:
         picked = np.asarray(offsets, np.float64)[..., ids, :]
         fit = picked.reshape(*picked.shape[:-2], -1) @ solver.T
         return np.asarray(fit[..., None, :3] + fit[..., 3:, None] * local / radius)
 
-    looks = {}
-    for k, name in enumerate(ict.expression_names):
-        if name.startswith("eyeLook"):
-            turn = _rotation(arm, arm + ict.expression_basis[k][ids])
-            looks[name] = local @ turn.T - local
-        else:
-            looks[name] = np.zeros_like(local)  # the eyeball stays in its socket in all other actions
+    own = {name: np.zeros_like(local) for name in ARKIT_NAMES}  # a gaze is all that moves an eyeball
+    for name, (pitch, yaw) in GAZES_DEG.items():
+        own[name] = local @ _turn(pitch, yaw).T - local
     return PartHalf(
         name="eye_left",
         mirror_name="eye_right",
@@ -56,7 +62,7 @@ def build_eye(ict: ParametricHead) -> PartHalf:
         uvs=0.5 + 0.49 * share,
         quad_uvs=quads,
         carry=carry,
-        own_expressions=looks,
+        own_expressions=own,
         mirror_uv=same_chart_mirrored,
     )
 
@@ -75,7 +81,7 @@ def o_grid_disc(square: int, rings: int) -> tuple[F64, I32]:
     """
     inner = square / (square + 2.0 * rings)
     number = {}
-    points = []
+    points: list[tuple[float, float]] = []
     for j in range(square + 1):
         for i in range(square + 1):
             x, y = 2 * i / square - 1, 2 * j / square - 1
@@ -101,9 +107,7 @@ def o_grid_disc(square: int, rings: int) -> tuple[F64, I32]:
         radius = inner + (1 - inner) * k / rings
         ring = list(range(len(points), len(points) + size))
         points += [tuple(p) for p in unit * radius]
-        quads += [
-            [previous[p], ring[p], ring[(p + 1) % size], previous[(p + 1) % size]] for p in range(size)
-        ]
+        quads += [[previous[p], ring[p], ring[(p + 1) % size], previous[(p + 1) % size]] for p in range(size)]
         previous = ring
     return np.asarray(points), np.asarray(quads, np.int32)
 
@@ -131,8 +135,9 @@ def _profile(angle: F64, radius: float) -> F64:
     return np.maximum(cornea, radius)
 
 
-def _rotation(source: F64, target: F64) -> F64:
-    """The rotation about the centre that takes ``source`` to ``target`` best (Kabsch)."""
-    u, _, vt = np.linalg.svd(source.T @ target)
-    sign = np.sign(np.linalg.det(u @ vt))
-    return np.asarray((u @ np.diag([1.0, 1.0, sign]) @ vt).T)
+def _turn(pitch_deg: float, yaw_deg: float) -> F64:
+    """Rotation of the gaze: positive pitch looks up, positive yaw to the subject's left (+x)."""
+    p, y = np.radians(pitch_deg), np.radians(yaw_deg)
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    return np.asarray(about_y @ about_x)

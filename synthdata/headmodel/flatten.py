@@ -17,7 +17,7 @@ F64 = NDArray[np.float64]
 
 def split_quads(quads: I32) -> I32:
     """Triangles ``(2Q, 3)`` of quads along the 0–2 diagonal."""
-    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    return np.asarray(np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32))
 
 
 def fill_holes(vertices: F64, triangles: I32, loops: list[list[int]]) -> tuple[F64, I32]:

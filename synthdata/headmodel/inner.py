@@ -49,7 +49,7 @@ def build_inner(
     plane = solve_pinned(mean_value_weights(surface.vertices[used], flat_triangles), border, circle)
     ring_angle = 2 * np.pi * share / len(whole) - np.pi / 2
 
-    mesh_quads, count, ring_list, grid, midline = _numbering(window, len(skin_ring), rings)
+    mesh_quads, count, ring_list, _grid, midline = _numbering(window, len(skin_ring), rings)
     position = np.full((count + len(skin_ring), 2), 0.0)
     outer = np.stack([np.cos(ring_angle), np.sin(ring_angle)], 1)
     ids = np.where(mesh_quads < 0, count - 1 - mesh_quads, mesh_quads).astype(np.int32)
@@ -66,7 +66,7 @@ def build_inner(
 
     def lift(p: F64) -> F64:
         found, weight, _ = barycentric_lookup(plane, flat_triangles, _inside(p))
-        return np.einsum("nk,nkc->nc", weight, surface.vertices[used[flat_triangles[found]]])
+        return np.asarray(np.einsum("nk,nkc->nc", weight, surface.vertices[used[flat_triangles[found]]]))
 
     position = relax(
         position,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from backend.head.base import SurfacePoints
 from backend.head.meshing import LANDMARK_COUNT
+from backend.head.surface import closest_on
 from backend.uvspace.rasterise import rasterise_camera
 from synthdata.headmodel.preview import look_at, picture
 
@@ -19,6 +21,16 @@ I32 = NDArray[np.int32]
 FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+# Face Mesh's points on the mid-sagittal line, forehead to under the chin.
+MIDLINE = (
+    10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 164, 0, 11, 12, 13,
+    14, 15, 16, 17, 18, 200, 199, 175, 152,
+)  # fmt: skip
+# The lids' margins, subject's right with left: the eyes' openings would stop the walk over triangles.
+EYE_PAIRS = (
+    (33, 263), (246, 466), (161, 388), (160, 387), (159, 386), (158, 385), (157, 384), (173, 398),
+    (133, 362), (155, 382), (154, 381), (153, 380), (145, 374), (144, 373), (163, 390), (7, 249),
 )  # fmt: skip
 SPREAD_M = 0.002  # a point whose casts scatter by this much keeps half of its trust
 
@@ -38,7 +50,7 @@ def detect(image: NDArray[np.uint8], detector: object) -> F64 | None:
     if not found.multi_face_landmarks:
         return None
     size = np.array([image.shape[1], image.shape[0]])
-    return np.array([(p.x, p.y) for p in found.multi_face_landmarks[0].landmark]) * size
+    return np.asarray(np.array([(p.x, p.y) for p in found.multi_face_landmarks[0].landmark]) * size)
 
 
 def find_landmarks(
@@ -89,14 +101,11 @@ def find_landmarks(
 def _robust(
     stack: F64, mean: F64, triangles: I32, skin: NDArray[np.intp], eyes: NDArray[np.intp]
 ) -> SurfacePoints:
-    middle = np.nanmedian(stack, axis=0)
-    twin = _twins(middle)
-    flipped = stack[:, twin] * np.array([-1.0, 1.0, 1.0])
-    both = np.concatenate([stack, flipped])
+    twin = mirror_landmarks(np.nanmedian(stack, axis=0))
+    both = np.concatenate([stack, stack[:, twin] * np.array([-1.0, 1.0, 1.0])])
     middle = np.nanmedian(both, axis=0)
     spread = np.nanmedian(np.linalg.norm(both - middle, axis=2), axis=0)
-    share = np.isfinite(both[..., 0]).mean(0)
-    trust = share / (1 + (spread / SPREAD_M) ** 2)
+    trust = np.isfinite(both[..., 0]).mean(0) / (1 + (spread / SPREAD_M) ** 2)
     trust[list(FACE_OVAL)] *= 0.15
     triangle = np.full(LANDMARK_COUNT, -1, np.int32)
     weight = np.full((LANDMARK_COUNT, 3), 1 / 3)
@@ -108,55 +117,39 @@ def _robust(
     return SurfacePoints(triangle, weight.astype(np.float32), trust.astype(np.float32))
 
 
-def _twins(middle: F64) -> NDArray[np.intp]:
-    """Index of each landmark's mirror landmark, by position; Face Mesh's topology is symmetric."""
+def mirror_landmarks(position: F64) -> NDArray[np.intp]:
+    """Index ``(478,)`` of each landmark's mirror image.
+
+    Face Mesh's triangulation is symmetric: from the midline outward, the third corners of triangles
+    across mirrored edges are each other's image. The ten iris points are matched by ``position`` (478, 3).
+    """
+    import mediapipe as mp
     from scipy.optimize import linear_sum_assignment
 
+    around: dict[int, set[int]] = {}
+    for a, b in mp.solutions.face_mesh.FACEMESH_TESSELATION:
+        around.setdefault(a, set()).add(b)
+        around.setdefault(b, set()).add(a)
+    twin = {m: m for m in MIDLINE} | dict(EYE_PAIRS) | {b: a for a, b in EYE_PAIRS}
+    queue = []
+    for a, b in itertools.pairwise(MIDLINE):
+        sides = sorted((around[a] & around[b]) - set(MIDLINE)) if b in around[a] else []
+        if len(sides) == 2 and sides[0] not in twin:
+            twin[sides[0]], twin[sides[1]] = sides[1], sides[0]
+            queue += [(a, sides[0]), (b, sides[0])]
+    while queue:
+        a, b = queue.pop(0)
+        here = [c for c in around[a] & around[b] if c not in twin]
+        there = [c for c in around[twin[a]] & around[twin[b]] if c not in twin]
+        if len(here) == 1 and len(there) == 1:
+            twin[here[0]], twin[there[0]] = there[0], here[0]
+            queue += [(a, here[0]), (b, here[0]), (twin[a], there[0]), (twin[b], there[0])]
     out = np.arange(LANDMARK_COUNT)
-    for points in (np.arange(468), np.arange(468, 478)):
-        p = np.nan_to_num(middle[points], nan=9.0)
-        cost = np.linalg.norm(p[:, None] - (p * np.array([-1.0, 1.0, 1.0]))[None], axis=2) ** 2
-        cost = 0.5 * (cost + cost.T)
-        rows, columns = linear_sum_assignment(cost)
-        out[points[rows]] = points[columns]
-    unsure = out[out] != np.arange(LANDMARK_COUNT)
-    out[unsure] = np.flatnonzero(unsure)
+    for a, b in twin.items():
+        out[a] = b
+    rest = np.array([k for k in range(LANDMARK_COUNT) if k not in twin])
+    p = position[rest]
+    cost = np.linalg.norm(p[:, None] - (p * np.array([-1.0, 1.0, 1.0]))[None], axis=2)
+    rows, columns = linear_sum_assignment(np.nan_to_num(cost + cost.T, nan=9.0))
+    out[rest[rows]] = rest[columns]
     return out
-
-
-def closest_on(points: F64, vertices: F64, triangles: I32) -> tuple[NDArray[np.intp], F64]:
-    """Closest triangle and barycentrics ``(N, 3)`` for each point."""
-    from scipy.spatial import cKDTree
-
-    corner = vertices[triangles]
-    _, candidate = cKDTree(corner.mean(1)).query(points, k=min(40, len(triangles)))
-    c = corner[candidate]
-    bary = _project(points[:, None], c)
-    gap = np.linalg.norm(np.einsum("nmk,nmkc->nmc", bary, c) - points[:, None], axis=2)
-    pick = gap.argmin(1)
-    row = np.arange(len(points))
-    return np.asarray(candidate[row, pick], np.intp), bary[row, pick]
-
-
-def _project(point: F64, corner: F64) -> F64:
-    """Barycentrics of the closest point of each triangle (exact inside, nearest edge otherwise)."""
-    a, b, c = corner[..., 0, :], corner[..., 1, :], corner[..., 2, :]
-    e, f, g = b - a, c - a, point - a
-    ee, ef, ff = (e * e).sum(-1), (e * f).sum(-1), (f * f).sum(-1)
-    ge, gf = (g * e).sum(-1), (g * f).sum(-1)
-    det = np.maximum(ee * ff - ef * ef, 1e-30)
-    v, w = (ff * ge - ef * gf) / det, (ee * gf - ef * ge) / det
-    inside = (v >= 0) & (w >= 0) & (v + w <= 1)
-    best = np.stack([1 - v - w, v, w], -1)
-    gap = np.where(inside, 0.0, np.inf)
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        p, q = corner[..., i, :], corner[..., j, :]
-        d = q - p
-        t = np.clip(((point - p) * d).sum(-1) / np.maximum((d * d).sum(-1), 1e-30), 0, 1)
-        distance = np.linalg.norm(point - p - t[..., None] * d, axis=-1)
-        candidate = np.zeros_like(best)
-        candidate[..., i], candidate[..., j] = 1 - t, t
-        better = ~inside & (distance < gap)
-        best = np.where(better[..., None], candidate, best)
-        gap = np.where(better, distance, gap)
-    return best

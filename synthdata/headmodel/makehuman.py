@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from backend.colour import luminance, srgb_to_linear
 from backend.head.base import SurfacePoints
+from backend.head.surface import closest_on
 from backend.shading.sh import basis
 from backend.uvspace.rasterise import rasterise_camera
-from synthdata.headmodel.landmarks import closest_on, detect
+from synthdata.headmodel.landmarks import detect
 from synthdata.headmodel.preview import look_at, picture, smooth_normals
 
 F32 = NDArray[np.float32]
@@ -66,9 +67,7 @@ def load_base_head(folder: Path) -> BaseHead:
     v = v - v[np.unique(t[eye])].mean(0)
     keep = (v[t, 1].min(1) > -HEAD_BELOW_EYES_M) & (np.abs(v[t, 0]).max(1) < 0.16)
     used, compact = np.unique(t[keep], return_inverse=True)
-    return BaseHead(
-        v[used], compact.reshape(-1, 3).astype(np.int32), np.asarray(uvs), tuv[keep], eye[keep]
-    )
+    return BaseHead(v[used], compact.reshape(-1, 3).astype(np.int32), np.asarray(uvs), tuv[keep], eye[keep])
 
 
 def sample_skins(
@@ -147,13 +146,11 @@ def _vertex_colours(base: BaseHead, image: F32) -> F32:
         p = base.vertices[ids]
         middle = 0.5 * (p.min(0) + p.max(0))
         iris = np.linalg.norm(p[:, :2] - middle[:2], axis=1) < 0.006
-        colour[ids] = np.where(iris[:, None], np.float32([0.05, 0.03, 0.02]), np.float32([0.7, 0.68, 0.65]))
+        colour[ids] = np.where(iris[:, None], np.array([0.05, 0.03, 0.02]), np.array([0.7, 0.68, 0.65]))
     return colour
 
 
-def _register(
-    base: BaseHead, landmarks: F64, head: F64, triangles: I32, mediapipe: SurfacePoints
-) -> F64:
+def _register(base: BaseHead, landmarks: F64, head: F64, triangles: I32, mediapipe: SurfacePoints) -> F64:
     """Where each open-head vertex ``(V, 3)`` lies near MakeHuman's surface.
 
     A biharmonic radial basis (φ = r) through the landmarks, smoothed, then closest-point steps whose
@@ -200,9 +197,7 @@ def _similarity(source: F64, target: F64) -> tuple[float, F64, F64]:
     return scale, rotation, target.mean(0) - scale * rotation @ source.mean(0)
 
 
-def remove_shading(
-    colours: F64, head: F64, triangles: I32, mirror: I32, plain: F64
-) -> F64:
+def remove_shading(colours: F64, head: F64, triangles: I32, mirror: I32, plain: F64) -> F64:
     """Skins ``(S, V, 3)`` without side light and soft top light.
 
     Left and right are averaged; then the luminance that second-order spherical harmonics of the normal
@@ -219,4 +214,4 @@ def remove_shading(
         normal = functions.T @ w + 0.002 * plain.sum() * np.diag([0.0] + [1.0] * 5)
         fit = np.linalg.solve(normal, w.T @ log)
         out[k] = colour * np.exp(-functions[:, 1:] @ fit[1:])[:, None]
-    return out
+    return np.asarray(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 # Offsets at ICT's 26719 vertices (…, 26719, 3) to offsets at the part's vertices (…, N, 3).
-Carry = Callable[[NDArray[np.floating]], F64]
+Carry = Callable[[NDArray[np.floating[Any]]], F64]
 
 MIRROR_X = np.array([-1.0, 1.0, 1.0])
 
@@ -45,7 +46,7 @@ def affine_carry(source_ids: NDArray[np.intp], source: F64, target: F64) -> Carr
     design = np.c_[source, np.ones(len(source))]
     operator = np.c_[target, np.ones(len(target))] @ np.linalg.pinv(design)  # (N, S)
 
-    def carry(offsets: NDArray[np.floating]) -> F64:
+    def carry(offsets: NDArray[np.floating[Any]]) -> F64:
         return np.asarray(operator @ np.asarray(offsets, np.float64)[..., source_ids, :])
 
     return carry

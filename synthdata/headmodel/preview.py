@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,20 +42,18 @@ def look_at(
     )
 
 
-def smooth_normals(vertices: NDArray[np.floating], triangles: I32) -> F32:
+def smooth_normals(vertices: NDArray[np.floating[Any]], triangles: I32) -> F32:
     """Area-weighted unit vertex normals ``(V, 3)``."""
     p = np.asarray(vertices, np.float64)
-    face = np.cross(
-        p[triangles[:, 1]] - p[triangles[:, 0]], p[triangles[:, 2]] - p[triangles[:, 0]]
-    )
+    face = np.cross(p[triangles[:, 1]] - p[triangles[:, 0]], p[triangles[:, 2]] - p[triangles[:, 0]])
     normal = np.zeros_like(p)
     for k in range(3):
         np.add.at(normal, triangles[:, k], face)
-    return (normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return np.asarray(normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def picture(
-    vertices: NDArray[np.floating],
+    vertices: NDArray[np.floating[Any]],
     triangles: I32,
     camera: Camera,
     colour_linear: F32,
@@ -79,8 +79,7 @@ def picture(
     albedo = seen.interpolate(colour_linear, triangles)
     view = camera.centre_head.astype(np.float32) - point
     view /= np.maximum(np.linalg.norm(view, axis=2, keepdims=True), 1e-6)
-    sun = np.float32([0.45, 0.55, 0.70]) / np.linalg.norm([0.45, 0.55, 0.70])
-    sun = (camera.world_to_camera[:, :3].T @ np.float64([-0.5, -0.6, -0.62])).astype(np.float32)
+    sun = (camera.world_to_camera[:, :3].T @ np.array([-0.5, -0.6, -0.62])).astype(np.float32)
     sun /= np.linalg.norm(sun)
     lambert = np.clip(normal @ sun, 0, 1)
     sky = 0.5 + 0.5 * normal[..., 1]
@@ -89,7 +88,7 @@ def picture(
     shine = gloss * np.clip((normal * half).sum(-1), 0, 1) ** 40 * 8
     shade = albedo * (0.85 * lambert + 0.25 * sky + 0.15)[..., None] + shine[..., None]
     facing = (normal * view).sum(-1)
-    shade[seen.covered & (facing < 0)] *= np.float32([1.0, 0.25, 0.25])  # back faces show red
+    shade[seen.covered & (facing < 0)] *= np.array([1.0, 0.25, 0.25], np.float32)  # back faces show red
     image = np.where(seen.covered[..., None], linear_to_srgb(shade), background)
     image = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
     if wires is not None:
@@ -98,7 +97,7 @@ def picture(
 
 
 def _draw_wires(
-    image: NDArray[np.uint8], vertices: NDArray[np.floating], quads: I32, camera: Camera, depth: F32
+    image: NDArray[np.uint8], vertices: NDArray[np.floating[Any]], quads: I32, camera: Camera, depth: F32
 ) -> NDArray[np.uint8]:
     import cv2
 
@@ -106,12 +105,10 @@ def _draw_wires(
     column = np.clip(pixel[:, 0].astype(int), 0, camera.width_px - 1)
     row = np.clip(pixel[:, 1].astype(int), 0, camera.height_px - 1)
     visible = z < depth[row, column] + 0.0025
-    edges = np.unique(
-        np.sort(np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)]), 1), axis=0
-    )
+    edges = np.unique(np.sort(np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)]), 1), axis=0)
     edges = edges[visible[edges].all(1) & (edges >= 0).all(1)]
     out = image.copy()
     for a, b in edges:
-        pa, pb = (tuple(int(round(c * 16)) for c in pixel[i]) for i in (a, b))
+        pa, pb = (tuple(round(c * 16) for c in pixel[i]) for i in (a, b))
         cv2.line(out, pa, pb, (25, 40, 60), 1, cv2.LINE_AA, 4)
     return out

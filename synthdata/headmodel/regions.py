@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,19 @@ NAMES = (
     "beard",
 )
 # Hairline height (metres) over azimuth from the front (degrees), about the head's vertical axis.
-HAIRLINE = ((0, 0.101), (25, 0.097), (45, 0.080), (58, 0.060), (72, 0.030), (84, 0.004), (95, 0.0), (110, 0.012), (130, -0.025), (150, -0.047), (180, -0.050))
+HAIRLINE = (
+    (0, 0.101),
+    (25, 0.097),
+    (45, 0.080),
+    (58, 0.060),
+    (72, 0.030),
+    (84, 0.004),
+    (95, 0.0),
+    (110, 0.012),
+    (130, -0.025),
+    (150, -0.047),
+    (180, -0.050),
+)
 
 
 def half_regions(mesh: HalfMesh, v: F64, landmarks: F64, lip_rings: int, lid_rings: int) -> dict[str, F64]:
@@ -37,7 +51,9 @@ def half_regions(mesh: HalfMesh, v: F64, landmarks: F64, lip_rings: int, lid_rin
     for k, ring in enumerate(mesh.eye_rings):
         eyelids[ring] = np.clip(1 - (len(mesh.eye_rings) - lid_rings - 3 - k) * 0.35, 0, 1)
     brow = _step(_distance(v, landmarks[22:27]), 0.0035, 0.0075)
-    width = np.interp(y, [-0.018, -0.012, 0.0, 0.012, 0.03, 0.042], [0.014, 0.0175, 0.0175, 0.012, 0.0075, 0.006])
+    width = np.interp(
+        y, [-0.018, -0.012, 0.0, 0.012, 0.03, 0.042], [0.014, 0.0175, 0.0175, 0.012, 0.0075, 0.006]
+    )
     nose = _step(x, width - 0.002, width + 0.003) * _step(-z, -0.098, -0.092)
     nose *= _step(y, 0.036, 0.046) * _step(-y, 0.0125, 0.0175)
     nose *= (1 - lips) * (1 - eyelids)
@@ -46,14 +62,24 @@ def half_regions(mesh: HalfMesh, v: F64, landmarks: F64, lip_rings: int, lid_rin
     ears = _ears(mesh, v)
     above = 1 / (1 + np.exp(-(y - hairline) / 0.0035))
     scalp = above * (1 - ears)
-    jaw = np.interp(z, [-0.06, -0.02, 0.0, 0.06, 0.09, 0.105], [-0.055, -0.045, -0.042, -0.066, -0.079, -0.086])
+    jaw = np.interp(
+        z, [-0.06, -0.02, 0.0, 0.06, 0.09, 0.105], [-0.055, -0.045, -0.042, -0.066, -0.079, -0.086]
+    )
     neck = 1 / (1 + np.exp((y - jaw) / 0.004)) * (1 - ears)
     neck = np.maximum(neck, (1 - above) * _step(z, -0.02, 0.0)) * (1 - ears)
     front = (1 - scalp) * (1 - neck) * (1 - ears)
     face = front
-    cheeks = np.exp(-(((x - 0.045) / 0.025) ** 2 + ((y - 0.0) / 0.025) ** 2)) * front * (1 - nose) * (1 - lips) * (1 - eyelids)
+    cheeks = (
+        np.exp(-(((x - 0.045) / 0.025) ** 2 + ((y - 0.0) / 0.025) ** 2))
+        * front
+        * (1 - nose)
+        * (1 - lips)
+        * (1 - eyelids)
+    )
     forehead = front * _step(-y, -0.062, -0.052) * (1 - brow)
-    chin = np.exp(-((np.linalg.norm(v - landmarks[8] - np.array([0, 0.009, 0]), axis=1) / 0.022) ** 2)) * (1 - lips)
+    chin = np.exp(-((np.linalg.norm(v - landmarks[8] - np.array([0, 0.009, 0]), axis=1) / 0.022) ** 2)) * (
+        1 - lips
+    )
     cheek_line = np.interp(x, [0, 0.02, 0.045, 0.06, 0.07], [-0.0125, -0.0150, -0.032, -0.018, 0.02])
     beard = (1 / (1 + np.exp((y - cheek_line) / 0.003))) * (1 - lips) * (1 - nose) * (1 - ears)
     beard *= _step(-y - 0.25 * (0.09 - z), 0.080, 0.094) * _step(-z, -0.016, 0.006)
@@ -98,7 +124,7 @@ def _ears(mesh: HalfMesh, v: F64) -> F64:
 def _distance(points: F64, polyline: F64) -> F64:
     """Distance of points to a polyline."""
     best = np.full(len(points), np.inf)
-    for a, b in zip(polyline[:-1], polyline[1:], strict=True):
+    for a, b in itertools.pairwise(polyline):
         t = np.clip(((points - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
         best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
     return best
@@ -108,4 +134,4 @@ def _step(value: F64, low: F64 | float, high: F64 | float, rising: bool = False)
     """Smooth 1 below ``low``, 0 above ``high`` (or the reverse)."""
     t = np.clip((value - low) / (high - low), 0, 1)
     s = t * t * (3 - 2 * t)
-    return s if rising else 1 - s
+    return np.asarray(s if rising else 1 - s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ class OnIct:
     corner: I32  # (N, 3)
     weight: F64  # (N, 3)
 
-    def apply(self, values: NDArray[np.floating]) -> F64:
+    def apply(self, values: NDArray[np.floating[Any]]) -> F64:
         """Values ``(…, 26719, C)`` at ICT's vertices, taken at the points: ``(…, N, C)``."""
         picked = np.asarray(values)[..., self.corner, :]
-        return np.einsum("...nkc,nk->...nc", picked.astype(np.float64), self.weight)
+        return np.asarray(np.einsum("...nkc,nk->...nc", picked.astype(np.float64), self.weight))
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
 
     def lift(plane: F64, flat: F64) -> F64:
         found, weight, _ = barycentric_lookup(flat, triangles, plane)
-        return np.einsum("nk,nkc->nc", weight, points3[triangles[found]])
+        return np.asarray(np.einsum("nk,nkc->nc", weight, points3[triangles[found]]))
 
     position[~in_polar] = 0.0
     position = relax(
@@ -147,7 +148,7 @@ def unfold_quads(points: F64, quads: I32, rounds: int = 40) -> F64:
     edges = edges_of(quads)
     degree = np.maximum(np.bincount(edges.ravel(), minlength=len(points)), 1)[:, None]
     for _ in range(rounds):
-        bad = fold_cosines(points, quads) < 0.1
+        bad = fold_cosines(points, quads) < 0.2
         if not bad.any():
             break
         move = np.unique(quads[bad])
@@ -172,7 +173,7 @@ def _untangle(
     degree = np.maximum(np.bincount(edges.ravel(), minlength=len(position)), 1)[:, None]
     usable = ~held[quads].all(1)
     for _ in range(rounds):
-        bad = (fold_cosines(lift(position), quads) < 0.1) & usable
+        bad = (fold_cosines(lift(position), quads) < 0.35) & usable
         if not bad.any():
             break
         move = np.zeros(len(position), bool)
@@ -224,15 +225,15 @@ def _lower_to_upper(surface: IctSurface, loop: list[int]) -> list[int]:
         raise ValueError("a mouth loop must cross the midline twice")
     low = min(middle, key=lambda k: surface.vertices[loop[k], 1])
     turned = loop[low:] + loop[:low]
-    return turned[: (max(middle) - min(middle) if low == min(middle) else len(loop) - abs(middle[1] - middle[0])) + 1]
+    between = max(middle) - min(middle)
+    return turned[: (between if low == min(middle) else len(loop) - between) + 1]
 
 
 def _share_between(length: F64, first: int, last: int, parts: int) -> F64:
     """Places, in loop steps, of ``parts`` equal arc lengths from vertex ``first`` to vertex ``last``."""
     cumulative = np.r_[0.0, np.cumsum(length[first:last])]
-    return first + np.interp(
-        np.linspace(0, cumulative[-1], parts + 1), cumulative, np.arange(last - first + 1)
-    )
+    steps = np.interp(np.linspace(0, cumulative[-1], parts + 1), cumulative, np.arange(last - first + 1.0))
+    return np.asarray(first + steps, np.float64)
 
 
 def _mouth_share(surface: IctSurface, layout: Layout) -> F64:
@@ -244,7 +245,7 @@ def _mouth_share(surface: IctSurface, layout: Layout) -> F64:
     side = (w.r1 - w.r0) // 2
     lower = _share_between(length, 0, corner, w.c1 + side)
     upper = _share_between(length, corner, len(loop) - 1, w.c1 + (w.r1 - w.r0 - side))
-    return np.r_[lower, upper[1:]]
+    return np.asarray(np.r_[lower, upper[1:]])
 
 
 def _eye_share(surface: IctSurface, border: NDArray[np.intp], layout: Layout) -> F64:
@@ -263,11 +264,9 @@ def _eye_share(surface: IctSurface, border: NDArray[np.intp], layout: Layout) ->
     top = inner + _share_between(doubled, span, count, high + width + high)
     # Border vertex 0 is the window's lower left corner, `low` steps after the middle of its left side.
     walk = np.r_[bottom, top[1:-1]]
-    return np.roll(walk, -low) % count if len(walk) == len(border) else _mismatch(len(walk), len(border))
-
-
-def _mismatch(got: int, wanted: int) -> F64:
-    raise ValueError(f"{got} places for {wanted} ring vertices")
+    if len(walk) != len(border):
+        raise ValueError(f"{len(walk)} places for {len(border)} ring vertices")
+    return np.asarray(np.roll(walk, -low) % count, np.float64)
 
 
 def _along(values: F64, loop: list[int], share: F64, closed: bool) -> F64:

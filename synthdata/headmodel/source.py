@@ -84,7 +84,7 @@ class IctSurface:
 
 def border_loops(quads: Iterable[Iterable[int]]) -> list[list[int]]:
     """Closed loops of border vertices, each in the order in which the faces run along it."""
-    directed = set()
+    directed: set[tuple[int, int]] = set()
     for q in np.asarray(quads).tolist():
         corners = [c for c in q if c >= 0]
         directed.update((corners[k - 1], corners[k]) for k in range(len(corners)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def write_open_head(
     albedo: tuple[NDArray[np.float64], NDArray[np.float64]],
     regions: dict[str, NDArray[np.float64]],
     points: SurfacePoints,
-    eye_centres: NDArray[np.floating],
+    eye_centres: NDArray[np.floating[Any]],
 ) -> None:
     """Write the file; the same input gives the same bytes."""
     from safetensors.numpy import save

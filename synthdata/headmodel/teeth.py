@@ -41,14 +41,18 @@ def fit_arch(ict: ParametricHead, starts: tuple[int, ...], up: float) -> Arch:
     """Measure ICT's teeth of one left quadrant."""
     v = ict.mean_vertices.astype(np.float64)
     count = len(starts) - 1
-    crown = np.linspace(0.0065, 0.0092, count)
+    crown = np.linspace(0.0070, 0.0108, count)
     centre = np.zeros((count, 3))
     tips = []
     for k in range(count):
         p = v[starts[k] : starts[k + 1]]
         edge = p[:, 1].min() if up > 0 else p[:, 1].max()
         tip = p[np.abs(p[:, 1] - edge) < crown[k]]
-        centre[k] = [0.5 * (tip[:, 0].min() + tip[:, 0].max()), edge, 0.5 * (tip[:, 2].min() + tip[:, 2].max())]
+        centre[k] = [
+            0.5 * (tip[:, 0].min() + tip[:, 0].max()),
+            edge,
+            0.5 * (tip[:, 2].min() + tip[:, 2].max()),
+        ]
         tips.append(tip)
     across = centre[-1] * np.array([-1.0, 1.0, 1.0])
     line = np.concatenate([centre[:1] - (centre[1] - centre[0]), centre, across[None]])
@@ -105,7 +109,9 @@ def build_teeth(ict: ParametricHead) -> list[PartHalf]:
 def rounded_box(cells: int, power: float) -> tuple[F64, I32, F64, I32]:
     """A superquadric |x|^p + |y|^p + |z|^p = 1 of six ``cells²`` grids, and its box net in [0, 1]²."""
     points: dict[tuple[int, int, int], int] = {}
-    quads, uvs, quad_uvs = [], [], []
+    quads: list[list[int]] = []
+    uvs: list[F64] = []
+    quad_uvs: list[list[int]] = []
     for side, (axis, sign) in enumerate([(0, 1), (0, -1), (1, 1), (1, -1), (2, 1), (2, -1)]):
         a, b = (axis + 1) % 3, (axis + 2) % 3
         if sign < 0:
@@ -167,9 +173,7 @@ def _gums(arch: Arch) -> tuple[F64, I32, F64, I32]:
     margin_end = last + np.array([0.0, arch.up * arch.crown[-1], 0.0])
     knots = np.r_[0.0, mid, len(mid)]
     back = margin[0] - 0.5 * arch.width[0] * arch.along[0]
-    path = np.stack(
-        [np.interp(t, knots, np.r_[back[c], margin[:, c], margin_end[c]]) for c in range(3)], 1
-    )
+    path = np.stack([np.interp(t, knots, np.r_[back[c], margin[:, c], margin_end[c]]) for c in range(3)], 1)
     path = _smooth(path)
     path[-1, 0] = 0.0
     tangent = np.gradient(path, axis=0)
@@ -189,9 +193,7 @@ def _gums(arch: Arch) -> tuple[F64, I32, F64, I32]:
         (-1.0, -0.0030, 0.0070),
     ]
     rows = [
-        path
-        + outward * (share * half_depth + extra)[:, None]
-        + np.array([0.0, arch.up * rise, 0.0])
+        path + outward * (share * half_depth + extra)[:, None] + np.array([0.0, arch.up * rise, 0.0])
         for share, extra, rise in section
     ]
     vertices = np.concatenate(rows)
@@ -221,7 +223,7 @@ def _tongue() -> tuple[F64, I32, F64, I32, F64]:
     ).reshape(-1, 3)
     quads, uvs = _grid(length, around)
     base = length * (around + 1)
-    tip = [[base + around - k, base + around - 1 - k, base + k + 1, base + k] for k in range(around // 2)]
+    tip = [[base + k, base + k + 1, base + around - 1 - k, base + around - k] for k in range(around // 2)]
     quads = np.concatenate([quads, np.asarray(tip, np.int32)])
     fan = (vertices[:, 0] >= 0).astype(float)  # keep a copy of every UV: the tip shares the last section's
     reach = np.repeat(np.clip((t - 0.15) / 0.85, 0, 1) ** 1.2, around + 1) * fan
@@ -237,7 +239,7 @@ def _tongue() -> tuple[F64, I32, F64, I32, F64]:
 
 def _rise(reach: F64) -> F64:
     up = np.interp(reach, [0.0, 0.35, 0.7, 1.0], [0.0, 1.0, 1.0, 0.55])
-    return up[:, None] * np.array([0.0, TONGUE_RISE_M, 0.0])
+    return np.asarray(up[:, None] * np.array([0.0, TONGUE_RISE_M, 0.0]))
 
 
 def _grid(rows: int, columns: int) -> tuple[I32, F64]:
