@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from blender_addon.bundle import BundleError, read_bundle
 STAGE = "blender"
 EXPORT_TIMEOUT_S = 600.0
 RENDER_TIMEOUT_S = 6 * 3600.0
+KILLED = -9  # what a process returns that the system's memory watchdog ended (Windows has no such signal)
 SYSTEM_LIBRARIES = (
     "libx11-6 libxi6 libxrender1 libxfixes3 libxxf86vm1 libxext6 libsm6 libice6 libxkbcommon0 libgl1 libegl1"
 )
@@ -170,7 +170,7 @@ class BlenderProcess:
             return Missing(
                 f"bpy cannot be imported ({last}); run pip install 'likeness[blend]' with Python 3.11"
             )
-        if code == -signal.SIGKILL:
+        if code == KILLED:
             return OutOfResources("the system stopped Blender, most likely for want of memory; free some")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return BlenderFailed(f"Blender stopped unexpectedly ({how}); its log is {self._keep_log()}")

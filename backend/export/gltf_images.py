@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from backend.colour import linear_to_srgb
 from backend.export.map_files import encode_png
-from blender_addon.bundle import Avatar
+from blender_addon.bundle import Avatar, BundleError
 
 LARGEST = 2048
 JPEG_QUALITY = 95
@@ -61,12 +61,12 @@ def _normal(path: Path, largest: int) -> bytes:
 
 
 def _read(path: Path, largest: int) -> NDArray[Any]:
-    """A map's pixels in RGB order, shrunk to ``largest``."""
+    """A map's pixels in RGB order, shrunk to ``largest``. Raises: BundleError."""
     import cv2
 
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise OSError(f"cannot read '{path}'")
+        raise BundleError(f"'{path}' is damaged (cannot be decoded); reconstruct the avatar again")
     return _fit(image[..., ::-1] if image.ndim == 3 else image, largest)
 
 

@@ -33,15 +33,6 @@ def build_camera(name: str, record: CameraRecord) -> Any:
     return camera
 
 
-def add_background(camera: Any, photo: Any) -> None:
-    """Show the image data-block ``photo`` behind the camera's view."""
-    camera.data.show_background_images = True
-    background = camera.data.background_images.new()
-    background.image = photo
-    background.frame_method = "FIT"
-    background.display_depth = "BACK"
-
-
 def resized(record: CameraRecord, width_px: int, height_px: int) -> CameraRecord:
     """``record`` for a picture of another size and (nearly) the same aspect ratio.
 

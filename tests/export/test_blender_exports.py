@@ -263,3 +263,17 @@ def test_views():
     assert parse_view("photo") is None
     assert parse_view("left") == (90.0, 0.0)
     assert parse_view("-30, 12.5") == (-30.0, 12.5)
+
+
+def test_a_map_that_cannot_be_decoded_is_named(avatar, blender, tmp_path):
+    folder = tmp_path / "portrait"
+    shutil.copytree(avatar, folder)
+    path = bundle.map_path(folder, "roughness")
+    data = bytearray(path.read_bytes())
+    data[60:-20] = bytes(len(data) - 80)  # begins and ends like a PNG
+    path.write_bytes(data)
+    before = (folder / "avatar.glb").read_bytes()
+    with pytest.raises(BadInput, match=r"roughness\.png' is damaged"):
+        export_avatar(folder, Run(), blender=blender)
+    assert (folder / "avatar.glb").read_bytes() == before
+    assert not list(folder.glob(".*"))
