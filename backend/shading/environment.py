@@ -42,6 +42,18 @@ class Environment:
         """The same light, ``factor`` times as strong."""
         return replace(self, radiance=(self.radiance * np.float32(factor)).astype(np.float32))
 
+    def exposed(self, level: float = 1.0) -> Environment:
+        """The same light, so strong that a white card facing +Z shows a mean radiance of ``level``.
+
+        Raises: BadInput when nothing shines from the front.
+        """
+        rows = self.radiance.shape[0]
+        facing = np.maximum(latlong.directions(rows)[..., 2], 0) * latlong.solid_angles(rows)
+        card = float((self.radiance.mean(-1) * facing).sum() / np.pi)
+        if card <= 0:
+            raise BadInput(f"the environment {self.name} is dark in front of the face; turn or change it")
+        return self.scaled(level / card)
+
     @functools.cached_property
     def radiance_sh(self) -> F64:
         """Radiance coefficients ``(9, 3)`` in the order of ``shading.sh``."""

@@ -36,13 +36,13 @@ def three_point() -> Environment:
         + _softbox(-150, 20, 12, 8.0, _WHITE)
         + _gradient((0.10, 0.105, 0.115), (0.035, 0.033, 0.03))
     )
-    return _exposed("three-point studio", light)
+    return Environment("three-point studio", light).exposed()
 
 
 def hard_side() -> Environment:
     """One small hard light from the subject's left, next to nothing else."""
     light = _softbox(68, 22, 7, 190.0, _WARM) + _gradient((0.10, 0.12, 0.15), (0.05, 0.05, 0.055))
-    return _exposed("hard side light", light, 0.62)
+    return Environment("hard side light", light).exposed(0.62)
 
 
 def soft_sky() -> Environment:
@@ -50,7 +50,8 @@ def soft_sky() -> Environment:
     at = latlong.directions(_ROWS)
     sky = _gradient((0.80, 0.92, 1.08), (0.20, 0.175, 0.15))
     ahead = 0.65 + 0.5 * np.clip(at[..., 2:], -0.2, 1)
-    return _exposed("soft sky", (sky * ahead).astype(np.float32) + _softbox(20, 40, 40, 1.3, _WHITE))
+    light = (sky * ahead).astype(np.float32) + _softbox(20, 40, 40, 1.3, _WHITE)
+    return Environment("soft sky", light).exposed()
 
 
 def _softbox(
@@ -66,10 +67,3 @@ def _gradient(above: tuple[float, float, float], below: tuple[float, float, floa
     up = latlong.directions(_ROWS)[..., 1:2]
     t = 0.5 + 0.5 * np.tanh(up / 0.25)
     return np.asarray(np.array(above) * t + np.array(below) * (1 - t), np.float32)
-
-
-def _exposed(name: str, radiance: F32, level: float = 1.0) -> Environment:
-    """Scaled so that a white card facing +Z shows a mean radiance of ``level``."""
-    facing = np.maximum(latlong.directions(_ROWS)[..., 2], 0) * latlong.solid_angles(_ROWS)
-    card = float((radiance.mean(-1) * facing).sum() / math.pi)
-    return Environment(name, (radiance * np.float32(level / card)).astype(np.float32))

@@ -211,6 +211,14 @@ def test_studio_lights_expose_a_white_card(make: object) -> None:
     assert 0.55 < card < 1.05
 
 
+def test_a_panorama_can_be_exposed_for_the_face() -> None:
+    spot = Environment("spot", _lobe(64, np.array([0, 0, 1.0]), 8))
+    card = latlong.sample(spot.exposed(0.8).prefiltered.irradiance, np.array([0, 0, 1.0])).mean() / np.pi
+    assert card == pytest.approx(0.8, rel=0.02)
+    with pytest.raises(BadInput, match="dark in front"):
+        spot.rotated(180).exposed()
+
+
 def test_studio_lights_shine_from_where_they_say() -> None:
     def side(light: Environment, axis: str) -> float:
         return float(latlong.sample(light.prefiltered.irradiance, np.array(AXES[axis], float)).mean())
