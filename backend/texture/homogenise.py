@@ -43,7 +43,9 @@ _SHRINK_DARK = 0.35  # … is reduced by this part (a beard may be there),
 _SHRINK_BRIGHT = 0.6  # where it is brighter than the prior by this part (gloss, mostly)
 _SHRINK_TINT = 0.65  # its colour: gloss pales, bounce warms
 _PATCH_M = 0.004  # patches of this size and larger …
-_PATCH_BRIGHT, _PATCH_DARK, _PATCH_TINT = 0.15, 1.2, 0.12  # … may deviate by this, in logarithm
+# … may deviate from the prior by this, in logarithm. Pale patches are gloss, red ones may be blushed skin.
+_PATCH_BRIGHT, _PATCH_DARK = 0.15, 1.2
+_PATCH_PALE, _PATCH_RED, _PATCH_GREEN = 0.05, 0.12, 0.06
 _MAX_GAIN_LOG = 2.3  # a factor of ten
 
 
@@ -152,16 +154,27 @@ def _slow_deviation(
 def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, features: F32) -> F32:
     """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, coloured rims.
 
-    ``features`` ``(W, W)`` in [0, 1] (lips, brows) may have any colour.
+    ``features`` ``(W, W)`` in [0, 1] (lips, brows) have more liberty.
     """
     use = (seen > 0.5) & (inside > 0)
     centre = np.median(residual[use], axis=0) if use.any() else np.zeros(3, np.float32)
     patch = blur(residual - centre, _PATCH_M / texel_m, inside)
-    bright = (patch @ LUMINANCE_REC709)[..., None]
-    tint = patch - bright
-    limit = np.where(bright > 0, _PATCH_BRIGHT, _PATCH_DARK)
-    kept = limit * np.tanh(bright / limit) + _PATCH_TINT * np.tanh(tint / _PATCH_TINT)
-    out: F32 = ((1 - features[..., None]) * (patch - kept)).astype(np.float32)
+    bright = patch @ LUMINANCE_REC709
+    tint = patch - bright[..., None]
+    pale = 0.5 * (tint[..., 2] - tint[..., 0])
+    rest = tint - pale[..., None] * np.array([-1, 0, 1], np.float32)
+    kept_pale = _limited(pale, _PATCH_RED * (1 + 9 * features), _PATCH_PALE * (1 + 2 * features))
+    kept_bright = _limited(bright, _PATCH_DARK, _PATCH_BRIGHT * (1 + features))
+    kept_rest = _limited(rest, _PATCH_GREEN, _PATCH_GREEN)
+    kept = (kept_bright - kept_pale, kept_bright, kept_bright + kept_pale)
+    out: F32 = (patch - np.stack(kept, -1) - kept_rest).astype(np.float32)
+    return out
+
+
+def _limited(value: F32, below: F32 | float, above: F32 | float) -> F32:
+    """``value`` that saturates smoothly at −``below`` and +``above``."""
+    limit = np.where(value > 0, above, below)
+    out: F32 = (limit * np.tanh(value / limit)).astype(np.float32)
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,10 @@ from backend.texture.trust import texel_metres
 IMPLEMENTATION = "regional priors with band-split detail"
 SKIN_LUMINANCE = (0.05, 0.60)  # of a whole face: the darkest and lightest skin measured, with a margin
 ALBEDO_RANGE = (0.01, 0.80)  # of a texel's channel: black hair to the whitest skin
+# Luminance against red over blue, through light (0.38 at 2.1) and dark (0.07 at 4.5) skin, and how far below
+# that line a face may lie.
+_MELANIN_SCALE, _MELANIN_SLOPE = 1.95 / 1.5, -2.2
+_MELANIN_TRUST = 0.6
 _KNEE = 0.7  # where the upper limit begins to bend
 _NOT_RELIEF = ("lips", "brows", "eyes", "lashes", "eyelids", "nostrils")
 
@@ -67,8 +73,9 @@ def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32
     """``rgb`` on the absolute scale of skin, within ALBEDO_RANGE, dilated."""
     low, cover = weighted_reduce(rgb, inside.astype(np.float32), factor)
     use = (cover > 0.99) & (plain > 0.9)
-    typical = float(np.median(luminance(low)[use if use.any() else cover > 0]))
-    scale = float(np.clip(typical, *SKIN_LUMINANCE)) / max(typical, 1e-6)
+    median = np.median(low[use if use.any() else cover > 0], axis=0)
+    typical = max(float(luminance(median)), 1e-6)
+    scale = plausible_luminance(median) / typical
     out = np.multiply(rgb, np.float32(scale))
     np.maximum(out, ALBEDO_RANGE[0], out=out)
     room = ALBEDO_RANGE[1] - _KNEE
@@ -76,6 +83,20 @@ def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32
     out[high] = _KNEE + room * np.tanh((out[high] - _KNEE) / room)
     fill_unknown(out, inside)
     return out
+
+
+def plausible_luminance(colour: NDArray[np.floating[Any]]) -> float:
+    """The luminance that a face of this typical linear ``colour`` ``(3,)`` may have.
+
+    Photo and light fix albedo only up to scale. Melanin takes blue before red, so dark skin is never
+    pale: a face darker than its red-blue ratio allows is an underexposed light one, and is raised.
+    """
+    found = max(float(luminance(np.asarray(colour, np.float32))), 1e-6)
+    ratio = max(float(colour[0]), 1e-6) / max(float(colour[2]), 1e-6)
+    darkest = _MELANIN_SCALE * ratio**_MELANIN_SLOPE
+    if found < darkest:
+        found *= (darkest / found) ** _MELANIN_TRUST
+    return float(np.clip(found, *SKIN_LUMINANCE))
 
 
 def _reflectance(priors: F32, heights: Relief, size: int) -> tuple[F32, F32]:

@@ -102,6 +102,28 @@ def test_a_white_highlight_on_the_forehead_is_reduced(stage):
     assert np.abs(even.rgb_linear - albedo)[spot].mean() < 0.5 * np.abs(shiny - albedo)[spot].mean()
 
 
+def test_an_unbalanced_white_point_is_left_to_the_camera(stage):
+    head, chart, albedo, _ = stage
+    # The fit says greenish light; photos are white-balanced, so most of it must be the skin's own colour.
+    light = eh.uniform_light()
+    green = (light * np.array([0.9, 1.1, 0.9])).astype(np.float32)
+    lit = eh.shade(albedo * np.array([0.9, 1.1, 0.9], np.float32), chart, light)
+    even = homogenise(_seen(chart, lit), eh.make_fit(head, green), chart, Run()).rgb_linear[chart.inside]
+    seen = lit[chart.inside]
+    ratio = (even[:, 1] / even[:, 0]).mean() / (seen[:, 1] / seen[:, 0]).mean()
+    assert 0.9 < ratio < 1.0
+
+
+def test_creases_do_not_glow_when_the_fitted_head_is_deeper_than_the_face(stage):
+    head, chart, albedo, _ = stage
+    # Lit without self-shadowing: dividing by a shadowed shading would brighten beside the nose.
+    light = eh.directional_light((0.6, 0.3, 0.8), 0.4, 1.2)
+    even = homogenise(_seen(chart, eh.shade(albedo, chart, light)), eh.make_fit(head, light), chart, Run())
+    lon, lat = eh.chart_coordinates(SIZE)
+    beside = chart.inside & (np.abs(np.abs(lon) - 0.25) < 0.05) & (np.abs(lat + 0.05) < 0.1)
+    assert np.percentile(even.rgb_linear[beside] / albedo[beside], 95) < 1.3
+
+
 def test_output_is_finite_filled_and_the_same_twice(stage):
     head, chart, albedo, _ = stage
     light = eh.directional_light((0.9, 0.1, -0.4), 0.1, 1.2)  # from behind: half the chart is near black

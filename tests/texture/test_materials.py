@@ -8,7 +8,7 @@ import pytest
 
 from backend.artifacts import EvenUV, Run
 from backend.errors import BadInput
-from backend.texture.materials import materials
+from backend.texture.materials import materials, plausible_luminance
 from backend.texture.reflectance import BY_REGION, regional
 from backend.texture.relief import DISPLACEMENT_LIMIT_M, tangent_normals
 
@@ -56,13 +56,19 @@ def test_albedo_of_plausible_skin_is_kept(made):
     assert np.abs(maps.albedo_linear - truth)[chart.inside].mean() < 0.005
 
 
-@pytest.mark.parametrize(("scale", "expected"), [(8.0, (0.4, 0.65)), (0.01, (0.04, 0.06))])
+@pytest.mark.parametrize(("scale", "expected"), [(8.0, (0.4, 0.65)), (0.01, (0.04, 0.15))])
 def test_implausible_brightness_is_brought_to_the_range_of_skin(made, scale, expected):
     even, fit, chart, _ = made
     wrong = EvenUV(even.rgb_linear * np.float32(scale), even.relit)
     maps = materials(wrong, fit, chart, SIZE, Run())
     brightness = np.median(maps.albedo_linear[chart.inside] @ [0.2126, 0.7152, 0.0722])
     assert expected[0] < brightness < expected[1]
+
+
+def test_pale_skin_cannot_be_dark_and_dark_skin_may_be():
+    pale, dark = np.array([0.12, 0.08, 0.06]), np.array([0.16, 0.07, 0.035])
+    assert plausible_luminance(pale) > 1.3 * (pale @ [0.2126, 0.7152, 0.0722])
+    assert plausible_luminance(dark) == pytest.approx(dark @ [0.2126, 0.7152, 0.0722], rel=1e-5)
 
 
 def test_tangent_normals_of_a_known_ramp():
