@@ -35,7 +35,7 @@ install_system_packages() {
     wanted+=("$("$python" -c 'import sys; print(f"python3.{sys.version_info[1]}-venv")')")
   fi
   # Software EGL, so that EEVEE can render without a graphics card.
-  ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/dri/libdril_dri.so >/dev/null 2>&1 || wanted+=(libgl1-mesa-dri)
+  compgen -G '/usr/lib/*/dri/*_dri.so' >/dev/null || wanted+=(libgl1-mesa-dri)
   [ ${#wanted[@]} -eq 0 ] && return 0
   note "installing system packages: ${wanted[*]}"
   as_root apt-get update -qq
