@@ -15,6 +15,7 @@ from . import head_mesh, light
 from .camera import build_camera
 from .eyes import build_eye, eye_chart
 from .material import build_plain, build_skin
+from .render import configure_eevee
 
 EYES = ("eye_left", "eye_right")
 # Cards that game engines lay over the eye to fake contact shade; a ray tracer has the real thing.
@@ -96,6 +97,7 @@ def assemble_scene(avatar: Avatar, scene: Any, hdri: Path | None = None) -> Avat
         studio.objects.link(lamp)
     studio.hide_render = studio.hide_viewport = True
     set_output(scene, avatar.manifest.camera.width_px, avatar.manifest.camera.height_px)
+    configure_eevee(scene)
     return objects
 
 

@@ -73,6 +73,9 @@ def test_the_file_reopens_whole(bpy, avatar, tmp_path):
     scene = bpy.context.scene
     assert scene.view_settings.view_transform == "Standard"
     assert scene.camera is not None
+    assert scene.eevee.use_raytracing
+    behind = next(n for n in scene.world.node_tree.nodes if n.bl_idname == "ShaderNodeMixShader")
+    assert _source(behind.inputs[0]).bl_idname == "ShaderNodeLightPath"  # the camera sees grey there
     assert scene.world.users == 1
     assert {o.name for o in scene.objects if o.type == "MESH"} == {
         f"portrait {part}" for part in avatar.mesh.part_names
