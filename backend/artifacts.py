@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,12 +121,12 @@ class Camera:
     height_px: int
     world_to_camera: F64  # (3, 4): head space (metres) to camera space (metres)
 
-    def to_camera(self, points_head: NDArray[np.floating]) -> F64:
+    def to_camera(self, points_head: NDArray[np.floating[Any]]) -> F64:
         """``(..., 3)`` head-space points to camera space, metres."""
         rt = self.world_to_camera
-        return np.asarray(points_head, np.float64) @ rt[:, :3].T + rt[:, 3]
+        return np.asarray(np.asarray(points_head, np.float64) @ rt[:, :3].T + rt[:, 3])
 
-    def project(self, points_head: NDArray[np.floating]) -> tuple[F64, F64]:
+    def project(self, points_head: NDArray[np.floating[Any]]) -> tuple[F64, F64]:
         """Pixels ``(..., 2)`` and depth ``(...)`` in metres of head-space points."""
         p = self.to_camera(points_head)
         centre = np.asarray(self.principal_px, np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,11 @@ class SurfacePoints:
     trust: NDArray[np.float32]  # (N,) in [0, 1]; 0 where triangle is −1
 
     def positions(
-        self, vertices: NDArray[np.floating], triangles: NDArray[np.int32]
+        self, vertices: NDArray[np.floating[Any]], triangles: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         """``(N, 3)`` positions on ``vertices`` ``(V, 3)``; meaningless where ``triangle`` is −1."""
         corners = np.asarray(vertices, np.float64)[triangles[self.triangle]]
-        return np.einsum("nk,nkc->nc", self.barycentric.astype(np.float64), corners)
+        return np.asarray(np.einsum("nk,nkc->nc", self.barycentric.astype(np.float64), corners))
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class ParametricHead:
     albedo_basis: NDArray[np.float32]  # (K_tex, V, 3) linear per standard deviation
     mediapipe: SurfacePoints  # the 478 Face Mesh points
     mirror_vertex: NDArray[np.int32]  # (V,) the vertex across the symmetry plane
-    regions: dict[str, NDArray[np.float32]]  # per-vertex weights in [0, 1], e.g. lips, nose, brows, scalp, neck, ears
+    regions: dict[
+        str, NDArray[np.float32]
+    ]  # (V,) each, in [0, 1]: lips, nose, brows, …
     eye_centres: NDArray[np.float32]  # (2, 3) metres on the mean head: subject's left, right
     weights_file: str | None  # safetensors path relative to backend/weights, when shipped
     weights_sha256: str | None
@@ -62,7 +65,7 @@ class ParametricHead:
         return part
 
     def shape(
-        self, identity: NDArray[np.floating], expression: NDArray[np.floating] | None = None
+        self, identity: NDArray[np.floating[Any]], expression: NDArray[np.floating[Any]] | None = None
     ) -> NDArray[np.float32]:
         """Vertices ``(V, 3)`` in metres for ``identity`` ``(≤ K_id,)`` and ``expression`` ``(K_exp,)``."""
         a = np.asarray(identity, np.float32)
@@ -71,7 +74,7 @@ class ParametricHead:
             v = v + np.tensordot(np.asarray(expression, np.float32), self.expression_basis, 1)
         return v.astype(np.float32)
 
-    def albedo(self, coefficients: NDArray[np.floating]) -> NDArray[np.float32]:
+    def albedo(self, coefficients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Linear vertex albedo ``(V, 3)``, clipped to [0, 1], for ``coefficients`` ``(≤ K_tex,)``."""
         b = np.asarray(coefficients, np.float32)
         t = self.albedo_mean + np.tensordot(b, self.albedo_basis[: len(b)], 1)
