@@ -10,6 +10,7 @@ from typing import Any
 
 from backend.artifacts import Reconstruction, Run
 from backend.errors import BadInput, Cancelled
+from backend.export.blender_process import BlenderProcess
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ def run_jobs(
     """
     made_out = _make_folder(job.out)
     taken: set[str] = set()
+    blender = BlenderProcess() if job.blend else None
     try:
+        if blender is not None:
+            blender.start()  # bpy loads while the first photo is worked on; a missing bpy is told at once
         for photo in photos:
             try:
                 if photo.stem in taken:
@@ -67,13 +71,15 @@ def run_jobs(
                         f"{photo}: two photographs of this call are called '{photo.stem}'; rename one"
                     )
                 taken.add(photo.stem)
-                for outcome in _reconstruct(photo, job, on_progress):
+                for outcome in _reconstruct(photo, job, blender, on_progress):
                     yield photo, outcome
             except Cancelled:
                 raise
             except Exception as error:
                 yield photo, error
     finally:
+        if blender is not None:
+            blender.close()
         if made_out and not any(job.out.iterdir()):
             job.out.rmdir()
 
@@ -91,7 +97,9 @@ def _make_folder(folder: Path) -> bool:
     return True
 
 
-def _reconstruct(photo: Path, job: Job, on_progress: Callable[[str, float], None]) -> Iterator[Outcome]:
+def _reconstruct(
+    photo: Path, job: Job, blender: BlenderProcess | None, on_progress: Callable[[str, float], None]
+) -> Iterator[Outcome]:
     from backend import pipeline
     from backend.export.avatar import check_destination, write_avatar
 
@@ -110,7 +118,7 @@ def _reconstruct(photo: Path, job: Job, on_progress: Callable[[str, float], None
             name += f"-face{reconstruction.observation.face_index}"
         own = replace(run, warnings=list(reconstruction.warnings))
         directory = job.out / name
-        warnings = write_avatar(reconstruction, directory, blend=job.blend, overwrite=job.overwrite, run=own)
+        warnings = write_avatar(reconstruction, directory, blender=blender, overwrite=job.overwrite, run=own)
         yield Outcome(
             photo=photo,
             directory=directory,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from backend.artifacts import Run
 from backend.export.avatar import write_avatar
+from backend.export.blender_process import BlenderProcess, export_avatar
 from backend.pipeline import reconstruct
 
 
@@ -39,7 +40,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         photo = options.photo or astronaut(Path(folder))
-        rounds = [_once(photo, options.maps, Path(folder) / str(i)) for i in range(options.repeat + 1)]
+        with BlenderProcess() as blender:
+            rounds = [
+                _once(photo, options.maps, Path(folder) / str(i), blender) for i in range(options.repeat + 1)
+            ]
     print(
         f"{photo.name}, maps {options.maps}, first (cold) and median of {options.repeat} warm rounds, seconds"
     )
@@ -49,18 +53,18 @@ def main() -> None:
     print(f"peak RSS of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
-def _once(photo: Path, maps: int, directory: Path) -> dict[str, float]:
+def _once(photo: Path, maps: int, directory: Path, blender: BlenderProcess) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
     start = time.perf_counter()
     result = reconstruct(photo, maps=maps, run=Run())
     for stage in result.stages:
         seconds[stage.name] += stage.seconds
     directory.mkdir()
-    write_avatar(result, directory / "without", blend=False, overwrite=False, run=Run())
+    write_avatar(result, directory / "without", blender=None, overwrite=False, run=Run())
     seconds["photo to maps and preview"] = time.perf_counter() - start
     start = time.perf_counter()
-    write_avatar(result, directory / "with", blend=True, overwrite=False, run=Run())
-    seconds["the same writing with .blend, .glb"] = time.perf_counter() - start
+    export_avatar(directory / "without", Run(), blender=blender)
+    seconds[".blend and .glb"] = time.perf_counter() - start
     return dict(seconds)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backend.artifacts import Reconstruction, Run, StageRecord
-from backend.export.blender_process import export_avatar
+from backend.export.blender_process import BlenderProcess, export_avatar
 from backend.export.bundle_writer import amend_manifest, write_bundle
 from backend.export.preview import preview
 from backend.export.staging import check_destination
@@ -17,9 +17,16 @@ __all__ = ["check_destination", "write_avatar"]
 
 
 def write_avatar(
-    reconstruction: Reconstruction, directory: Path, *, blend: bool, overwrite: bool, run: Run
+    reconstruction: Reconstruction,
+    directory: Path,
+    *,
+    blender: BlenderProcess | None,
+    overwrite: bool,
+    run: Run,
 ) -> tuple[str, ...]:
-    """Write ``directory``: maps, mesh, preview, and .blend and .glb when ``blend``; returns all warnings.
+    """Write ``directory``: maps, mesh, preview, and .blend and .glb by ``blender`` unless it is None.
+
+    Returns all warnings.
 
     Raises: BadInput (destination), Missing (bpy), OutOfResources, Cancelled; nothing is left behind then.
     """
@@ -32,14 +39,14 @@ def write_avatar(
             Image.fromarray(preview(reconstruction)).save(folder / "preview.png", compress_level=3)
 
     def write_blend(folder: Path) -> None:
-        with _Timed("blender export", "bpy in its own process", stages, run):
-            export_avatar(folder, run)
+        with _Timed("blender", "bpy in its own process", stages, run):
+            export_avatar(folder, run, blender=blender)
 
     def finish_manifest(folder: Path) -> None:
         amend_manifest(folder, stages=stages, warnings=run.warnings)
 
     finish: list[Callable[[Path], None]] = [write_preview]
-    if blend:
+    if blender is not None:
         finish.append(write_blend)
     finish.append(finish_manifest)
     write_bundle(
