@@ -17,6 +17,7 @@ _STRENGTH = 0.8
 _MARGIN = 1.06  # skin this much brighter than its surroundings is not yet a highlight
 _SURROUND_M = 0.02
 _SMOOTH_M = 0.002
+_ABOVE_LOG = 0.05
 
 
 def highlight(even: F32, skin_colour: F32, weight: F32, texel_m: float) -> F32:
@@ -51,9 +52,10 @@ def matte_colour(surface: SkinSurface, colour_v: F32, prior_v: F32, share: F32) 
     centre = np.average(value, axis=0, weights=weight + 1e-9)
     value = np.where((weight > 1e-3)[:, None], value, centre)
     w = weight + 1e-3
-    field = surface.smooth(value, w, _SURROUND_M)
-    for _ in range(2):
-        above = (value - field).mean(-1)
-        # Asymmetric reweighting: highlights lie above; a little is noise.
-        field = surface.smooth(value, w / (1 + (np.maximum(above, 0) / 0.12) ** 2), _SURROUND_M)
+    low_pass = surface.smoother(w, _SURROUND_M)
+    field = low_pass(value)
+    for _ in range(3):
+        # Highlights lie above: clipped to just over the field, they pull it up no more.
+        above = np.maximum((value - field).mean(-1, keepdims=True) - _ABOVE_LOG, 0)
+        field = low_pass(value - above)
     return (np.exp(surface.scatter(field)) * prior_v).astype(np.float32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -49,10 +51,34 @@ class Transfer:
 
 
 def transfer_of(fit: HeadFit) -> Transfer:
-    """Self-shadowed transfer of the photographed face."""
+    """Self-shadowed transfer of the photographed face; kept for the last fit, two stages need it."""
+    return _cached_transfer(_FitKey(fit))
+
+
+class _FitKey:
+    """A fit compared by what the transfer depends on."""
+
+    def __init__(self, fit: HeadFit) -> None:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (fit.vertices_head, fit.head.triangles, fit.head.quad_part, fit.albedo_coefficients):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        self.fit = fit
+        self.digest = digest.digest() + fit.head.name.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _FitKey) and self.digest == other.digest
+
+
+@lru_cache(maxsize=1)
+def _cached_transfer(key: _FitKey) -> Transfer:
+    fit = key.fit
     transfer, openness = shadowed_transfer(fit.head, fit.vertices_head)
     # Creases of a fitted head are only roughly those of the person: full correction would print them.
-    open_transfer = sh.basis(vertex_normals(fit.vertices_head, fit.head.triangles)) * sh.COSINE_LOBE
+    skin = fit.head.triangles[fit.head.triangle_part == 0]
+    open_transfer = sh.basis(vertex_normals(fit.vertices_head, skin)) * sh.COSINE_LOBE
     transfer = open_transfer + _SHADOW_TRUST * (transfer - open_transfer)
     openness = 1 - _SHADOW_TRUST * (1 - openness)
     # One geometric series per channel: skin returns red more than blue, so creases are warm.

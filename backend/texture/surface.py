@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,18 +46,25 @@ class SkinSurface:
         out = np.where((self.node >= 0)[:, None], values[np.maximum(self.node, 0)], 0)
         return out.astype(np.float32)
 
-    def smooth(self, target: F64, weight: F64, length_m: float | F64) -> F64:
+    def smooth(self, target: F64, weight: F64, length_m: float) -> F64:
         """argmin ``Σ area·weight·(x − target)² + xᵀ(length²·stiffness)x``: ``target`` ``(N, C)`` low-passed.
 
         ``weight`` ``(N,)`` is dimensionless (1 trusted, 0 unknown); where it is 0 the field continues
         harmonically. ``length_m`` is the smoothing length in metres.
         """
-        data = sparse.diags(self.area * np.maximum(weight, 1e-9))
-        system = (data + float(length_m) ** 2 * self.stiffness).tocsc()
+        return self.smoother(weight, length_m)(target)
+
+    def smoother(self, weight: F64, length_m: float) -> Callable[[F64], F64]:
+        """``smooth`` with ``weight`` and ``length_m`` held, factored once for several targets."""
+        data = self.area * np.maximum(weight, 1e-9)
+        system = (sparse.diags(data) + length_m**2 * self.stiffness).tocsc()
         factor = linalg.splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-        right = (self.area * np.maximum(weight, 1e-9))[:, None] * target
-        out: F64 = factor.solve(np.ascontiguousarray(right))
-        return out
+
+        def low_pass(target: F64) -> F64:
+            out: F64 = factor.solve(np.ascontiguousarray(data[:, None] * target))
+            return out
+
+        return low_pass
 
 
 def skin_surface(head: ParametricHead, vertices: NDArray[np.floating[Any]]) -> SkinSurface:
