@@ -220,7 +220,12 @@ def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> S
     chosen = []
     for k in range(views):
         coefficients = 0.6 * rng.standard_normal(40) if k else np.zeros(40)
-        chosen.append(View(head.shape(coefficients).astype(np.float64), *poses[k % len(poses)]))
+        mouth_open = k % 2 == 1  # the inner lips are only told apart on an open mouth
+        expression = np.zeros(len(head.expression_names))
+        if mouth_open:
+            expression[head.expression_names.index("jawOpen")] = rng.uniform(0.3, 0.6)
+        shape = head.shape(coefficients, expression).astype(np.float64)
+        chosen.append(View(shape, *poses[k // 2 % len(poses)], mouth_open))
     return find_landmarks(
         chosen,
         head.mean_vertices.astype(np.float64),

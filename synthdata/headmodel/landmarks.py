@@ -32,6 +32,10 @@ EYE_PAIRS = (
     (33, 263), (246, 466), (161, 388), (160, 387), (159, 386), (158, 385), (157, 384), (173, 398),
     (133, 362), (155, 382), (154, 381), (153, 380), (145, 374), (144, 373), (163, 390), (7, 249),
 )  # fmt: skip
+# The lips' inner rims: on a closed mouth a ray cannot tell the upper from the lower one.
+INNER_LIPS = (
+    13, 14, 82, 87, 81, 178, 80, 88, 191, 95, 312, 317, 311, 402, 310, 318, 415, 324,
+)  # fmt: skip
 SPREAD_M = 0.002  # a point whose casts scatter by this much keeps half of its trust
 
 
@@ -42,6 +46,7 @@ class View:
     vertices: F64  # (V, 3)
     yaw_deg: float
     pitch_deg: float
+    mouth_open: bool = False
 
 
 def detect(image: NDArray[np.uint8], detector: object) -> F64 | None:
@@ -64,13 +69,15 @@ def find_landmarks(
 ) -> SurfacePoints:
     """Robust surface positions over all views; every point is symmetrised with its mirror point.
 
-    Raises: ValueError when Face Mesh sees fewer than half of the views.
+    The inner lips are taken from views whose mouth is open alone.
+    Raises: ValueError when Face Mesh sees fewer than half of the views, or none with an open mouth.
     """
     import mediapipe as mp
 
     skin = np.flatnonzero(triangle_part == parts.index("skin"))
     eyes = np.flatnonzero(np.isin(triangle_part, [parts.index("eye_left"), parts.index("eye_right")]))
     casts: list[F64] = []
+    mouths_open = 0
     with mp.solutions.face_mesh.FaceMesh(
         static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.3
     ) as detector:
@@ -91,21 +98,31 @@ def find_landmarks(
                 cast[list(points)] = np.where(
                     (hit >= 0)[:, None], np.einsum("nk,nkc->nc", weight, corner), np.nan
                 )
+            if not view.mouth_open:
+                cast[list(INNER_LIPS)] = np.nan
             casts.append(cast)
-    if 2 * len(casts) < len(views):
+            mouths_open += view.mouth_open
+    if 2 * len(casts) < len(views) or not mouths_open:
         raise ValueError(f"Face Mesh found a face on only {len(casts)} of {len(views)} renders")
     stack = np.stack(casts)
-    return _robust(stack, mean, triangles, skin, eyes)
+    return _robust(stack, mouths_open, mean, triangles, skin, eyes)
 
 
 def _robust(
-    stack: F64, mean: F64, triangles: I32, skin: NDArray[np.intp], eyes: NDArray[np.intp]
+    stack: F64,
+    mouths_open: int,
+    mean: F64,
+    triangles: I32,
+    skin: NDArray[np.intp],
+    eyes: NDArray[np.intp],
 ) -> SurfacePoints:
     twin = mirror_landmarks(np.nanmedian(stack, axis=0))
     both = np.concatenate([stack, stack[:, twin] * np.array([-1.0, 1.0, 1.0])])
     middle = np.nanmedian(both, axis=0)
     spread = np.nanmedian(np.linalg.norm(both - middle, axis=2), axis=0)
-    trust = np.isfinite(both[..., 0]).mean(0) / (1 + (spread / SPREAD_M) ** 2)
+    possible = np.full(LANDMARK_COUNT, len(both))
+    possible[list(INNER_LIPS)] = 2 * mouths_open
+    trust = np.isfinite(both[..., 0]).sum(0) / possible / (1 + (spread / SPREAD_M) ** 2)
     trust[list(FACE_OVAL)] *= 0.15
     triangle = np.full(LANDMARK_COUNT, -1, np.int32)
     weight = np.full((LANDMARK_COUNT, 3), 1 / 3)

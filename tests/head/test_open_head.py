@@ -195,6 +195,15 @@ def test_landmarks_lie_where_they_should(head):
     assert 0.0045 < iris.mean() < 0.0072
 
 
+@pytest.mark.parametrize(("upper", "lower"), [(13, 14), (82, 87), (81, 178), (312, 317), (311, 402)])
+def test_jaw_open_parts_the_inner_lips_landmarks(head, upper: int, lower: int):
+    jaw = head.expression_basis[head.expression_names.index("jawOpen")]
+    still = head.mediapipe.positions(head.mean_vertices, head.triangles)
+    opened = head.mediapipe.positions(head.mean_vertices + jaw, head.triangles)
+    assert np.linalg.norm(still[upper] - still[lower]) < 0.012
+    assert np.linalg.norm(opened[upper] - opened[lower]) > 0.025
+
+
 def test_regions_cover_what_they_name(head):
     p = head.mediapipe.positions(head.mean_vertices, head.triangles)
     corner = head.triangles[head.mediapipe.triangle]
