@@ -26,7 +26,7 @@ from backend.texture.grid import (
     working_chart,
 )
 from backend.texture.highlights import highlight, matte_colour
-from backend.texture.lighting import COLOURED, illumination, plain_skin, skin_prior, transfer_of
+from backend.texture.lighting import illumination, plain_skin, skin_prior, transfer_of
 from backend.texture.mirror import mirror_index
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
@@ -83,13 +83,13 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     even = np.maximum(even - gloss[..., None], 0.25 * even)
     run.progress("even-lit UV", 0.6)
 
-    features = region_map(head, COLOURED, work.face_id, work.barycentric)
+    lips = region_map(head, ("lips",), work.face_id, work.barycentric)
     log_prior = safe_log(to_chart(prior_v, *corners))
     log_even = safe_log(even)
     log_even = log_even + _balance(work, log_even - log_prior, mirror_index(head, *corners[1:]), texel, run)
     run.progress("even-lit UV", 0.8)
     log_even = log_even - _slow_deviation(skin, log_even - log_prior, seen * inside, corners, whole)
-    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, features)
+    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips)
 
     gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
     gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
@@ -151,10 +151,10 @@ def _slow_deviation(
     return to_chart(skin.scatter(part * bright + _SHRINK_TINT * (slow - bright)), *corners)
 
 
-def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, features: F32) -> F32:
+def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F32) -> F32:
     """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, coloured rims.
 
-    ``features`` ``(W, W)`` in [0, 1] (lips, brows) have more liberty.
+    ``lips`` ``(W, W)`` in [0, 1] have more liberty: they are redder than any basis, painted ones above all.
     """
     use = (seen > 0.5) & (inside > 0)
     centre = np.median(residual[use], axis=0) if use.any() else np.zeros(3, np.float32)
@@ -163,8 +163,8 @@ def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, features
     tint = patch - bright[..., None]
     pale = 0.5 * (tint[..., 2] - tint[..., 0])
     rest = tint - pale[..., None] * np.array([-1, 0, 1], np.float32)
-    kept_pale = _limited(pale, _PATCH_RED * (1 + 9 * features), _PATCH_PALE * (1 + 2 * features))
-    kept_bright = _limited(bright, _PATCH_DARK, _PATCH_BRIGHT * (1 + features))
+    kept_pale = _limited(pale, _PATCH_RED * (1 + 9 * lips), _PATCH_PALE * (1 + 2 * lips))
+    kept_bright = _limited(bright, _PATCH_DARK, _PATCH_BRIGHT * (1 + lips))
     kept_rest = _limited(rest, _PATCH_GREEN, _PATCH_GREEN)
     kept = (kept_bright - kept_pale, kept_bright, kept_bright + kept_pale)
     out: F32 = (patch - np.stack(kept, -1) - kept_rest).astype(np.float32)
