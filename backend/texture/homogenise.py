@@ -32,7 +32,6 @@ from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
 from backend.texture.trust import texel_metres
 
-IMPLEMENTATION = "spherical-harmonic shading division, highlight and shadow balance"
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
 _TINT_M = 0.015
 _BELIEF_LOG = 0.2

@@ -34,10 +34,9 @@ _NOT_PLAIN_SKIN = ("lips", "brows", "eyes", "eyelids", "lashes", "nostrils", "sc
 
 @dataclass(frozen=True)
 class Illumination:
-    """What a white diffuse surface would show at each vertex, and how open the vertex is."""
+    """What a white diffuse surface would show at each vertex, and the light that does it."""
 
     shading: F32  # (V, 3) radiance of a white Lambertian surface, linear, > 0
-    openness: F32  # (V,) ambient visibility in [0, 1]
     radiance_sh: F32  # (9, 3)
 
 
@@ -47,7 +46,6 @@ class Transfer:
 
     irradiance: F64  # (V, 9) times radiance_sh is irradiance, with self-shadowing
     bounce: F64  # (V, 3) factor by which light between the walls of a crease adds to it, ≥ 1
-    openness: F64  # (V,) ambient visibility in [0, 1]
 
 
 def transfer_of(fit: HeadFit) -> Transfer:
@@ -84,7 +82,7 @@ def _cached_transfer(key: _FitKey) -> Transfer:
     # One geometric series per channel: skin returns red more than blue, so creases are warm.
     typical = np.average(fit.head.albedo(fit.albedo_coefficients), axis=0, weights=plain_skin(fit.head))
     bounce = 1 / (1 - typical[None] * (1 - openness)[:, None])
-    return Transfer(transfer, bounce, openness)
+    return Transfer(transfer, bounce)
 
 
 def illumination(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> Illumination:
@@ -96,7 +94,6 @@ def illumination(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> 
     light = _refit(transfer, fit, colour, weight)
     return Illumination(
         _shading(transfer, light),
-        transfer.openness.astype(np.float32),
         light.astype(np.float32),
     )
 
@@ -198,10 +195,4 @@ def _robust_light(rows: F64, seen: F64, trust: F64, centre: F64, prior: F64) -> 
         left = rows.T @ (rows * w[:, None]) + np.diag(strength)
         light = np.linalg.solve(left, rows.T @ (w * seen) + strength * centre)
     out: F64 = light
-    return out
-
-
-def unshadowed(radiance_sh: F32, normals: F32) -> F32:
-    """Radiance of a white Lambertian surface at ``normals`` ``(..., 3)``, without shadows, ≥ 0."""
-    out: F32 = (np.maximum(sh.irradiance(radiance_sh, normals), 0) / np.pi).astype(np.float32)
     return out

@@ -17,7 +17,6 @@ from backend.texture.regions import region_map, to_chart
 from backend.texture.relief import FINE_SLOPE, PORE_M, SPLIT_M, Relief, add_pores, relief, tangent_normals
 from backend.texture.trust import texel_metres
 
-IMPLEMENTATION = "regional priors with band-split detail"
 SKIN_LUMINANCE = (0.05, 0.60)  # of a whole face: the darkest and lightest skin measured, with a margin
 ALBEDO_RANGE = (0.01, 0.80)  # of a texel's channel: black hair to the whitest skin
 # Luminance against red over blue, through light (0.38 at 2.1) and dark (0.07 at 4.5) skin, and how far below
