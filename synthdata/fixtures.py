@@ -291,9 +291,9 @@ def make(portrait: Portrait, head: ParametricHead, out: Path, samples: int) -> N
     if portrait.has_exif:
         exif.get_ifd(0x8769)[0xA405] = round(focal_35mm(camera))  # FocalLengthIn35mmFilm
     picture.save(out / f"{portrait.name}.jpg", quality=94, subsampling=0, exif=exif)
-    _write_truth(
-        out / f"{portrait.name}_truth.npz", person, camera, passes, skin, exposure * light.radiance_sh
-    )
+    light_sh = exposure * light.radiance_sh
+    path = out / f"{portrait.name}_truth.npz"
+    _write_truth(path, person, camera, passes, skin, light_sh, portrait.iris_srgb)
 
 
 def focal_35mm(camera: Camera) -> float:
@@ -308,6 +308,7 @@ def _write_truth(
     passes: dict[str, F32],
     skin: NDArray[np.bool_],
     radiance_sh: NDArray[np.float64],
+    iris_srgb: tuple[float, float, float],
 ) -> None:
     hit = np.abs(passes["normal"][..., :3]).sum(-1) > 0
     depth = camera.to_camera(to_head(passes["position"]))[..., 2]
@@ -326,6 +327,7 @@ def _write_truth(
         size_px=np.array([camera.width_px, camera.height_px]),
         world_to_camera=camera.world_to_camera,
         radiance_sh=radiance_sh,
+        iris_srgb=np.array(iris_srgb),
         points_head=points.astype(np.float32),
         points_trust=person.head.mediapipe.trust.astype(np.float32),
     )
