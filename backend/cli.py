@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from backend import __version__
-from backend.errors import BadInput, LikenessError
+from backend.errors import BadInput, Cancelled, LikenessError
 from backend.failures import EXIT_CODES, exit_code_of, one_line, usage_line
 
 app = typer.Typer(
@@ -149,6 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     # standalone_mode off: usage errors become one line like every other error.
     try:
         result = app(arguments, standalone_mode=False, prog_name="likeness")
+        if result == Cancelled.exit_code:  # typer turns Ctrl+C into an exit without a word
+            print(f"likeness: {one_line(KeyboardInterrupt())}", file=sys.stderr)
         return result if isinstance(result, int) else 0
     except LikenessError as error:
         print(f"likeness: {one_line(error)}", file=sys.stderr)

@@ -432,6 +432,17 @@ def test_a_photo_becomes_an_avatar(photo: Path, tmp_path: Path, capfd: pytest.Ca
 # --- interrupted -----------------------------------------------------------------------------------
 
 
+def test_ctrl_c_is_one_line(
+    photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("backend.pipeline.reconstruct", interrupt)
+    run_failing(["reconstruct", photo, "-o", tmp_path / "out", "--no-blend"], 130, capfd, "cancelled")
+    assert files_in(tmp_path) == {"astronaut.png"}
+
+
 def interrupted(photo: Path, out: Path, scratch: Path, ready: Callable[[], bool]) -> tuple[int, str]:
     """Start a reconstruction, press Ctrl+C once ``ready``; exit code and stderr."""
     process = subprocess.Popen(
