@@ -149,17 +149,15 @@ def test_position_as_colour_on_a_real_head(real_head: ParametricHead) -> None:
     assert encoded.max() <= 1
     photo = dataclasses.replace(observation.photo, rgb_srgb=linear_to_srgb(encoded))
     partial = unwrap(dataclasses.replace(observation, photo=photo), fit, 512, Run())
-    # In the crease of the nostrils a handful of texels in 90000, believed at 0.2 or less, are off by one.
-    confident = partial.confidence > 0.25
-    error_m = np.linalg.norm(partial.rgb_linear - 0.35 - partial.chart.position_head, axis=-1)[confident]
+    error_m = np.linalg.norm(partial.rgb_linear - 0.35 - partial.chart.position_head, axis=-1)
     texel_m = np.linalg.norm(np.diff(partial.chart.position_head, axis=1), axis=-1)
-    typical = float(np.median(texel_m[confident[:, 1:]]))
-    print(
-        f"in texels: mean {error_m.mean() / typical:.4f}, max {error_m.max() / typical:.4f}, "
-        f"{(error_m > 0.5 * typical).sum()} of {error_m.size} above a half"
-    )
-    assert error_m.mean() <= 0.1 * typical
-    assert error_m.max() <= 0.5 * typical
+    used, confident = partial.confidence > 0.1, partial.confidence > 0.5
+    error_texel = error_m / float(np.median(texel_m[confident[:, 1:]]))
+    assert error_texel[used].mean() <= 0.1
+    assert error_texel[confident].max() <= 0.5
+    # In the crease of the nostrils a handful of texels in 90000, believed at 0.3 or less, are off by one.
+    assert error_texel[used].max() <= 1.0
+    assert (error_texel[used] > 0.5).mean() < 1e-4
 
 
 def test_minified_detail_is_averaged_not_aliased() -> None:
