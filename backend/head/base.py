@@ -50,9 +50,7 @@ class ParametricHead:
     albedo_basis: NDArray[np.float32]  # (K_tex, V, 3) linear per standard deviation
     mediapipe: SurfacePoints  # the 478 Face Mesh points
     mirror_vertex: NDArray[np.int32]  # (V,) the vertex across the symmetry plane
-    regions: dict[
-        str, NDArray[np.float32]
-    ]  # (V,) each, in [0, 1]: lips, nose, brows, …
+    regions: dict[str, NDArray[np.float32]]  # (V,) each, in [0, 1]: lips, nose, brows, …
     eye_centres: NDArray[np.float32]  # (2, 3) metres on the mean head: subject's left, right
     weights_file: str | None  # safetensors path relative to backend/weights, when shipped
     weights_sha256: str | None
