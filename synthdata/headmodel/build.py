@@ -21,6 +21,7 @@ from synthdata.headmodel.inner import build_inner
 from synthdata.headmodel.landmarks import View, find_landmarks
 from synthdata.headmodel.layout import DEFAULT, Layout
 from synthdata.headmodel.lids import close_lids
+from synthdata.headmodel.lip_rims import on_lip_rims
 from synthdata.headmodel.makehuman import remove_shading, sample_skins
 from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
 from synthdata.headmodel.regions import half_regions
@@ -226,7 +227,7 @@ def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> S
             expression[head.expression_names.index("jawOpen")] = rng.uniform(0.3, 0.6)
         shape = head.shape(coefficients, expression).astype(np.float64)
         chosen.append(View(shape, *poses[k // 2 % len(poses)], mouth_open))
-    return find_landmarks(
+    found = find_landmarks(
         chosen,
         head.mean_vertices.astype(np.float64),
         head.triangles,
@@ -234,3 +235,4 @@ def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> S
         colour,
         head.part_names,
     )
+    return on_lip_rims(found, head)
