@@ -133,6 +133,11 @@ def test_a_photo_that_cannot_be_used(case: str, tmp_path: Path, capfd: pytest.Ca
     assert not out.exists()
 
 
+def test_face_and_all_faces_exclude_each_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["reconstruct", tmp_path / "a.jpg", "-o", tmp_path / "out", "--face", "1", "--all-faces"]
+    run_failing(arguments, 2, capfd, "exclude each other")
+
+
 def test_a_bad_photo_leaves_an_output_folder_as_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -429,6 +434,26 @@ def test_a_photo_becomes_an_avatar(photo: Path, tmp_path: Path, capfd: pytest.Ca
         assert np.asarray(preview.convert("L")).std() > 20  # not an even surface
 
 
+@pytest.mark.slow
+@pytest.mark.blend
+@pytest.mark.usefixtures("known")
+def test_blender_adds_its_files_and_renders_the_avatar(
+    photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    out, picture = tmp_path / "out", tmp_path / "left.png"
+    assert main(["reconstruct", str(photo), "-o", str(out)]) == 0
+    assert files_in(out / "astronaut") == FILES | {"avatar.blend", "avatar.glb"}
+    assert (out / "astronaut" / "avatar.glb").read_bytes()[:4] == b"glTF"
+    options = ["--view", "left", "--size", "96", "--samples", "2"]
+    assert main(["render", str(out / "astronaut"), "-o", str(picture), *options]) == 0
+    with Image.open(picture) as image:
+        assert max(image.size) == 96
+        assert np.asarray(image.convert("L")).std() > 10  # a head before an even ground
+    assert capfd.readouterr().err.count("likeness:") == 0
+
+
 # --- interrupted -----------------------------------------------------------------------------------
 
 
@@ -443,12 +468,14 @@ def test_ctrl_c_is_one_line(
     assert files_in(tmp_path) == {"astronaut.png"}
 
 
-def interrupted(photo: Path, out: Path, scratch: Path, ready: Callable[[], bool]) -> tuple[int, str]:
+def interrupted(
+    photo: Path, out: Path, scratch: Path, blend: str, ready: Callable[[], bool]
+) -> tuple[int, str]:
     """Start a reconstruction, press Ctrl+C once ``ready``; exit code and stderr."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-c", "import sys; from backend.cli import main; sys.exit(main())"),
-            *("reconstruct", str(photo), "-o", str(out), "--no-blend", "--maps", str(MAPS)),
+            *("reconstruct", str(photo), "-o", str(out), blend, "--maps", str(MAPS)),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -468,7 +495,9 @@ def interrupted(photo: Path, out: Path, scratch: Path, ready: Callable[[], bool]
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
-@pytest.mark.parametrize("moment", ["at work", "while writing"])
+@pytest.mark.parametrize(
+    "moment", ["at work", "while writing", pytest.param("while Blender works", marks=pytest.mark.blend)]
+)
 def test_ctrl_c_leaves_nothing(moment: str, photo: Path, tmp_path: Path) -> None:
     out, scratch = tmp_path / "out", folder(tmp_path / "scratch")
     begun = time.monotonic()
@@ -476,9 +505,12 @@ def test_ctrl_c_leaves_nothing(moment: str, photo: Path, tmp_path: Path) -> None
     def ready() -> bool:
         if moment == "while writing":
             return bool(list(out.glob(".*.partial")))
+        if moment == "while Blender works":
+            return bool(list(out.glob(".*.partial/preview.png")))
         return out.exists() and time.monotonic() - begun > 3
 
-    code, errors = interrupted(photo, out, scratch, ready)
+    blend = "--blend" if moment == "while Blender works" else "--no-blend"
+    code, errors = interrupted(photo, out, scratch, blend, ready)
     assert code == 130, errors
     assert len(errors.strip().splitlines()) == 1, errors
     assert "cancelled" in errors
