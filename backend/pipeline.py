@@ -12,8 +12,9 @@ from typing import ParamSpec, TypeVar
 
 from backend import engines
 from backend.artifacts import Observation, Photo, Reconstruction, Run, StageRecord
-from backend.engines import Stage
+from backend.engines import Engine, Stage
 from backend.errors import BadInput
+from backend.head.base import ParametricHead
 from backend.head.registry import load_head
 from backend.photo.decode import load_photo
 from backend.photo.observe import observe, observe_all
@@ -40,10 +41,11 @@ def reconstruct(
     Raises: BadInput (photo, face, options), Missing (weights, data), Cancelled.
     """
     run = run or Run()
+    chosen, model = _choose(engine, head, maps)
     stages: list[StageRecord] = []
     picture = _timed(_LOAD, stages, run)(Path(photo), run)
     observation = _timed(_OBSERVE, stages, run)(picture, run, face)
-    return _from_observation(observation, engine, head, maps, run, stages)
+    return _from_observation(observation, chosen, model, maps, run, stages)
 
 
 def reconstruct_all(
@@ -56,22 +58,30 @@ def reconstruct_all(
 ) -> Iterator[Reconstruction]:
     """Reconstruct every face of one photograph, the best first. Arguments as for ``reconstruct``."""
     run = run or Run()
+    chosen, model = _choose(engine, head, maps)
     stages: list[StageRecord] = []
     picture = _timed(_LOAD, stages, run)(Path(photo), run)
     for observation in _timed(_OBSERVE_ALL, stages, run)(picture, run):
         # Warnings of one face must not appear in the next one's avatar.
         own = Run(run.seed, run.on_progress, run.is_cancelled, list(run.warnings))
-        yield _from_observation(observation, engine, head, maps, own, list(stages))
+        yield _from_observation(observation, chosen, model, maps, own, list(stages))
+
+
+def _choose(engine: str, head: str, maps: int) -> tuple[Engine, ParametricHead]:
+    """What the options name; wrong ones are told before any work is done."""
+    if maps not in MAP_SIZES:
+        raise BadInput(f"map size {maps} is not offered; take one of {', '.join(map(str, MAP_SIZES))}")
+    return engines.choose(engine), load_head(head)
 
 
 def _from_observation(
-    observation: Observation, engine: str, head: str, maps: int, run: Run, stages: list[StageRecord]
+    observation: Observation,
+    chosen: Engine,
+    model: ParametricHead,
+    maps: int,
+    run: Run,
+    stages: list[StageRecord],
 ) -> Reconstruction:
-    if maps not in MAP_SIZES:
-        raise BadInput(f"map size {maps} is not offered; take one of {', '.join(map(str, MAP_SIZES))}")
-    chosen = engines.choose(engine)
-    model = load_head(head)
-
     fit = _timed(chosen.fit, stages, run)(observation, model, run)
     partial = _timed(chosen.unwrap, stages, run)(observation, fit, maps, run)
     complete = _timed(chosen.complete, stages, run)(partial, fit, run)
