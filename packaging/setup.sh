@@ -15,11 +15,11 @@ as_root() {
   fi
 }
 
-# What bpy, OpenCV and MediaPipe link, which a minimal Debian or Ubuntu lacks.
+# What bpy, OpenCV, MediaPipe and (for the tests) mitsuba link, which a minimal Debian or Ubuntu lacks.
 system_libraries=(libX11.so.6:libx11-6 libXi.so.6:libxi6 libXrender.so.1:libxrender1 libXfixes.so.3:libxfixes3
   libXxf86vm.so.1:libxxf86vm1 libXext.so.6:libxext6 libSM.so.6:libsm6 libICE.so.6:libice6
   libxkbcommon.so.0:libxkbcommon0 libGL.so.1:libgl1 libEGL.so.1:libegl1 libGLESv2.so.2:libgles2
-  libgthread-2.0.so.0:libglib2.0-0 libgomp.so.1:libgomp1)
+  libgthread-2.0.so.0:libglib2.0-0 libgomp.so.1:libgomp1 libatomic.so.1:libatomic1)
 
 install_system_packages() {
   command -v apt-get >/dev/null 2>&1 || return 0
