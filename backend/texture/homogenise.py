@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps, CompleteUV, EvenUV, HeadFit, Run
 from backend.colour import LUMINANCE_REC709
+from backend.head.base import ParametricHead
 from backend.texture.asymmetry import large_structures
 from backend.texture.grid import (
     WorkingChart,
@@ -30,7 +31,7 @@ from backend.texture.lighting import illumination, plain_skin, skin_prior, trans
 from backend.texture.mirror import mirror_index
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
-from backend.texture.trust import texel_metres
+from backend.texture.trust import smoothstep, texel_metres
 
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
 _TINT_M = 0.015
@@ -42,9 +43,12 @@ _SHRINK_DARK = 0.35  # … is reduced by this part (a beard may be there),
 _SHRINK_BRIGHT = 0.6  # where it is brighter than the prior by this part (gloss, mostly)
 _SHRINK_TINT = 0.65  # its colour: gloss pales, bounce warms
 _PATCH_M = 0.004  # patches of this size and larger …
-# … may deviate from the prior by this, in logarithm. Pale patches are gloss, red ones may be blushed skin.
-_PATCH_BRIGHT, _PATCH_DARK = 0.15, 1.2
+# … may deviate from the prior by this, in logarithm. Pale patches are gloss, red ones may be blushed skin,
+# dark ones are shadow unless hair grows there.
+_PATCH_BRIGHT, _PATCH_DARK, _PATCH_HAIR = 0.15, 0.22, 1.2
 _PATCH_PALE, _PATCH_RED, _PATCH_GREEN = 0.05, 0.12, 0.06
+_BEARD_PART = 0.2  # the region named beard is wider than any; this part of it a beard darkens …
+_BEARD_DROP = np.array([0.25, 0.50])  # … by this (log): it begins to be one, it surely is one
 _MAX_GAIN_LOG = 2.3  # a factor of ten
 
 
@@ -88,7 +92,8 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     log_even = log_even + _balance(work, log_even - log_prior, mirror_index(head, *corners[1:]), texel, run)
     run.progress("even-lit UV", 0.8)
     log_even = log_even - _slow_deviation(skin, log_even - log_prior, seen * inside, corners, whole)
-    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips)
+    hair = _hair(head, work, log_even - log_prior, seen)
+    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips, hair)
 
     gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
     gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
@@ -150,10 +155,28 @@ def _slow_deviation(
     return to_chart(skin.scatter(part * bright + _SHRINK_TINT * (slow - bright)), *corners)
 
 
-def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F32) -> F32:
-    """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, coloured rims.
+def _hair(head: ParametricHead, work: WorkingChart, residual: F32, seen: F32) -> F32:
+    """Where ``(W, W)`` in [0, 1] hair may darken skin: brows, scalp, and a beard if this face has one.
+
+    A beard darkens most of its region, against the cheeks above it; a shadow beside the nose does not.
+    """
+    place = (work.face_id, work.barycentric)
+    always = region_map(head, ("brows", "eyelids", "eyes", "lashes", "scalp"), *place)
+    region = region_map(head, ("beard",), *place)
+    cheeks = region_map(head, ("cheeks", "nose"), *place) * (1 - region)
+    bright = residual @ LUMINANCE_REC709
+    here, above = (region > 0.5) & (seen > 0.5), (cheeks > 0.5) & (seen > 0.5)
+    if here.sum() < 50 or above.sum() < 50:
+        return np.maximum(always, region)
+    drop = float(np.median(bright[above]) - np.quantile(bright[here], _BEARD_PART))
+    return np.maximum(always, region * smoothstep((drop - _BEARD_DROP[0]) / np.ptp(_BEARD_DROP)))
+
+
+def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F32, hair: F32) -> F32:
+    """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, shadows, coloured rims.
 
     ``lips`` ``(W, W)`` in [0, 1] have more liberty: they are redder than any basis, painted ones above all.
+    ``hair`` ``(W, W)`` in [0, 1] may be as dark as it likes.
     """
     use = (seen > 0.5) & (inside > 0)
     centre = np.median(residual[use], axis=0) if use.any() else np.zeros(3, np.float32)
@@ -163,7 +186,8 @@ def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F3
     pale = 0.5 * (tint[..., 2] - tint[..., 0])
     rest = tint - pale[..., None] * np.array([-1, 0, 1], np.float32)
     kept_pale = _limited(pale, _PATCH_RED * (1 + 9 * lips), _PATCH_PALE * (1 + 2 * lips))
-    kept_bright = _limited(bright, _PATCH_DARK, _PATCH_BRIGHT * (1 + lips))
+    dark = _PATCH_DARK + (_PATCH_HAIR - _PATCH_DARK) * np.maximum(hair, 0.4 * lips)
+    kept_bright = _limited(bright, dark, _PATCH_BRIGHT * (1 + lips))
     kept_rest = _limited(rest, _PATCH_GREEN, _PATCH_GREEN)
     kept = (kept_bright - kept_pale, kept_bright, kept_bright + kept_pale)
     out: F32 = (patch - np.stack(kept, -1) - kept_rest).astype(np.float32)

@@ -12,9 +12,10 @@ from backend.colour import luminance
 from backend.errors import BadInput
 from backend.texture.grid import dilate, enlarge, fill_unknown, log_luminance, weighted_reduce, working_chart
 from backend.texture.lighting import plain_skin
+from backend.texture.microrelief import add_microrelief
 from backend.texture.reflectance import regional
 from backend.texture.regions import region_map, to_chart
-from backend.texture.relief import FINE_SLOPE, PORE_M, SPLIT_M, Relief, add_pores, relief, tangent_normals
+from backend.texture.relief import FINE_SLOPE, SPLIT_M, Relief, relief, tangent_normals
 from backend.texture.trust import texel_metres
 
 SKIN_LUMINANCE = (0.05, 0.60)  # of a whole face: the darkest and lightest skin measured, with a margin
@@ -23,6 +24,10 @@ ALBEDO_RANGE = (0.01, 0.80)  # of a texel's channel: black hair to the whitest s
 # that line a face may lie.
 _MELANIN_SCALE, _MELANIN_SLOPE = 1.95 / 1.5, -2.2
 _MELANIN_TRUST = 0.6
+# The lightest luminance by green over blue, which blood changes little: 0.46 at 1.45, 0.105 at 1.95.
+_YELLOW_LIGHT, _YELLOW_SLOPE = (0.46, 1.45), -5.0
+_YELLOW_TRUST = 0.5
+_LEAST_YELLOW = 1.36  # green over blue of the rosiest skin; under it the light's blue was left in
 _KNEE = 0.7  # where the upper limit begins to bend
 _NOT_RELIEF = ("lips", "brows", "eyes", "lashes", "eyelids", "nostrils")
 
@@ -50,17 +55,8 @@ def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run)
     roughness, specular = _reflectance(priors, heights, chart.size)
     run.progress("materials", 0.6)
 
-    # A map whose texels are wider than half a pore cannot hold it; it would only alias.
-    spacing = max(PORE_M, 2.6 * texel / work.factor)
-    depth = enlarge(np.ascontiguousarray(priors[..., 2]), chart.size)
-    add_pores(
-        heights.fine,
-        depth,
-        np.ascontiguousarray(chart.position_head),
-        np.ascontiguousarray(chart.face_id),
-        spacing,
-        run.seed & 0x7FFFFFFF,
-    )
+    slope = enlarge(np.ascontiguousarray(priors[..., 2:4]), chart.size)
+    add_microrelief(heights.fine, slope, chart, texel / work.factor, run.seed)
     normal = tangent_normals(heights.fine, chart, texel / work.factor)
     fill_unknown(normal, inside)
     _make_unit(normal)
@@ -75,7 +71,7 @@ def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32
     median = np.median(low[use if use.any() else cover > 0], axis=0)
     typical = max(float(luminance(median)), 1e-6)
     scale = plausible_luminance(median) / typical
-    out = np.multiply(rgb, np.float32(scale))
+    out = np.multiply(rgb, (scale * plausible_white(median)).astype(np.float32))
     np.maximum(out, ALBEDO_RANGE[0], out=out)
     room = ALBEDO_RANGE[1] - _KNEE
     high = out > _KNEE
@@ -87,15 +83,34 @@ def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32
 def plausible_luminance(colour: NDArray[np.floating[Any]]) -> float:
     """The luminance that a face of this typical linear ``colour`` ``(3,)`` may have.
 
-    Photo and light fix albedo only up to scale. Melanin takes blue before red, so dark skin is never
-    pale: a face darker than its red-blue ratio allows is an underexposed light one, and is raised.
+    Photo and light fix albedo only up to scale, and a fit leans to the mean of its basis. Melanin takes
+    blue before red, so dark skin is never pale: a face darker than its red-blue ratio allows is an
+    underexposed light one, and is raised. It takes blue before green too, and blood does not: a face
+    lighter than its green-blue ratio says was pulled to the mean, and is lowered part of the way.
     """
     found = max(float(luminance(np.asarray(colour, np.float32))), 1e-6)
-    ratio = max(float(colour[0]), 1e-6) / max(float(colour[2]), 1e-6)
-    darkest = _MELANIN_SCALE * ratio**_MELANIN_SLOPE
+    red, green, blue = (max(float(c), 1e-6) for c in colour)
+    darkest = _MELANIN_SCALE * (red / blue) ** _MELANIN_SLOPE
+    likely = _YELLOW_LIGHT[0] * (green / blue / _YELLOW_LIGHT[1]) ** _YELLOW_SLOPE
     if found < darkest:
         found *= (darkest / found) ** _MELANIN_TRUST
+    elif found > max(likely, darkest):
+        found *= (max(likely, darkest) / found) ** _YELLOW_TRUST
     return float(np.clip(found, *SKIN_LUMINANCE))
+
+
+def plausible_white(colour: NDArray[np.floating[Any]]) -> F32:
+    """Gains ``(3,)`` that keep luminance and bring a typical ``colour`` ``(3,)`` out of blue and grey.
+
+    All skin reflects more green than blue; where it does not, bluish skylight was taken for the skin's.
+    """
+    short = _LEAST_YELLOW * max(float(colour[2]), 1e-6) / max(float(colour[1]), 1e-6)
+    gain = np.ones(3)
+    if short > 1:
+        # The sky's blue lacks red as well.
+        gain[2], gain[0] = short**-0.8, short**0.3
+    gain *= luminance(np.asarray(colour, np.float32)) / max(float(luminance(gain * colour)), 1e-6)
+    return gain.astype(np.float32)
 
 
 def _reflectance(priors: F32, heights: Relief, size: int) -> tuple[F32, F32]:

@@ -10,7 +10,7 @@ from backend.artifacts import F32
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _hash(x: int, y: int, z: int, seed: int) -> int:
+def lattice_hash(x: int, y: int, z: int, seed: int) -> int:
     """A well-mixed 32-bit integer of a lattice point (a 32-bit finaliser over mixed coordinates)."""
     h = (
         (x & 0xFFFFFFFF) * 0x9E3779B1
@@ -25,7 +25,7 @@ def _hash(x: int, y: int, z: int, seed: int) -> int:
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _slope(x: int, y: int, z: int, seed: int, dx: float, dy: float, dz: float) -> float:
-    h = int(_hash(x, y, z, seed))
+    h = int(lattice_hash(x, y, z, seed))
     gx = (h & 1023) / 511.5 - 1.0
     gy = ((h >> 10) & 1023) / 511.5 - 1.0
     gz = ((h >> 20) & 1023) / 511.5 - 1.0

@@ -1,4 +1,4 @@
-"""Roughness and specular level of facial skin by region.
+"""Roughness, specular level and pore relief of facial skin by region.
 
 The order follows measured faces (Weyrich et al. 2006, table of Torrance-Sparrow slopes by region): nose
 and forehead are the glossiest skin, then chin and lids, cheeks and neck the most matte; wet lips are
@@ -10,53 +10,59 @@ from __future__ import annotations
 
 import numpy as np
 
-from backend.artifacts import F32
+from backend.artifacts import F32, F64
 from backend.head.base import ParametricHead
 
-DEFAULT = (0.50, 0.34)  # roughness, specular
+DEFAULT = (0.54, 0.35)  # roughness, specular
 BY_REGION: dict[str, tuple[float, float]] = {
-    "forehead": (0.44, 0.37),
-    "nose": (0.40, 0.40),
-    "cheeks": (0.51, 0.34),
-    "chin": (0.47, 0.35),
-    "eyelids": (0.44, 0.36),
-    "eyes": (0.44, 0.36),
-    "lips": (0.32, 0.44),
-    "ears": (0.48, 0.34),
-    "neck": (0.55, 0.30),
-    "scalp": (0.50, 0.32),
-    "brows": (0.58, 0.26),
+    "forehead": (0.45, 0.36),
+    "nose": (0.42, 0.37),
+    "cheeks": (0.54, 0.35),
+    "chin": (0.50, 0.35),
+    "eyelids": (0.48, 0.35),
+    "eyes": (0.48, 0.35),
+    "lips": (0.38, 0.40),
+    "ears": (0.52, 0.34),
+    "neck": (0.58, 0.33),
+    "scalp": (0.53, 0.34),
+    "brows": (0.60, 0.28),
 }
-# Pore relief (metres, peak) by region: oily skin of nose and cheeks has the widest pores.
-PORES_DEFAULT = 6e-6
-PORES_BY_REGION: dict[str, float] = {
-    "nose": 14e-6,
-    "cheeks": 11e-6,
-    "forehead": 9e-6,
-    "chin": 10e-6,
-    "eyelids": 3e-6,
-    "eyes": 2e-6,
-    "lips": 1e-6,
-    "ears": 3e-6,
-    "neck": 7e-6,
-    "scalp": 5e-6,
-    "brows": 4e-6,
+# Root-mean-square slope of pores and furrows, degrees: oily skin of nose and cheeks has the widest pores.
+PORE_SLOPE_DEFAULT_DEG = 4.0
+PORE_SLOPE_DEG: dict[str, float] = {
+    "nose": 6.0,
+    "cheeks": 5.0,
+    "forehead": 4.5,
+    "chin": 5.0,
+    "eyelids": 2.5,
+    "eyes": 1.5,
+    "lips": 0.6,
+    "ears": 2.0,
+    "neck": 4.0,
+    "scalp": 3.5,
+    "brows": 3.0,
 }
+LIP_LINE_SLOPE_DEG = 5.0
 
 
 def regional(head: ParametricHead) -> F32:
-    """Roughness, specular and pore relief in metres ``(V, 3)`` from the head's region weights.
+    """Roughness, specular, slope of pores and slope of lip lines (rise over run) ``(V, 4)``.
 
     A vertex in several regions takes their weighted mean; the rest of its weight is plain skin.
     """
-    plain = np.array([*DEFAULT, PORES_DEFAULT])
-    total = np.zeros((len(head.mean_vertices), 3))
+    plain = _row(*DEFAULT, PORE_SLOPE_DEFAULT_DEG, 0.0)
+    total = np.zeros((len(head.mean_vertices), 4))
     weight = np.zeros(len(head.mean_vertices))
     for name, (rough, spec) in BY_REGION.items():
         if name in head.regions:
             w = np.clip(head.regions[name], 0, 1).astype(np.float64)
-            total += w[:, None] * np.array([rough, spec, PORES_BY_REGION[name]])
+            lines = LIP_LINE_SLOPE_DEG if name == "lips" else 0.0
+            total += w[:, None] * _row(rough, spec, PORE_SLOPE_DEG[name], lines)
             weight += w
     rest = np.maximum(1 - weight, 0)
     mean: F32 = ((total + rest[:, None] * plain) / (weight + rest)[:, None]).astype(np.float32)
     return mean
+
+
+def _row(roughness: float, specular: float, pores_deg: float, lines_deg: float) -> F64:
+    return np.array([roughness, specular, np.tan(np.radians(pores_deg)), np.tan(np.radians(lines_deg))])

@@ -1,4 +1,4 @@
-"""Skin relief from albedo: dark fine lines are furrows, with procedural pores on top.
+"""Skin relief from albedo: dark fine lines are furrows.
 
 Two bands, so that no wavelength shades twice: *coarse* goes to displacement, *fine* to the normal map.
 """
@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps
 from backend.texture.grid import WorkingChart, blur, dilate, enlarge
-from backend.texture.noise import gradient_noise
 from backend.texture.trust import smoothstep
 
 SPLIT_M = 0.0010  # Gaussian sigma that parts the fine band from the coarse one
 FINEST_M = 0.0002
 COARSEST_M = 0.0040
-FINE_SLOPE = 0.40  # surface slope per unit of log-luminance contrast
-COARSE_SLOPE = 0.16
+FINE_SLOPE = 0.50  # surface slope per unit of log-luminance contrast
+COARSE_SLOPE = 0.18
 DISPLACEMENT_LIMIT_M = 0.001
-PORE_M = 0.0008  # spacing of pores
 _CONTRAST_LIMIT = 0.16  # log contrast beyond which dark is pigment or hair, not a furrow
+# Root-mean-square log contrast at which half is read as relief: hair, moles, make-up, creases have more.
+_FINE_ENERGY, _COARSE_ENERGY = 0.08, 0.06
+_FINE_NEAR_M, _COARSE_NEAR_M = 0.0025, 0.006  # around a texel
+# Relief fades in over this from lips, lids, brows. Their colour must not leave an outline.
+_FINE_FEATHER_M, _COARSE_FEATHER_M = 0.0025, 0.007
+_UNORDERED = 0.35  # what of the fine band counts where no line runs: mottling and noise, mostly
+_LINE_M = 0.0015
 _MAX_SLOPE = 0.5
 
 
@@ -50,49 +55,61 @@ def relief(
     size = log_brightness.shape[0]
     on_work = work.inside.astype(np.float32)
     hair = smoothstep((blur(work_brightness, 0.006 / texel_m, on_work) - work_brightness - 0.25) / 0.35)
-    mask = blur(skin * (1 - hair), 0.0015 / texel_m, on_work) * skin
-    middle = blur(work_brightness, SPLIT_M / texel_m, on_work)
-    wide = blur(work_brightness, COARSEST_M / texel_m, on_work)
-    coarse = COARSE_SLOPE * COARSEST_M * _soft(middle - wide) * mask
-    coarse = np.clip(coarse, -DISPLACEMENT_LIMIT_M, DISPLACEMENT_LIMIT_M).astype(np.float32)
+    weight = on_work * skin * (1 - hair)
+    # Weighted by skin alone: across a border of lips or lids every blur would draw an outline.
+    middle = blur(work_brightness, SPLIT_M / texel_m, weight)
+    wide = blur(work_brightness, COARSEST_M / texel_m, weight)
+    depth = _depth_m(work.inside, skin > 0.9, texel_m)
+    coarse = _soft(middle - wide) * smoothstep(depth / _COARSE_FEATHER_M)
+    coarse = coarse * _calm(coarse, _COARSE_ENERGY, _COARSE_NEAR_M / texel_m, weight)
+    coarse = np.clip(COARSE_SLOPE * COARSEST_M * coarse, -DISPLACEMENT_LIMIT_M, DISPLACEMENT_LIMIT_M)
+
+    contrast = np.where(weight > 0.1, work_brightness - middle, 0).astype(np.float32)
+    readable = smoothstep(depth / _FINE_FEATHER_M) * blur(1 - hair, 0.0015 / texel_m, on_work)
+    readable = readable * _calm(contrast, _FINE_ENERGY, _FINE_NEAR_M / texel_m, weight)
+    readable = readable * (_UNORDERED + (1 - _UNORDERED) * _linear(contrast, _LINE_M / texel_m))
 
     map_texel = texel_m / work.factor
     # The albedo is dilated, so its blur needs no mask.
     fine = blur(log_brightness, max(FINEST_M / map_texel, 0.4), np.ones_like(log_brightness))
-    fine -= enlarge(dilate(middle, work.inside), size)
+    fine -= enlarge(dilate(middle, weight > 0.02), size)
     fine = _soft(fine)
     fine *= FINE_SLOPE * SPLIT_M
-    fine *= enlarge(dilate(mask, work.inside), size)
-    return Relief(fine, enlarge(dilate(coarse, work.inside), size))
+    fine *= enlarge(dilate(readable.astype(np.float32), work.inside), size)
+    return Relief(fine, enlarge(dilate(coarse.astype(np.float32), work.inside), size))
+
+
+def _depth_m(inside: NDArray[np.bool_], skin: NDArray[np.bool_], texel_m: float) -> F32:
+    """Metres ``(W, W)`` to the nearest texel of the chart that is not skin; 0 there."""
+    import cv2
+
+    feature = inside & ~skin
+    if not feature.any():
+        return np.full(inside.shape, 1.0, np.float32)
+    distance = cv2.distanceTransform((~feature).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(distance * texel_m, np.float32)
+
+
+def _calm(contrast: F32, limit: float, sigma: float, weight: F32) -> F32:
+    """Near 1 ``(W, W)`` where the contrast around is skin's, falling smoothly to 0 where it is far more."""
+    energy = blur(contrast * contrast, sigma, weight)
+    out: F32 = (1 / (1 + (energy / limit**2) ** 2)).astype(np.float32)
+    return out
+
+
+def _linear(contrast: F32, sigma: float) -> F32:
+    """How far ``contrast`` ``(W, W)`` runs in lines, in [0, 1]: the structure tensor's coherence."""
+    import cv2
+
+    dx, dy = (cv2.Sobel(contrast, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    xx, yy, xy = (cv2.GaussianBlur(p, (0, 0), max(sigma, 0.5)) for p in (dx * dx, dy * dy, dx * dy))
+    out: F32 = (((xx - yy) ** 2 + 4 * xy**2) / np.maximum((xx + yy) ** 2, 1e-12)).astype(np.float32)
+    return out
 
 
 def _soft(contrast: F32) -> F32:
     out: F32 = (_CONTRAST_LIMIT * np.tanh(contrast / _CONTRAST_LIMIT)).astype(np.float32)
     return out
-
-
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def add_pores(
-    height: NDArray[np.float32],
-    depth: NDArray[np.float32],
-    position: NDArray[np.float32],
-    face_id: NDArray[np.int32],
-    spacing: float,
-    seed: int,
-) -> None:
-    """Press pores of ``depth`` ``(S, S)`` metres, ``spacing`` metres apart, into ``height``, in place."""
-    frequency = 1.0 / spacing
-    for r in prange(height.shape[0]):
-        for c in range(height.shape[1]):
-            if face_id[r, c] < 0 or depth[r, c] <= 0:
-                continue
-            value = gradient_noise(
-                position[r, c, 0] * frequency,
-                position[r, c, 1] * frequency,
-                position[r, c, 2] * frequency,
-                seed,
-            )
-            height[r, c] += depth[r, c] * value
 
 
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
