@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from backend.artifacts import F64, Observation
 from backend.errors import BadInput
 from backend.geometry import face_mesh
+from backend.geometry.cover import CoverTerm, cover_of
+from backend.geometry.expression_prior import expression_prior
 from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.options import FitOptions
 from backend.geometry.outline import Outline, outline_of
+from backend.geometry.silhouette import Silhouette, silhouette_of
 from backend.geometry.state import SHAPE, FitState
 from backend.geometry.surface import LinearPoints, gather, project_only
+from backend.geometry.teeth import rows_closed
 from backend.geometry.terms import IrisTerm, LandmarkTerm, Loss, PriorTerm, Term, rows_used, whitening
 from backend.head.base import ParametricHead
 
@@ -35,6 +39,8 @@ class LandmarkProblem:
     on_outline: NDArray[np.bool_]  # (N,)
     principal_px: tuple[float, float]
     outline: Outline | None
+    silhouette: Silhouette | None
+    cover: CoverTerm | None
     iris: IrisTerm | None
     prior: PriorTerm
     options: FitOptions
@@ -66,9 +72,15 @@ class LandmarkProblem:
         terms: list[Term] = [self.landmark_term(keep, scale_px, loss), self.prior]
         if self.iris is not None:
             terms.append(self.iris)
+        if self.cover is not None:
+            terms.append(self.cover)
         if self.outline is not None and around is not None:
             o = self.options
             terms.append(self.outline.term(around, keep, scale_px, o.outline_sigma, loss, o.robust_width))
+        if self.silhouette is not None and around is not None:
+            rim = self.silhouette.term(around, scale_px, self.options.silhouette_sigma)
+            if rim is not None:
+                terms.append(rim)
         return terms
 
     def errors_px(self, state: FitState, keep: NDArray[np.bool_]) -> F64:
@@ -103,6 +115,8 @@ def landmark_problem(observation: Observation, head: ParametricHead, options: Fi
         on_outline=np.isin(rows, face_mesh.FACE_OVAL),
         principal_px=principal,
         outline=outline_of(observation, head, principal),
+        silhouette=silhouette_of(observation, head),
+        cover=cover_of(head),
         iris=_iris_term(observation, head, options, principal),
         prior=PriorTerm(
             log_focal=log_focal,
@@ -112,8 +126,7 @@ def landmark_problem(observation: Observation, head: ParametricHead, options: Fi
                 else options.focal_sigma_estimated
             ),
             identity_sigma=options.identity_sigma,
-            expression_l1=options.expression_l1,
-            expression_l2=options.expression_l2,
+            expression=expression_prior(head.expression_names, options, rows_closed(observation)),
         ),
         options=options,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F64
+from backend.geometry.expression_prior import ExpressionPrior
 from backend.geometry.state import LOG_FOCAL, SHAPE, FitState
 from backend.geometry.surface import LinearPoints, project, project_only
 
@@ -108,26 +109,25 @@ class PriorTerm:
     log_focal: float
     log_focal_sigma: float
     identity_sigma: float
-    expression_l1: float
-    expression_l2: float
+    expression: ExpressionPrior
 
     def cost(self, state: FitState) -> float:
         f = (state.log_focal - self.log_focal) / self.log_focal_sigma
         a = state.identity / self.identity_sigma
         e = state.expression
-        return float(0.5 * (f * f + a @ a + self.expression_l2 * (e @ e)) + self.expression_l1 * e.sum())
+        return float(0.5 * (f * f + a @ a + e @ self.expression.stiffness @ e) + self.expression.linear @ e)
 
     def model(self, state: FitState) -> Quadratic:
         k = SHAPE + len(state.identity)
         gradient = np.zeros(state.size)
-        stiffness = np.zeros(state.size)
-        stiffness[LOG_FOCAL] = self.log_focal_sigma**-2
-        stiffness[SHAPE:k] = self.identity_sigma**-2
-        stiffness[k:] = self.expression_l2
-        gradient[LOG_FOCAL] = stiffness[LOG_FOCAL] * (state.log_focal - self.log_focal)
-        gradient[SHAPE:k] = stiffness[SHAPE:k] * state.identity
-        gradient[k:] = self.expression_l2 * state.expression + self.expression_l1
-        return Quadratic(self.cost(state), gradient, np.diag(stiffness))
+        stiffness = np.zeros((state.size, state.size))
+        stiffness[LOG_FOCAL, LOG_FOCAL] = self.log_focal_sigma**-2
+        stiffness[range(SHAPE, k), range(SHAPE, k)] = self.identity_sigma**-2
+        stiffness[k:, k:] = self.expression.stiffness
+        gradient[LOG_FOCAL] = self.log_focal_sigma**-2 * (state.log_focal - self.log_focal)
+        gradient[SHAPE:k] = self.identity_sigma**-2 * state.identity
+        gradient[k:] = self.expression.stiffness @ state.expression + self.expression.linear
+        return Quadratic(self.cost(state), gradient, stiffness)
 
 
 def whitening(
