@@ -16,17 +16,17 @@ from backend.texture.microrelief import add_microrelief
 from backend.texture.reflectance import regional
 from backend.texture.regions import region_map, to_chart
 from backend.texture.relief import FINE_SLOPE, SPLIT_M, Relief, relief, tangent_normals
-from backend.texture.trust import texel_metres
+from backend.texture.trust import smoothstep, texel_metres
 
 SKIN_LUMINANCE = (0.05, 0.60)  # of a whole face: the darkest and lightest skin measured, with a margin
 ALBEDO_RANGE = (0.01, 0.80)  # of a texel's channel: black hair to the whitest skin
 # Luminance against red over blue, through light (0.38 at 2.1) and dark (0.07 at 4.5) skin, and how far below
 # that line a face may lie.
 _MELANIN_SCALE, _MELANIN_SLOPE = 1.95 / 1.5, -2.2
-_MELANIN_TRUST = 0.6
+_MELANIN_TRUST = 0.75
 # The lightest luminance by green over blue, which blood changes little: 0.46 at 1.45, 0.105 at 1.95.
 _YELLOW_LIGHT, _YELLOW_SLOPE = (0.46, 1.45), -5.0
-_YELLOW_TRUST = 0.5
+_YELLOW_TRUST = 0.65
 _LEAST_YELLOW = 1.36  # green over blue of the rosiest skin; under it the light's blue was left in
 _KNEE = 0.7  # where the upper limit begins to bend
 _NOT_RELIEF = ("lips", "brows", "eyes", "lashes", "eyelids", "nostrils")
@@ -45,7 +45,11 @@ def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run)
     inside: NDArray[np.bool_] = chart.inside & (chart.face_id >= 0)
     texel = texel_metres(work)
 
-    albedo = _albedo(even.rgb_linear, inside, work.factor, to_chart(plain_skin(head), *corners))
+    # The face tells the tone: scalp, neck and ears are mostly made up, under less certain light.
+    face = region_map(head, ("cheeks", "forehead", "nose"), *corners[1:])
+    plain = to_chart(plain_skin(head), *corners)
+    tells = plain * smoothstep(face / 0.5)
+    albedo = _albedo(even.rgb_linear, inside, work.factor, tells if tells.max() > 0.9 else plain)
     run.progress("materials", 0.3)
 
     low, _ = weighted_reduce(albedo, inside.astype(np.float32), work.factor)
@@ -65,7 +69,7 @@ def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run)
 
 
 def _albedo(rgb: F32, inside: NDArray[np.bool_], factor: int, plain: F32) -> F32:
-    """``rgb`` on the absolute scale of skin, within ALBEDO_RANGE, dilated."""
+    """``rgb`` on the absolute scale of skin, told where ``plain`` is near 1; in ALBEDO_RANGE, dilated."""
     low, cover = weighted_reduce(rgb, inside.astype(np.float32), factor)
     use = (cover > 0.99) & (plain > 0.9)
     median = np.median(low[use if use.any() else cover > 0], axis=0)
@@ -108,7 +112,7 @@ def plausible_white(colour: NDArray[np.floating[Any]]) -> F32:
     gain = np.ones(3)
     if short > 1:
         # The sky's blue lacks red as well.
-        gain[2], gain[0] = short**-0.8, short**0.3
+        gain[2], gain[0] = 1 / short, short**0.3
     gain *= luminance(np.asarray(colour, np.float32)) / max(float(luminance(gain * colour)), 1e-6)
     return gain.astype(np.float32)
 
