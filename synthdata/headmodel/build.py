@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from backend.head.arkit import ARKIT_NAMES
 from backend.head.base import ParametricHead, SurfacePoints
@@ -15,19 +16,21 @@ from backend.head.meshing import no_landmarks
 from backend.head.open_head import load_open_head
 from synthdata.headmodel.albedo import draw_population, iris_and_sclera, log_details, principal_modes
 from synthdata.headmodel.assemble import Whole, assemble, expression_modes, identity_modes
+from synthdata.headmodel.cavities import nostrils
 from synthdata.headmodel.chart import fit_square, half_chart, unwrap
 from synthdata.headmodel.eyes import build_eye, eye_profile
+from synthdata.headmodel.flatten import split_quads
 from synthdata.headmodel.inner import build_inner
 from synthdata.headmodel.landmarks import View, find_landmarks
 from synthdata.headmodel.layout import DEFAULT, Layout
 from synthdata.headmodel.lids import close_lids
 from synthdata.headmodel.lip_rims import on_lip_rims
 from synthdata.headmodel.makehuman import remove_shading, sample_skins
+from synthdata.headmodel.mouth import close_lips
 from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
 from synthdata.headmodel.regions import half_regions
 from synthdata.headmodel.skin import (
     EYE_LOOPS,
-    MOUTH_LOOPS,
     SkinHalf,
     build_skin_half,
     hole_loop,
@@ -51,8 +54,9 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     log.info("skin laid out: %d vertices in the half", len(skin.mesh.start))
     points = skin.on_ict.apply(surface.vertices)
     points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
-    points = unfold_quads(points, skin.mesh.quads)
-    regions = half_regions(skin.mesh, points, landmarks68, len(MOUTH_LOOPS), len(EYE_LOOPS))
+    points = close_lips(skin.mesh, unfold_quads(points, skin.mesh.quads))
+    regions = half_regions(skin.mesh, points, landmarks68, len(EYE_LOOPS))
+    regions["nostrils"] = _nostrils(skin, points)
     uv = _chart(skin, points, regions, unwrap_iterations)
     log.info("chart made")
     parts = [
@@ -185,7 +189,22 @@ def _skin_details(head: ParametricHead, data: Path, regions: dict[str, F64]) -> 
     plain = regions["face"] * (1 - regions["lips"]) * (1 - regions["brows"])
     plain *= (1 - regions["eyelids"]) * (1 - regions["scalp"])
     even = remove_shading(skins, vertices, head.triangles, head.mirror_vertex, plain)
-    return log_details(even, regions, plain)
+    return log_details(even, regions, plain, _calm(vertices, regions))
+
+
+def _nostrils(skin: SkinHalf, points: F64) -> F64:
+    triangles = split_quads(skin.mesh.quads)
+    both = np.concatenate([points, points * MIRROR_X])
+    return nostrils(both, np.concatenate([triangles, triangles[:, ::-1] + len(points)]))[: len(points)]
+
+
+def _calm(vertices: F64, regions: dict[str, F64]) -> F64:
+    """Where painted colour is given up: 1 on ears, in nostrils and within 5 mm of the lips, 0 from 17 mm."""
+    gap, _ = cKDTree(vertices[regions["lips"] > 0.5]).query(vertices)
+    share = np.clip((0.017 - gap) / 0.012, 0.0, 1.0)
+    return np.asarray(
+        np.maximum.reduce([share * share * (3 - 2 * share), regions["ears"], regions["nostrils"]])
+    )
 
 
 def _albedo(whole: Whole, regions: dict[str, F64], details: F64) -> tuple[F64, F64]:
@@ -198,19 +217,25 @@ def _albedo(whole: Whole, regions: dict[str, F64], details: F64) -> tuple[F64, F
     mean[on_skin], modes[:, on_skin] = mean_skin, modes_skin
     plain = {
         "mouth": (0.20, 0.055, 0.050),
-        "sockets": (0.30, 0.12, 0.10),
         "gums": (0.40, 0.16, 0.15),
         "teeth": (0.72, 0.66, 0.55),
         "tongue": (0.42, 0.17, 0.15),
     }
     for name, colour in plain.items():
-        mean[whole.vertex_part == whole.part_names.index(name)] = colour
+        rows = whole.vertex_part == whole.part_names.index(name)
+        mean[rows] = np.asarray(colour) * _mouth_shade(whole.vertices[rows, 2:])
+    mean[whole.vertex_part == whole.part_names.index("sockets")] = (0.30, 0.12, 0.10)
     uv_of = np.zeros((len(whole.vertices), 2))
     uv_of[whole.quads.ravel()] = whole.uvs[whole.quad_uvs.ravel()]
     for name in ("eye_left", "eye_right"):
         rows = whole.vertex_part == whole.part_names.index(name)
         mean[rows] = iris_and_sclera(uv_of[rows])
     return 0.5 * (mean + mean[whole.mirror]), modes
+
+
+def _mouth_shade(z: F64) -> F64:
+    """Share of light that is painted into the mouth's parts at depth ``z``: little behind the canines."""
+    return np.interp(z, [0.060, 0.080, 0.100], [0.25, 0.45, 1.0])
 
 
 def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> SurfacePoints:

@@ -87,7 +87,9 @@ def picture(
     half /= np.maximum(np.linalg.norm(half, axis=2, keepdims=True), 1e-6)
     shine = gloss * np.clip((normal * half).sum(-1), 0, 1) ** 40 * 8
     shade = albedo * (0.85 * lambert + 0.25 * sky + 0.15)[..., None] + shine[..., None]
-    facing = (normal * view).sum(-1)
+    corner = np.asarray(vertices, np.float64)[triangles]
+    flat = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    facing = (flat * (camera.centre_head - corner[:, 0])).sum(1)[np.maximum(seen.triangle, 0)]
     shade[seen.covered & (facing < 0)] *= np.array([1.0, 0.25, 0.25], np.float32)  # back faces show red
     image = np.where(seen.covered[..., None], linear_to_srgb(shade), background)
     image = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -18,10 +18,12 @@ UPPER_STARTS = (17039, 17230, 17416, 17607, 17730, 17895, 17991, 18067, 18143)
 LOWER_STARTS = (19247, 19426, 19602, 19814, 19952, 20079, 20169, 20263, 20349)
 UPPER_ALL, LOWER_ALL = (17039, 19247), (19247, 21451)
 TOOTH_CELLS = 3  # quads along each edge of a tooth's box
-TONGUE_TIP = np.array([0.0, -0.0405, 0.0965])
-TONGUE_ROOT = np.array([0.0, -0.0395, 0.0370])
-TONGUE_OUT_M = np.array([0.0, 0.0, 0.036])
-TONGUE_RISE_M = 0.011  # so that it leaves over the lower teeth and lip; the tip sinks again
+# Against ICT's arches, which touch the lips: room for lips that slide over the teeth.
+ARCH_NARROWING, ARCH_BACK_M = 0.955, 0.0016
+TONGUE_TIP = np.array([0.0, -0.0428, 0.0935])
+TONGUE_ROOT = np.array([0.0, -0.0415, 0.0370])
+TONGUE_OUT_M = np.array([0.0, 0.0, 0.039])
+TONGUE_RISE_M = 0.013  # so that it leaves over the lower teeth and lip; the tip sinks again
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def fit_arch(ict: ParametricHead, starts: tuple[int, ...], up: float) -> Arch:
     outward = np.stack([along[:, 2], np.zeros(count), -along[:, 0]], 1)
     width = np.array([np.ptp(t @ a) for t, a in zip(tips, along, strict=True)])
     depth = np.array([np.ptp(t @ o) for t, o in zip(tips, outward, strict=True)])
-    return Arch(up, centre, outward, along, 1.07 * width, 0.95 * depth, crown)
+    placed = centre * np.array([ARCH_NARROWING, 1.0, 1.0]) - np.array([0.0, 0.0, ARCH_BACK_M])
+    return Arch(up, placed, outward, along, 1.07 * ARCH_NARROWING * width, 0.9 * depth, crown)
 
 
 def build_teeth(ict: ParametricHead) -> list[PartHalf]:
@@ -183,9 +186,9 @@ def _gums(arch: Arch) -> tuple[F64, I32, F64, I32]:
     outward = np.stack([tangent[:, 2], np.zeros(steps + 1), -tangent[:, 0]], 1)
     half_depth = 0.5 * np.interp(t, knots, np.r_[arch.depth[0], arch.depth, arch.depth[-1]])
     section = [  # (share of half depth, extra offset, height above the margin), metres
-        (1.0, 0.0020, 0.0110),
-        (1.0, 0.0018, 0.0060),
-        (1.0, 0.0010, 0.0022),
+        (1.0, -0.0030, 0.0095),  # slopes back, or the fold would pierce a chin that the lips' motion flattens
+        (1.0, -0.0004, 0.0058),
+        (1.0, 0.0007, 0.0022),
         (1.0, 0.0001, 0.0001),
         (0.0, 0.0, 0.0010),
         (-1.0, -0.0001, 0.0001),
@@ -207,11 +210,11 @@ def _tongue() -> tuple[F64, I32, F64, I32, F64]:
     """A flattened tube from root to tip; the section runs from the lower to the upper midline."""
     length, around = 16, 9
     t = np.linspace(0, 1, length + 1)
-    bend = np.sin(np.pi * t) * 0.0035
+    bend = np.sin(np.pi * t) * 0.0015
     spine = TONGUE_ROOT + (TONGUE_TIP - TONGUE_ROOT) * t[:, None] + np.array([0.0, 1.0, 0.0]) * bend[:, None]
     taper = np.sqrt(np.clip(1 - (0.97 * np.clip((t - 0.55) / 0.45, 0, 1)) ** 2.2, 0.02, 1))
     width = 0.0185 * taper
-    height = np.interp(t, [0, 0.6, 1], [0.0075, 0.0062, 0.0032]) * (0.45 + 0.55 * taper)
+    height = np.interp(t, [0, 0.6, 1], [0.0072, 0.0056, 0.0032]) * (0.45 + 0.55 * taper)
     phi = np.linspace(-np.pi / 2, np.pi / 2, around + 1)
     x = np.sign(np.cos(phi)) * np.abs(np.cos(phi)) ** 0.8
     x[[0, -1]] = 0.0

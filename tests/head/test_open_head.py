@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.colour import linear_to_srgb
 from backend.errors import BadInput, LikenessError, Missing
 from backend.head.arkit import ARKIT_NAMES
 from backend.head.open_head import load_open_head, unfold
 from backend.head.registry import load_head
-from backend.uvspace.rasterise import rasterise_chart
+from backend.uvspace.rasterise import rasterise_camera, rasterise_chart
+from synthdata.headmodel.preview import look_at
+from synthdata.headmodel.source import border_loops
 
 MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
 
@@ -229,6 +232,134 @@ def test_albedo_is_plausible_and_varies_in_tone(head):
     assert mean[0] > mean[1] > mean[2] > 0.05
     dark, light = (head.albedo(np.array([s]))[skin].mean() for s in (-1.5, 1.5))
     assert max(dark, light) > 1.8 * min(dark, light)
+
+
+def face_lab(head, coefficients):
+    """Mean L*, a*, b* over plain facial skin, by OpenCV's own conversion."""
+    import cv2
+
+    plain = (head.regions["face"] > 0.9) & (head.regions["lips"] < 0.05) & (head.regions["brows"] < 0.05)
+    colour = linear_to_srgb(head.albedo(np.asarray(coefficients))[plain].mean(0))
+    return cv2.cvtColor(colour.reshape(1, 1, 3), cv2.COLOR_RGB2LAB)[0, 0].astype(np.float64)
+
+
+def test_tone_mode_spans_human_skin_with_plausible_chroma(head):
+    steps = np.linspace(-2.5, 2.5, 11)
+    lab = np.array([face_lab(head, [s]) for s in steps])
+    ita = np.degrees(np.arctan2(lab[:, 0] - 50, lab[:, 2]))  # individual typology angle
+    assert (np.diff(lab[:, 0]) > 0).all()
+    assert ita[steps == -2.0] < -30  # dark
+    assert ita[steps == 2.0] > 41  # light
+    inner = np.abs(steps) <= 2.0
+    assert ((lab[inner, 1] > 5) & (lab[inner, 1] < 17)).all()  # a*
+    assert ((lab[inner, 2] > 7) & (lab[inner, 2] < 23)).all()  # b*
+    assert ((lab[:, 1:] > 2) & (lab[:, 1:] < 25)).all()
+    for mode in range(1, 6):  # what is left of tone: never green, never more than a tan
+        for s in (-2.0, 2.0):
+            _, a, b = face_lab(head, s * np.eye(12)[mode])
+            assert 3 < a < 19
+            assert 6 < b < 26
+
+
+def test_no_albedo_mode_clips_within_two_sigma(head):
+    for mode in head.albedo_basis:
+        for s in (-2.0, 2.0):
+            skin = head.albedo_mean + s * mode
+            assert skin.min() >= 0
+            assert skin.max() <= 1
+
+
+def test_regions_have_soft_borders_and_lips_end_at_the_vermilion(head):
+    q = skin_quads(head)
+    edges = np.concatenate([q[:, [k, (k + 1) % 4]] for k in range(4)])
+    length = np.linalg.norm(head.mean_vertices[edges[:, 0]] - head.mean_vertices[edges[:, 1]], axis=1)
+    for name in ("lips", "brows", "ears", "nose"):
+        w = head.regions[name]
+        step = np.abs(w[edges[:, 0]] - w[edges[:, 1]]) / np.maximum(length, 5e-4)
+        assert np.percentile(step[step > 0], 99) < 450, name  # per metre: from 0 to 1 takes over 2 mm
+    p = head.mediapipe.positions(head.mean_vertices, head.triangles)
+    v, lips = head.mean_vertices, head.regions["lips"]
+    middle = (np.abs(v[:, 0]) < 5e-3) & (v[:, 2] > 0.09)
+    assert lips[middle & (v[:, 1] < p[17, 1] - 0.0035)].max() < 0.03
+    assert lips[middle & (v[:, 1] > p[0, 1] + 0.0045)].max() < 0.03
+
+
+def seen_parts(head, vertices, yaw, pitch, height_m=0.12, size=480):
+    camera = look_at((0.0, -0.040, 0.09), yaw, pitch, 1.0, height_m, size)
+    triangle = rasterise_camera(vertices, head.triangles, camera).triangle
+    return camera, np.where(triangle >= 0, head.triangle_part[np.maximum(triangle, 0)], 255)
+
+
+def test_lips_touch_at_rest(head):
+    """Straight and from the side no column of 0.1 mm pixels shows the mouth's inside in more than one."""
+    inside = [head.part_names.index(n) for n in ("mouth", "teeth", "gums", "tongue")]
+    for yaw in (0, 25, 45):
+        part = seen_parts(head, head.mean_vertices, yaw, 0, 0.06, 600)[1]
+        assert np.isin(part, inside).sum(0).max() <= 1
+
+
+def lip_rings(head, count=6):
+    """The mouth's border loop and the edge loops round it, out to where the lips meet."""
+    q = skin_quads(head)
+    around: dict[int, set[int]] = {}
+    for a, b, c, d in q.tolist():
+        for v, one, other in ((a, d, b), (b, a, c), (c, b, d), (d, c, a)):
+            around.setdefault(v, set()).update((one, other))
+    v = head.mean_vertices
+    loop = next(p for p in border_loops(q) if np.ptp(v[p, 0]) < 0.06 and abs(v[p, 0].mean()) < 2e-3)
+    rings, seen = [loop], set(loop)
+    for _ in range(count - 1):
+        rings.append([next(n for n in around[k] if n not in seen) for k in rings[-1]])
+        seen.update(rings[-1])
+    return rings
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {},
+        {"jawOpen": 0.3},
+        {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9},
+        {"mouthFunnel": 0.8},
+        {"mouthLowerDownLeft": 0.8, "mouthLowerDownRight": 0.8},
+        {
+            "jawOpen": 0.3,
+            "mouthSmileLeft": 0.7,
+            "mouthSmileRight": 0.7,
+            "mouthLowerDownLeft": 0.5,
+            "mouthLowerDownRight": 0.5,
+        },
+    ],
+    ids=lambda w: "+".join(w) or "rest",
+)
+def test_mouth_parts_show_through_the_lips_only(head, weights):
+    import cv2
+
+    rng = np.random.default_rng(5)
+    rings = lip_rings(head)
+    expression = np.array([weights.get(n, 0.0) for n in head.expression_names])
+    for _ in range(4):
+        vertices = head.shape(np.clip(rng.standard_normal(100), -1.5, 1.5), expression)
+        for yaw, pitch in ((0, 0), (30, -10), (0, -30)):
+            camera, part = seen_parts(head, vertices, yaw, pitch)
+            opening = np.zeros(part.shape, np.uint8)
+            for ring in rings:
+                pixel = camera.project(vertices[ring])[0]
+                cv2.fillPoly(opening, [pixel.round().astype(np.int32)], 1)
+            opening = cv2.dilate(opening, np.ones((5, 5), np.uint8))
+            for name in ("mouth", "gums", "tongue"):
+                assert not ((part == head.part_names.index(name)) & (opening == 0)).any(), name
+            teeth = (part == head.part_names.index("teeth")) & (opening == 0)
+            assert teeth.sum() < 150  # 9 mm², where a stretched lip sinks into a corner tooth
+
+
+def test_nostrils_are_found_and_dark(head):
+    inside = head.regions["nostrils"] > 0.5
+    assert 16 <= inside.sum() < 200
+    v = head.mean_vertices[inside]
+    assert (np.abs(v[:, 0]) < 0.022).all()
+    assert (v[:, 2] > 0.085).all()
+    assert head.albedo_mean[inside].mean() < 0.6 * head.albedo_mean[head.regions["nose"] > 0.9].mean()
 
 
 def test_unfold_against_a_plain_loop():
