@@ -24,7 +24,7 @@ class FitOptions:
     identity_sigma: float = 1.0
     expression_l1: float = 1.5  # cost per unit weight: small expressions are not worth their price
     expression_l2: float = 3.0  # half a quadratic of this stiffness, σ ≈ 0.6
-    closed_rows_factor: float = 2.5  # on the price of jawOpen where closed rows of teeth are seen
+    closed_rows_factor: float = 5.0  # on the price of jawOpen where closed rows of teeth are seen
     side_likeness: float = 2.0  # stiffness between an expression's left and right weight
     gaze_likeness: float = 8.0  # between both eyes' matching gaze weights
     robust_width: float = 2.5  # Geman–McClure width, in sigmas

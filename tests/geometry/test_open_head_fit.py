@@ -94,6 +94,7 @@ def test_the_astronaut_is_fitted(head, tmp_path):
     assert fit.photometric_psnr_db > 17
     smile = [fit.expression[head.expression_names.index(f"mouthSmile{s}")] for s in ("Left", "Right")]
     assert min(smile) > 0.4  # she smiles
+    assert fit.expression[head.expression_names.index("jawOpen")] < 0.1  # on closed teeth
     again = fit_head(observation, head, Run(seed=2))
     assert again.vertices_head.tobytes() == fit.vertices_head.tobytes()
     # The fitted eyes lie where the photo's irises are.
