@@ -15,8 +15,8 @@ MELANIN = np.array([0.55, 0.80, 1.00])
 BLOOD = np.array([0.07, 0.46, 0.36])
 HAIR_ABSORPTION = np.array([1.0, 1.08, 1.15])
 NOSTRIL_SHADE = 1.4  # absorption painted into nostrils, which the mesh makes too shallow
-# Facial skin under D65 (L*, a*, b*), near the means of measured groups from African to Caucasian
-# faces (cf. Xiao et al. 2017, Skin Research and Technology 23); the ends carry on their trend.
+# Facial skin under D65 (L*, a*, b*), from the darkest to the palest: a smooth curve of our own choosing
+# through the range that skin colorimetry reports; not a table of one study.
 TONES = np.array(
     [
         (12.0, 4.0, 4.0),
