@@ -15,8 +15,9 @@ from backend.head.base import ParametricHead
 
 MARGIN_M = 0.003  # thinnest lip over gum; a head whose mean is thinner keeps what it has
 SIGMA_M = 0.0007
-MAX_PAIRS = 120
+MAX_PAIRS = 80
 NEAR_M = 0.02  # skin farther from a gum vertex than this does not lie over it
+NEIGHBOURS = 24  # skin vertices about a gum vertex among which the one over it is sought
 OUTWARD = 0.5  # least cosine between skin normal and the way from gum to skin
 
 
@@ -54,7 +55,11 @@ def cover_of(head: ParametricHead) -> CoverTerm | None:
     gums = np.unique(head.triangles[head.triangle_part == head.part_names.index("gums")])
     normals = vertex_normals(head.mean_vertices, head.triangles)
     skin = np.unique(head.triangles[head.triangle_part == 0])
-    distance, nearest = cKDTree(mean[skin]).query(mean[gums], k=24)
+    low, high = mean[gums].min(0) - NEAR_M, mean[gums].max(0) + NEAR_M
+    skin = skin[((mean[skin] > low) & (mean[skin] < high)).all(1)]
+    if len(skin) < NEIGHBOURS:
+        return None
+    distance, nearest = cKDTree(mean[skin]).query(mean[gums], k=NEIGHBOURS)
     way = mean[skin[nearest]] - mean[gums][:, None]
     cosine = np.einsum("gkc,gkc->gk", way, normals[skin[nearest]]) / np.maximum(distance, 1e-9)
     over = (cosine > OUTWARD) & (distance < NEAR_M) & (normals[skin[nearest]][..., 2] > 0)
