@@ -1,0 +1,1 @@
+"""The server of ``likeness serve``: sockets, journal, worker processes, cache."""
