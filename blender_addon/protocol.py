@@ -145,7 +145,8 @@ class Ping(_Message, frozen=True, kw_only=True, tag="ping"):
 
 
 class Submit(_Message, frozen=True, kw_only=True, tag="submit"):
-    """Queue a reconstruction. Exactly one of ``path`` and ``photo_frame``. Reply: Accepted."""
+    """Queue a reconstruction. Exactly one of ``path`` and ``photo_frame``, or neither where ``parent`` is
+    given: then the parent's photo, as the server keeps it, is taken. Reply: Accepted."""
 
     id: int
     name: str  # of the photo, without folder and suffix
