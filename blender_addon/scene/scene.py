@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..bundle import Avatar
 from . import head_mesh, light
 from .camera import build_camera
 from .eyes import build_eye, eye_chart
+from .identity import AvatarObjects
 from .material import build_plain, build_skin
 from .render import configure_eevee
 
@@ -22,15 +22,6 @@ EYES = ("eye_left", "eye_right")
 HELPER_PARTS = ("eye_occlusion", "eye_blend")
 # Catmull–Clark levels in viewport and render; it would round small stiff parts such as teeth away.
 SUBDIVISION = {"skin": (1, 2), "eye_left": (0, 1), "eye_right": (0, 1)}
-
-
-@dataclass(frozen=True)
-class AvatarObjects:
-    """The Blender objects of one avatar."""
-
-    collection: Any
-    root: Any  # an empty; everything that is the head hangs from it
-    parts: dict[str, Any] = field(default_factory=dict)  # mesh objects by part name
 
 
 def build_avatar(avatar: Avatar, parent: Any) -> AvatarObjects:
