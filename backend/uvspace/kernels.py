@@ -35,9 +35,18 @@ def in_bands(kernel: Callable[[int, int], None], rows: int, least_rows: int = 16
     workers = threads()
     band = max(least_rows, -(-rows // (8 * workers)))
     starts = range(0, rows, band)
-    if workers == 1 or len(starts) == 1:
+    if workers == 1 or len(starts) <= 1:
         kernel(0, rows)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(kernel, start, min(start + band, rows)) for start in starts]:
-            done.result()
+    waiting = iter(starts)  # shared: the interpreter lock makes each step one thread's
+
+    def work() -> None:
+        for start in waiting:
+            kernel(start, min(start + band, rows))
+
+    helpers = min(workers, len(starts)) - 1
+    with ThreadPoolExecutor(helpers) as pool:
+        helping = [pool.submit(work) for _ in range(helpers)]
+        work()
+        for helper in helping:
+            helper.result()

@@ -17,6 +17,7 @@ from backend.uvspace.rasterise import (
     rasterise_camera,
     rasterise_chart,
 )
+from backend.uvspace.numba_rasteriser import nearest_depth
 
 
 def random_soup(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +41,16 @@ def test_numba_and_plain_agree(seed: int) -> None:
     np.testing.assert_array_equal(fast.triangle, plain.triangle)
     np.testing.assert_array_equal(fast.depth, plain.depth)
     np.testing.assert_allclose(fast.barycentric, plain.barycentric, atol=1e-6)
+    np.testing.assert_array_equal(nearest_depth(vertices, triangles, 100, 90), plain.depth)
+
+
+def test_what_is_farther_than_float32_reaches_is_not_drawn() -> None:
+    """1/z rounds to 0 there, which is infinitely far."""
+    corners = np.array([[2, 2, 1e60], [30, 2, 1e60], [2, 30, 1e60]], float)
+    for rasteriser in (NumbaRasteriser(), PlainRasteriser()):
+        drawn = rasteriser.rasterise(corners, np.array([[0, 1, 2]], np.int32), 32, 32)
+        assert not drawn.covered.any()
+        assert np.isinf(drawn.depth).all()
 
 
 @pytest.mark.parametrize("rasteriser", [NumbaRasteriser(), PlainRasteriser()])
