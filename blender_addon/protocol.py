@@ -398,25 +398,18 @@ class Forgotten(_Event, frozen=True, kw_only=True, tag="forgotten"):
     """The job and all of its files are gone."""
 
 
+JobEvent = (
+    Queued | StageStarted | StageProgress | StageFinished | Partial | Done | Failed | Cancelled | Forgotten
+)
+
+
 class Goodbye(_Message, frozen=True, kw_only=True, tag="goodbye"):
     """The server stops; ``reason`` in words."""
 
     reason: str
 
 
-Event = (
-    Listening
-    | Queued
-    | StageStarted
-    | StageProgress
-    | StageFinished
-    | Partial
-    | Done
-    | Failed
-    | Cancelled
-    | Forgotten
-    | Goodbye
-)
+Event = Listening | JobEvent | Goodbye
 
 # ---------------------------------------------------------------------------------------- frames
 
