@@ -1,5 +1,8 @@
 """The avatar bundle: a folder with ``avatar.json``, ``mesh.npz`` and ``maps/*.png``.
 
+Beside them lie, except in bundles written before there were such files, ``photo.jpg`` (the camera's
+picture), ``landmarks.npz`` (``blender_addon.landmarks``) and, where maps are larger than PROXY_SIDE, ``proxies/*.png`` of that side.
+
 The schema lives here, read and written by the backend and by the add-on alike; no Blender, no backend.
 Head space: metres, right-handed, +Y up, face to +Z. UV origin bottom-left. Camera space: OpenCV.
 """
@@ -19,7 +22,9 @@ from numpy.typing import NDArray
 SCHEMA = 1  # raised when a reader of the older schema would misread a bundle
 MANIFEST_NAME = "avatar.json"
 MESH_NAME = "mesh.npz"
+PHOTO_NAME = "photo.jpg"
 MAP_NAMES = ("albedo", "normal", "roughness", "specular", "displacement", "visibility")
+PROXY_SIDE = 1024  # texels
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -115,6 +120,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     eyes: Eyes
     expression: dict[str, float]  # fitted weight in [0, 1] by expression name
+    identity: tuple[float, ...] | None = None  # of the head's basis, standard deviations; None: not kept
+    partial: bool = False  # the reconstruction is still at work: maps missing or preliminary
 
 
 @dataclass(frozen=True)
@@ -182,12 +189,23 @@ class Avatar:
         """Where the map ``name`` (one of MAP_NAMES) lies."""
         return map_path(self.directory, name)
 
+    def maps(self) -> tuple[str, ...]:
+        """The MAP_NAMES whose file is there: all of a whole bundle, those made so far of a partial one."""
+        return tuple(name for name in MAP_NAMES if self.map_path(name).is_file())
+
 
 def map_path(directory: Path, name: str) -> Path:
     """Where the map ``name`` lies in the bundle ``directory``."""
     if name not in MAP_NAMES:
         raise KeyError(name)
     return directory / "maps" / f"{name}.png"
+
+
+def proxy_path(directory: Path, name: str) -> Path:
+    """Where the PROXY_SIDE² version of the map ``name`` lies, if the bundle has one."""
+    if name not in MAP_NAMES:
+        raise KeyError(name)
+    return directory / "proxies" / f"{name}.png"
 
 
 def is_bundle(directory: Path) -> bool:
@@ -198,7 +216,10 @@ def is_bundle(directory: Path) -> bool:
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write ``avatar.json``. Raises: OSError."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (directory / MANIFEST_NAME).write_bytes(text + b"\n")
+    # A growing bundle is read while it is written: the new manifest takes the old one's place at once.
+    fresh = directory / f".{MANIFEST_NAME}.new"
+    fresh.write_bytes(text + b"\n")
+    fresh.replace(directory / MANIFEST_NAME)
 
 
 def write_mesh(directory: Path, mesh: Mesh) -> None:
@@ -216,12 +237,27 @@ def write_mesh(directory: Path, mesh: Mesh) -> None:
 
 
 def read_bundle(directory: Path) -> Avatar:
-    """Read and check a bundle. Raises: BundleError when it is absent, damaged, newer or older."""
+    """Read and check a bundle. Raises: BundleError when it is absent, damaged, unfinished, newer or older."""
     manifest = read_manifest(directory)
+    if manifest.partial:
+        raise BundleError(f"'{directory}' is the unfinished work of a reconstruction; run it again")
     mesh = read_mesh(directory)
     for name in MAP_NAMES:
         png_size(map_path(directory, name))
     return Avatar(directory, manifest, mesh)
+
+
+def read_partial(directory: Path) -> Avatar:
+    """Read a bundle that may still be growing: manifest and mesh, whatever maps there are.
+
+    ``manifest.partial`` tells whether it is whole. Raises: BundleError as ``read_bundle``.
+    """
+    avatar = Avatar(directory, read_manifest(directory), read_mesh(directory))
+    if not avatar.manifest.partial:
+        return read_bundle(directory)
+    for name in avatar.maps():
+        png_size(avatar.map_path(name))
+    return avatar
 
 
 def read_manifest(directory: Path) -> Manifest:
