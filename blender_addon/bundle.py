@@ -1,7 +1,8 @@
 """The avatar bundle: a folder with ``avatar.json``, ``mesh.npz`` and ``maps/*.png``.
 
 Beside them lie, except in bundles written before there were such files, ``photo.jpg`` (the camera's
-picture), ``landmarks.npz`` (``blender_addon.landmarks``) and, where maps are larger than PROXY_SIDE, ``proxies/*.png`` of that side.
+picture), ``landmarks.npz`` (``blender_addon.landmarks``) and, where maps are larger than PROXY_SIDE,
+``proxies/*.png`` of that side.
 
 The schema lives here, read and written by the backend and by the add-on alike; no Blender, no backend.
 Head space: metres, right-handed, +Y up, face to +Z. UV origin bottom-left. Camera space: OpenCV.
