@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from backend.artifacts import Reconstruction, Run, StageRecord
 from backend.export.blender_process import BlenderProcess, export_avatar
-from backend.export.bundle_writer import amend_manifest, write_bundle
+from backend.export.bundle_writer import Fitted, amend_manifest, manifest_of, write_fit, write_rest
 from backend.export.preview import preview
-from backend.export.staging import check_destination
+from backend.export.staging import check_destination, staged_folder
 from backend.weights.used import photo_weights
+from blender_addon import bundle
 
-__all__ = ["check_destination", "write_avatar"]
+__all__ = ["check_destination", "fill_avatar", "write_avatar"]
 
 
 def write_avatar(
@@ -30,29 +32,50 @@ def write_avatar(
 
     Raises: BadInput (destination), Missing (bpy), OutOfResources, Cancelled; nothing is left behind then.
     """
+    with staged_folder(directory, overwrite=overwrite) as folder:
+        write_fit(Fitted.of(reconstruction), folder)
+        return fill_avatar(reconstruction, folder, blender=blender, run=run)
+
+
+def fill_avatar(
+    reconstruction: Reconstruction,
+    folder: Path,
+    *,
+    blender: BlenderProcess | None,
+    run: Run,
+    written: Callable[[str], None] = lambda name: None,
+) -> tuple[str, ...]:
+    """Make ``folder``, which holds what ``bundle_writer.write_fit`` writes, a whole avatar.
+
+    ``written`` is told the name of each map when it lies in its place. Returns all warnings.
+    Raises: Missing (bpy), OSError, Cancelled; the manifest says partial until everything else is there.
+    """
+    from PIL import Image
+
     stages: list[StageRecord] = []
+    done: list[str] = []
 
-    def write_preview(folder: Path) -> None:
-        from PIL import Image
+    def map_written(name: str) -> None:
+        done.append(name)
+        written(name)
+        run.progress("maps", len(done) / len(bundle.MAP_NAMES))
 
-        with _Timed("preview", "own rasteriser", stages, run):
-            Image.fromarray(preview(reconstruction)).save(folder / "preview.png", compress_level=3)
-
-    def write_blend(folder: Path) -> None:
+    with _Timed("maps", "PNG", stages, run):
+        write_rest(reconstruction, folder, map_written)
+    with _Timed("preview", "own rasteriser", stages, run):
+        Image.fromarray(preview(reconstruction)).save(folder / "preview.png", compress_level=3)
+    whole = replace(
+        reconstruction,
+        stages=(*reconstruction.stages, *stages),
+        warnings=tuple(dict.fromkeys((*reconstruction.warnings, *run.warnings))),
+    )
+    bundle.write_manifest(folder, manifest_of(whole, photo_weights()))
+    if blender is not None:
+        stages.clear()
         with _Timed("blender", "bpy in its own process", stages, run):
             export_avatar(folder, run, blender=blender)
-
-    def finish_manifest(folder: Path) -> None:
         amend_manifest(folder, stages=stages, warnings=run.warnings)
-
-    finish: list[Callable[[Path], None]] = [write_preview]
-    if blender is not None:
-        finish.append(write_blend)
-    finish.append(finish_manifest)
-    write_bundle(
-        reconstruction, directory, overwrite=overwrite, weights=photo_weights(), finish=tuple(finish)
-    )
-    return tuple(dict.fromkeys((*reconstruction.warnings, *run.warnings)))
+    return tuple(dict.fromkeys((*whole.warnings, *run.warnings)))
 
 
 class _Timed:

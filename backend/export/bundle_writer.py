@@ -1,18 +1,34 @@
-"""A reconstruction as an avatar bundle on disk (schema: ``blender_addon.bundle``)."""
+"""A reconstruction as an avatar bundle on disk (schema: ``blender_addon.bundle``).
+
+The bundle is written in two parts: what is known after the head fit (``write_fit``: mesh, photo,
+landmarks, a manifest marked partial) and what comes after (``write_rest``: maps, the final manifest).
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from backend import __version__
-from backend.artifacts import F64, Camera, Reconstruction, StageRecord
-from backend.export.map_files import MIDLEVEL, displacement_scale, encode_maps, write_maps
+from backend.artifacts import F64, Camera, HeadFit, Observation, Reconstruction, StageRecord
+from backend.export.map_files import (
+    MIDLEVEL,
+    displacement_scale,
+    encode_maps,
+    encode_proxies,
+    write_maps,
+    write_whole,
+)
 from backend.export.staging import staged_folder
 from blender_addon import bundle
+from blender_addon.landmarks import Landmarks, write_landmarks
+
+PHOTO_QUALITY = 95  # JPEG
 
 
 def write_bundle(
@@ -40,10 +56,44 @@ def write_bundle(
 def write_bundle_files(
     reconstruction: Reconstruction, folder: Path, *, weights: Sequence[bundle.Weights] = ()
 ) -> None:
-    """Write avatar.json, mesh.npz and maps into the existing, empty ``folder``. Raises: OSError."""
-    write_maps(encode_maps(reconstruction.materials, reconstruction.partial.confidence), folder)
-    bundle.write_mesh(folder, mesh_of(reconstruction))
+    """Write all files of a bundle into the existing ``folder``. Raises: OSError."""
+    write_fit(Fitted.of(reconstruction), folder, weights=weights)
+    write_rest(reconstruction, folder)
     bundle.write_manifest(folder, manifest_of(reconstruction, weights))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is known of a face after the head fit."""
+
+    observation: Observation
+    fit: HeadFit
+    engine: str
+    seed: int
+    stages: tuple[StageRecord, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reconstruction: Reconstruction) -> Fitted:
+        """That part of a whole reconstruction."""
+        r = reconstruction
+        return cls(r.observation, r.fit, r.engine, r.seed, r.stages, r.warnings)
+
+
+def write_fit(fitted: Fitted, folder: Path, *, weights: Sequence[bundle.Weights] = ()) -> None:
+    """Write mesh, photo, landmarks and, last, a manifest marked partial. Raises: OSError."""
+    bundle.write_mesh(folder, mesh_of(fitted.fit))
+    write_whole(folder / bundle.PHOTO_NAME, _photo_jpeg(fitted.observation))
+    write_landmarks(folder, landmarks_of(fitted.observation, fitted.fit))
+    bundle.write_manifest(folder, fitted_manifest(fitted, weights))
+
+
+def write_rest(
+    reconstruction: Reconstruction, folder: Path, written: Callable[[str], None] = lambda name: None
+) -> None:
+    """Write the maps and their proxies; ``written`` is told each map's name. Raises: OSError."""
+    materials, seen = reconstruction.materials, reconstruction.partial.confidence
+    write_maps(encode_maps(materials, seen), folder, encode_proxies(materials, seen), written)
 
 
 def amend_manifest(folder: Path, *, stages: Sequence[StageRecord] = (), warnings: Sequence[str] = ()) -> None:
@@ -51,8 +101,6 @@ def amend_manifest(folder: Path, *, stages: Sequence[StageRecord] = (), warnings
 
     Raises: BundleError, OSError.
     """
-    import msgspec
-
     manifest = bundle.read_manifest(folder)
     later = tuple(
         bundle.Stage(name=s.name, implementation=s.implementation, seconds=s.seconds) for s in stages
@@ -67,20 +115,20 @@ def amend_manifest(folder: Path, *, stages: Sequence[StageRecord] = (), warnings
     bundle.write_manifest(folder, amended)
 
 
-def manifest_of(reconstruction: Reconstruction, weights: Sequence[bundle.Weights] = ()) -> bundle.Manifest:
-    """``avatar.json`` of ``reconstruction``."""
-    fit, observation = reconstruction.fit, reconstruction.observation
+def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> bundle.Manifest:
+    """``avatar.json`` as it stands after the fit, marked partial: nothing is known of the maps."""
+    fit, observation = fitted.fit, fitted.observation
     head, photo, box = fit.head, observation.photo, observation.face_box
     own = bundle.Weights(
         name=head.weights_file or head.name, sha256=head.weights_sha256, licence=head.licence
     )
-    left, right = eye_centres(reconstruction)
+    left, right = eye_centres(fit)
     return bundle.Manifest(
         schema=bundle.SCHEMA,
         created_by=f"likeness {__version__}",
-        engine=reconstruction.engine,
+        engine=fitted.engine,
         head=head.name,
-        stages=tuple(map(_stage, reconstruction.stages)),
+        stages=tuple(map(_stage, fitted.stages)),
         peak_rss_mb=peak_rss_mb(),
         fit=bundle.FitErrors(
             landmark_error_px=_known(fit.landmark_error_px),
@@ -95,14 +143,26 @@ def manifest_of(reconstruction: Reconstruction, weights: Sequence[bundle.Weights
             size=(int(photo.source_size[0]), int(photo.source_size[1])),
             face_box=(float(box.x0), float(box.y0), float(box.x1), float(box.y1)),
         ),
-        displacement_scale_m=displacement_scale(reconstruction.materials.displacement_m),
+        displacement_scale_m=0.0,
         displacement_midlevel=MIDLEVEL,
-        texels_per_pixel=float(reconstruction.partial.texels_per_pixel),
+        texels_per_pixel=0.0,
         weights=(own, *weights),
-        seed=reconstruction.seed,
-        warnings=reconstruction.warnings,
+        seed=fitted.seed,
+        warnings=fitted.warnings,
         eyes=bundle.Eyes(iris_srgb=_triple(fit.iris_srgb), centres=(_triple(left), _triple(right))),
         expression={name: float(w) for name, w in zip(head.expression_names, fit.expression, strict=True)},
+        identity=tuple(float(c) for c in fit.identity),
+        partial=True,
+    )
+
+
+def manifest_of(reconstruction: Reconstruction, weights: Sequence[bundle.Weights] = ()) -> bundle.Manifest:
+    """``avatar.json`` of the whole ``reconstruction``."""
+    return msgspec.structs.replace(
+        fitted_manifest(Fitted.of(reconstruction), weights),
+        displacement_scale_m=displacement_scale(reconstruction.materials.displacement_m),
+        texels_per_pixel=float(reconstruction.partial.texels_per_pixel),
+        partial=False,
     )
 
 
@@ -119,9 +179,8 @@ def camera_record(camera: Camera, focal_source: str = "") -> bundle.CameraRecord
     )
 
 
-def mesh_of(reconstruction: Reconstruction) -> bundle.Mesh:
-    """``mesh.npz`` of ``reconstruction``."""
-    fit = reconstruction.fit
+def mesh_of(fit: HeadFit) -> bundle.Mesh:
+    """``mesh.npz`` of ``fit``."""
     head = fit.head
     return bundle.Mesh(
         vertices_neutral_head=fit.neutral_head.astype(np.float32),
@@ -136,16 +195,42 @@ def mesh_of(reconstruction: Reconstruction) -> bundle.Mesh:
         expression_names=head.expression_names,
         expressions=bundle.SparseOffsets.from_dense(head.expression_basis),
         expression_weights=fit.expression.astype(np.float32),
-        eye_centres_head=eye_centres(reconstruction).astype(np.float32),
+        eye_centres_head=eye_centres(fit).astype(np.float32),
     )
 
 
-def eye_centres(reconstruction: Reconstruction) -> F64:
+def landmarks_of(observation: Observation, fit: HeadFit) -> Landmarks:
+    """``landmarks.npz``: what was seen, where the fitted head has it, how much it was believed."""
+    points, head = fit.head.mediapipe, fit.head
+    solved = np.asarray(observation.landmarks_px, np.float32).copy()
+    has = points.triangle >= 0
+    solved[has] = fit.camera.project(points.positions(fit.vertices_head, head.triangles)[has])[0]
+    trust = np.clip(points.trust, 0, 1) * np.clip(observation.landmarks_visible, 0, 1)
+    return Landmarks(
+        observed_px=np.asarray(observation.landmarks_px, np.float32),
+        solved_px=solved,
+        trust=np.where(has, trust, 0).astype(np.float32),
+    )
+
+
+def _photo_jpeg(observation: Observation) -> bytes:
+    """The camera's picture as JPEG, without the metadata of the file that it came from."""
+    import cv2
+
+    rgb = np.rint(np.clip(observation.photo.rgb_srgb, 0, 1) * 255).astype(np.uint8)
+    good, data = cv2.imencode(
+        ".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, PHOTO_QUALITY]
+    )
+    if not good:
+        raise RuntimeError("the JPEG encoder refused the photo")
+    return bytes(data.tobytes())
+
+
+def eye_centres(fit: HeadFit) -> F64:
     """Eye centres ``(2, 3)`` on this person's neutral head, metres: subject's left, right.
 
     The mean head's centres are carried by the eyeball: they move as its vertices' mean does.
     """
-    fit = reconstruction.fit
     head = fit.head
     centres = np.asarray(head.eye_centres, np.float64).copy()
     for side, name in enumerate(("eye_left", "eye_right")):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, Materials
 from backend.colour import linear_to_srgb
-from blender_addon.bundle import map_path
+from blender_addon.bundle import PROXY_SIDE, map_path, proxy_path
 
 MIDLEVEL = 0.5
 SMALLEST_SCALE_M = 1e-4  # a flat map still gets a scale that divides
@@ -23,12 +26,15 @@ def displacement_scale(displacement_m: F32) -> float:
     return max(2.0 * float(np.abs(displacement_m).max(initial=0.0)), SMALLEST_SCALE_M)
 
 
-def encode_maps(materials: Materials, visibility: F32) -> dict[str, NDArray[Any]]:
+def encode_maps(
+    materials: Materials, visibility: F32, scale_m: float | None = None
+) -> dict[str, NDArray[Any]]:
     """The six maps as integer arrays, rows from the top, colours in RGB order.
 
-    ``visibility`` ``(S', S')`` in [0, 1] may have a size of its own.
+    ``visibility`` ``(S', S')`` in [0, 1] may have a size of its own. ``scale_m`` is the displacement's
+    (``displacement_scale`` of these maps when None).
     """
-    scale = displacement_scale(materials.displacement_m)
+    scale = displacement_scale(materials.displacement_m) if scale_m is None else scale_m
     normal = materials.normal_tangent * 0.5 + 0.5
     return {
         "albedo": _bits8(linear_to_srgb(materials.albedo_linear)),
@@ -40,14 +46,79 @@ def encode_maps(materials: Materials, visibility: F32) -> dict[str, NDArray[Any]
     }
 
 
-def write_maps(maps: dict[str, NDArray[Any]], directory: Path) -> None:
-    """Write ``encode_maps``' arrays to ``directory/maps``. Raises: OSError (its errno says why)."""
-    (directory / "maps").mkdir()
+def encode_proxies(materials: Materials, visibility: F32) -> dict[str, NDArray[Any]]:
+    """Maps larger than PROXY_SIDE averaged down to it, with the full maps' displacement scale; else none."""
+    if max(materials.size, len(visibility)) <= PROXY_SIDE:
+        return {}
+    scale = displacement_scale(materials.displacement_m)
+    normal = shrunk(materials.normal_tangent, PROXY_SIDE)
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+    small = Materials(
+        albedo_linear=shrunk(materials.albedo_linear, PROXY_SIDE),
+        normal_tangent=normal.astype(np.float32),
+        roughness=shrunk(materials.roughness, PROXY_SIDE),
+        specular=shrunk(materials.specular, PROXY_SIDE),
+        displacement_m=shrunk(materials.displacement_m, PROXY_SIDE),
+    )
+    return encode_maps(small, shrunk(visibility, PROXY_SIDE), scale)
+
+
+def shrunk(image: F32, side: int) -> F32:
+    """The square ``image`` averaged down to ``side`` pixels; as it is where it is no larger."""
+    import cv2
+
+    if len(image) <= side:
+        return image
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def write_maps(
+    maps: dict[str, NDArray[Any]],
+    directory: Path,
+    proxies: dict[str, NDArray[Any]] | None = None,
+    written: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Write ``encode_maps``' arrays to ``directory/maps``, ``proxies`` beside them; each file whole or not.
+
+    ``written`` is told each map's name when its files are there. Raises: OSError (its errno says why),
+    whatever ``written`` raises.
+    """
+
+    def encoded(name: str) -> list[tuple[Path, bytes]]:
+        files = [(map_path(directory, name), encode_png(maps[name]))]
+        if proxies:
+            files.append((proxy_path(directory, name), encode_png(proxies[name])))
+        return files
+
     # OpenCV's encoder leaves the interpreter free, so the maps are encoded side by side.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        encoded = pool.map(lambda item: (item[0], encode_png(item[1])), maps.items())
-        for name, data in encoded:
-            map_path(directory, name).write_bytes(data)
+        waiting = [(name, pool.submit(encoded, name)) for name in maps]
+        try:
+            for name, files in waiting:
+                for path, data in files.result():
+                    write_whole(path, data)
+                written(name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``path`` (its folder is made) so that a reader sees its old bytes or the new ones, never a part.
+
+    Raises: OSError.
+    """
+    path.parent.mkdir(exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(data)
+    for wait in (0.02, 0.05, 0.1, 0.3):
+        try:
+            os.replace(fresh, path)
+        except PermissionError:  # Windows, while someone reads the old file
+            time.sleep(wait)
+        else:
+            return
+    os.replace(fresh, path)
 
 
 def encode_png(image: NDArray[Any]) -> bytes:

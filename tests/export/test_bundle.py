@@ -86,7 +86,7 @@ def test_eye_centres_follow_the_eyeballs(tmp_path):
     step = np.float32([0.001, -0.002, 0.003])
     moved = made.fit.neutral_head + step
     made = dataclasses.replace(made, fit=dataclasses.replace(made.fit, neutral_head=moved))
-    np.testing.assert_allclose(eye_centres(made), made.fit.head.eye_centres + step, atol=1e-6)
+    np.testing.assert_allclose(eye_centres(made.fit), made.fit.head.eye_centres + step, atol=1e-6)
 
 
 def test_unknown_errors_are_null(tmp_path):
