@@ -1,0 +1,74 @@
+"""What the backend's exit code means, in one sentence with its advice. No Blender."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``restart``: whether starting again may help."""
+
+    message: str
+    restart: bool
+
+
+_OUT_OF_MEMORY = (
+    "the system ended the backend, most likely because memory ran out; "
+    "close other programs or choose smaller maps"
+)
+
+# The command line's codes (backend/failures.py). Where its last words are known they say it better.
+_CODES = {
+    0: Verdict("the backend has stopped", False),
+    1: Verdict("the backend failed because of a bug of ours; its log names the report to send", True),
+    2: Verdict("the backend does not know its options; update it to this add-on's version", False),
+    3: Verdict("the backend misses something; run the doctor", False),
+    4: Verdict("the backend ran out of memory or disk; free some and start it again", True),
+    126: Verdict("the backend may not be executed; install it again", False),
+    127: Verdict("the backend's program is gone; install it again", False),
+    130: Verdict("the backend was interrupted from the keyboard", False),
+    # Windows, NTSTATUS
+    0xC0000005: Verdict("the backend crashed (access violation); its log may say where", True),
+    0xC0000017: Verdict(_OUT_OF_MEMORY, True),
+    0xC000001D: Verdict("this processor lacks instructions that the backend needs", False),
+    0xC000012D: Verdict(_OUT_OF_MEMORY, True),
+    0xC0000135: Verdict("a system library of the backend is missing; run the doctor", False),
+    0xC000013A: Verdict("the backend was interrupted from the keyboard", False),
+    0xC0000142: Verdict("the backend could not start its libraries; install it again", False),
+    0xC0000409: Verdict("the backend crashed (it aborted itself); its log may say where", True),
+}
+
+_SIGNALS = {
+    "SIGKILL": Verdict(_OUT_OF_MEMORY, True),
+    "SIGTERM": Verdict("another program asked the backend to end", False),
+    "SIGINT": Verdict("the backend was interrupted from the keyboard", False),
+    "SIGHUP": Verdict("the backend ended with its session", False),
+    "SIGILL": Verdict("this processor lacks instructions that the backend needs", False),
+}
+
+_TOLD_BY_THE_BACKEND = (2, 3, 4)
+
+
+def judge(code: int, last_words: str | None = None) -> Verdict:
+    """What exit ``code`` (negative: a signal, as subprocess has it) says.
+
+    ``last_words``: the backend's last line, "likeness: …", without its prefix; it names the cause.
+    """
+    if 128 < code < 128 + 65 and code not in _CODES:
+        code = 128 - code  # a shell's way of telling a signal
+    if code < 0:
+        name = _signal_name(-code)
+        return _SIGNALS.get(name, Verdict(f"the backend crashed ({name}); its log may say where", True))
+    if code in _TOLD_BY_THE_BACKEND and last_words:
+        return Verdict(last_words, _CODES[code].restart)
+    unknown = Verdict(f"the backend ended with exit code {code:#x}; its log may say why", True)
+    return _CODES.get(code, unknown)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
