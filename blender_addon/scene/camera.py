@@ -20,7 +20,14 @@ _OPENCV_TO_BLENDER = np.diag([1.0, -1.0, -1.0])
 
 def build_camera(name: str, record: CameraRecord) -> Any:
     """A camera object whose projection equals ``record``'s when the render has its aspect ratio."""
-    data = bpy.data.cameras.new(name)
+    camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+    place_camera(camera, record)
+    return camera
+
+
+def place_camera(camera: Any, record: CameraRecord) -> None:
+    """Set place, turn and projection of the object ``camera``."""
+    data = camera.data
     data.sensor_fit = "HORIZONTAL"  # else Blender changes axis with the aspect ratio
     data.sensor_width = SENSOR_MM
     data.lens = record.focal_px * SENSOR_MM / record.width_px
@@ -28,9 +35,7 @@ def build_camera(name: str, record: CameraRecord) -> Any:
     data.shift_x = -(record.principal_px[0] - record.width_px / 2) / record.width_px
     data.shift_y = (record.principal_px[1] - record.height_px / 2) / record.width_px
     data.clip_start, data.clip_end = CLIP_M
-    camera = bpy.data.objects.new(name, data)
     camera.matrix_world = Matrix(_camera_to_scene(np.array(record.world_to_camera)).tolist())
-    return camera
 
 
 def resized(record: CameraRecord, width_px: int, height_px: int) -> CameraRecord:

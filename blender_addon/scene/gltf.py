@@ -14,10 +14,12 @@ import bpy
 
 from ..bundle import Avatar
 from . import head_mesh
+from .building import EYES, HELPER_PARTS
 from .eyes import CORNEA
-from .material import IOR, build_plain
+from .material import build_plain
 from .nodes import COLUMN, add, image_from_bytes, new_material, set_inputs
-from .scene import EYES, HELPER_PARTS, write_provenance
+from .provenance import write_provenance
+from .skin_group import IOR
 
 SPECULAR_FACTOR = (2.0, 2.0, 2.0)
 
@@ -38,7 +40,7 @@ def build_gltf_head(avatar: Avatar, images: GltfImages, parent: Any) -> Any:
     name = avatar.manifest.photo.name
     root = bpy.data.objects.new(name, None)
     parent.objects.link(root)
-    write_provenance(root, avatar)
+    write_provenance(root, avatar.manifest)
     mesh = avatar.mesh
     for part in mesh.part_names:
         if part in HELPER_PARTS:
@@ -49,7 +51,9 @@ def build_gltf_head(avatar: Avatar, images: GltfImages, parent: Any) -> Any:
         obj = head_mesh.build_part(mesh, faces, part)
         obj.parent = root
         parent.objects.link(obj)
-        head_mesh.add_shape_keys(obj, mesh, faces, only_moving=True)
+        moving = head_mesh.moving_expressions(mesh, faces)
+        if moving:
+            head_mesh.set_shape_keys(obj, mesh, faces, moving)
         obj.data.materials.append(_material(part, images))
     return root
 

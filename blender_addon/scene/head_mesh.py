@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from .space import to_scene
 
 UV_LAYER = "UVMap"
 HEAD_PART = "skin"  # the part whose shape keys drive all others
+# Soft masks for make-up, an attribute per vertex in [0, 1].
+LIPS_MASK, BLUSH_MASK = "likeness_lips", "likeness_blush"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,23 @@ def part_faces(mesh: Mesh, part: str, *, triangulated: bool = False) -> PartFace
     )
 
 
+def update_part(obj: Any, mesh: Mesh, faces: PartFaces) -> bool:
+    """Move the vertices of ``obj`` to ``mesh``'s; False when its faces differ and it must be built anew."""
+    data = obj.data
+    if len(data.vertices) != len(faces.vertex) or len(data.loops) != len(faces.corners):
+        return False
+    corners = np.empty(len(faces.corners), np.int32)
+    data.loops.foreach_get("vertex_index", corners)
+    if not np.array_equal(corners, faces.corners):
+        return False
+    positions = to_scene(mesh.vertices_neutral_head[faces.vertex]).astype(np.float32).ravel()
+    data.vertices.foreach_set("co", positions)
+    if data.shape_keys is not None:
+        data.shape_keys.reference_key.points.foreach_set("co", positions)
+    data.update()
+    return True
+
+
 def build_part(mesh: Mesh, faces: PartFaces, name: str) -> Any:
     """A smooth-shaded mesh object of ``faces`` at the neutral expression, without material."""
     data = bpy.data.meshes.new(name)
@@ -66,43 +86,74 @@ def build_part(mesh: Mesh, faces: PartFaces, name: str) -> Any:
     return bpy.data.objects.new(name, data)
 
 
-def add_shape_keys(obj: Any, mesh: Mesh, faces: PartFaces, *, only_moving: bool) -> tuple[str, ...]:
-    """Add a key per expression at its fitted weight; returns the names added.
+def moving_expressions(mesh: Mesh, faces: PartFaces) -> tuple[str, ...]:
+    """The expressions that move at least one vertex of this part, in the mesh's order."""
+    in_part = np.zeros(len(mesh.vertices_neutral_head), bool)
+    in_part[faces.vertex] = True
+    moved = np.concatenate([[0], np.cumsum(in_part[mesh.expressions.vertex])])
+    counts = np.diff(moved[mesh.expressions.start])
+    return tuple(name for name, count in zip(mesh.expression_names, counts, strict=True) if count)
 
-    ``only_moving`` leaves out expressions that move no vertex of this part.
+
+def set_shape_keys(
+    obj: Any, mesh: Mesh, faces: PartFaces, names: Sequence[str], *, for_bones: bool = False
+) -> None:
+    """Give ``obj`` the keys of the expressions ``names``, each at its fitted weight; existing ones are set.
+
+    ``for_bones`` makes second keys, at 0 and named by ``bone_key``: a bone can show an expression through
+    them while the artist's (or a face capture's) own key stays free.
     """
     row_in_part = np.full(len(mesh.vertices_neutral_head), -1, np.int64)
     row_in_part[faces.vertex] = np.arange(len(faces.vertex))
     neutral = to_scene(mesh.vertices_neutral_head[faces.vertex]).astype(np.float32)
-    added: list[str] = []
-    for e, name in enumerate(mesh.expression_names):
+    if obj.data.shape_keys is None:
+        obj.shape_key_add(name="Basis", from_mix=False)
+    keys = obj.data.shape_keys.key_blocks
+    for expression in names:
+        e = mesh.expression_names.index(expression)
         vertices, offsets = mesh.expressions.rows(e)
         rows = row_in_part[vertices]
         own = rows >= 0
-        if only_moving and not own.any():
-            continue
-        if not added:
-            obj.shape_key_add(name="Basis", from_mix=False)
         positions = neutral.copy()
         positions[rows[own]] += to_scene(offsets[own]).astype(np.float32)
-        key = obj.shape_key_add(name=name, from_mix=False)
+        name = bone_key(expression) if for_bones else expression
+        key = keys.get(name) or obj.shape_key_add(name=name, from_mix=False)
         key.points.foreach_set("co", positions.ravel())
-        key.value = float(mesh.expression_weights[e])
-        added.append(name)
-    return tuple(added)
+        if not for_bones:
+            key.value = float(mesh.expression_weights[e])
 
 
-def follow_shape_keys(follower: Any, leader: Any, names: tuple[str, ...]) -> None:
-    """Drive the shape keys ``names`` of ``follower`` by those of ``leader``."""
-    for name in names:
-        driver = follower.data.shape_keys.key_blocks[name].driver_add("value").driver
+def bone_key(expression: str) -> str:
+    """The name of the key through which bones show ``expression``."""
+    return f"bone {expression}"
+
+
+def follow_shape_keys(follower: Any, leader: Any) -> None:
+    """Drive the shape keys of ``follower`` by those of ``leader`` that have the same name."""
+    leading = leader.data.shape_keys
+    own = follower.data.shape_keys
+    for key in own.key_blocks:
+        if key == own.reference_key or key.name not in leading.key_blocks:
+            continue
+        path = f'key_blocks["{key.name}"].value'
+        if own.animation_data and own.animation_data.drivers.find(path):
+            continue
+        driver = key.driver_add("value").driver
         driver.type = "SUM"
         variable = driver.variables.new()
         variable.name = "weight"
         target = variable.targets[0]
         target.id_type = "KEY"
-        target.id = leader.data.shape_keys
-        target.data_path = f'key_blocks["{name}"].value'
+        target.id = leading
+        target.data_path = path
+
+
+def set_mask(obj: Any, attribute: str, mask: NDArray[np.float32]) -> None:
+    """Write ``mask`` ``(v,)`` in [0, 1] as an attribute of the points, for materials to read."""
+    layer = obj.data.attributes.get(attribute)
+    if layer is None:
+        layer = obj.data.attributes.new(attribute, "FLOAT", "POINT")
+    layer.data.foreach_set("value", np.ascontiguousarray(mask, np.float32))
 
 
 def add_subdivision(obj: Any, viewport: int, render: int) -> None:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
+import numpy as np
 
-from ..bundle import read_bundle
-from .identity import PART_KEY, find, remove, tag
-from .scene import build_avatar
+from ..bundle import MAP_NAMES, Manifest, map_path, read_manifest, read_mesh
+from . import asset, light
+from .building import Gone, Head, found, head_steps
+from .camera import build_camera, place_camera
+from .identity import AvatarObjects, find, first, remove, tag
+from .maps import Storage
+from .quality import remember_source
+from .surface import surface_steps
 
-__all__ = ["ImportOptions", "find", "import_steps", "remove"]
+__all__ = ["AvatarObjects", "ImportOptions", "find", "import_steps", "remove"]
 
 
 @dataclass(frozen=True)
@@ -21,30 +27,58 @@ class ImportOptions:
 
     proxies: bool = True  # maps at 1K first, where the folder has them
     pack: bool = True  # maps travel inside the .blend
-    maps_folder: Path | None = (
-        None  # without ``pack``: where maps are copied; None leaves them where they are
-    )
-    set_camera: bool = True  # the photograph's camera becomes the scene's
-    set_world: bool = True  # the estimated light becomes the scene's world
-    mark_asset: bool = True  # show the head in the asset browser
+    maps_folder: Path | None = None  # without ``pack``: maps are copied here; None shows them where they lie
+    set_camera: bool = True  # the photograph's camera becomes the scene's, once
+    set_world: bool = True  # the estimated light becomes the scene's world, once
+    mark_asset: bool = True  # show the head in the asset browser when all maps are there
 
 
 def import_steps(directory: Path, options: ImportOptions, *, collection_uuid: str) -> Iterator[str]:
     """Build or update the head ``collection_uuid`` from what ``directory`` holds now; yields what was done.
 
-    Call in object mode, not while rendering; between two steps undo and file load may happen.
-    Raises: BundleError.
+    Call again whenever the folder holds more: what is current already is left alone, the artist's poses,
+    sliders and lights too. Call in object mode and not while rendering. Between two steps undo and file
+    load may happen; when they take the head away the steps end. New heads go to the context's scene.
+    Raises: BundleError, OSError.
     """
-    avatar = read_bundle(directory)
+    manifest = read_manifest(directory)
+    head = Head(manifest.photo.name, manifest, read_mesh(directory))
     yield "read"
-    remove(collection_uuid)
-    objects = build_avatar(avatar, bpy.context.scene.collection)
-    tag(objects.collection, collection_uuid, "collection")
-    tag(objects.root, collection_uuid, "root")
-    for part, obj in objects.parts.items():
-        tag(obj, collection_uuid, "part")
-        tag(obj.data, collection_uuid, "part")
-        obj[PART_KEY] = part
-        for slot in obj.material_slots:
-            tag(slot.material, collection_uuid, "material")
-    yield "mesh"
+    storage = Storage(options.pack, options.maps_folder)
+    try:
+        yield from head_steps(head, collection_uuid, bpy.context.scene.collection)
+        remember_source(found(collection_uuid).collection, directory, storage)
+        if _camera(manifest, collection_uuid, activate=options.set_camera):
+            yield "camera"
+        if _world(manifest, collection_uuid, activate=options.set_world):
+            yield "light"
+        yield from surface_steps(directory, head, collection_uuid, storage, proxies=options.proxies)
+        is_whole = all(map_path(directory, key).is_file() for key in MAP_NAMES)
+        if options.mark_asset and is_whole:
+            yield from asset.asset_steps(collection_uuid, directory, manifest)
+    except Gone:
+        return
+
+
+def _camera(manifest: Manifest, uuid: str, *, activate: bool) -> bool:
+    """The photograph's camera; whether it was made now. It becomes the scene's when it is made only."""
+    camera = first("objects", uuid, "camera")
+    if camera is not None:
+        place_camera(camera, manifest.camera)
+        return False
+    camera = build_camera(f"{manifest.photo.name} camera", manifest.camera)
+    for block in (camera, camera.data):
+        tag(block, uuid, "camera")
+    found(uuid).collection.objects.link(camera)
+    if activate:
+        bpy.context.scene.camera = camera
+    return True
+
+
+def _world(manifest: Manifest, uuid: str, *, activate: bool) -> bool:
+    """The estimated light as a world; whether it was made now."""
+    is_new = first("worlds", uuid, "light") is None
+    world = light.estimated_world(uuid, manifest.photo.name, np.array(manifest.light.radiance_sh))
+    if is_new and activate:
+        bpy.context.scene.world = world
+    return is_new

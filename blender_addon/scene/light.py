@@ -9,10 +9,38 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
+from .identity import first, tag, tagged
 from .space import to_head, to_scene
 
 BACKDROP_LINEAR = 0.18  # middle grey
+RADIANCE_KEY = "likeness_radiance_sh"
 PANORAMA_SIZE = (256, 128)  # degree-2 light varies over radians; this is ample
+
+
+def estimated_world(uuid: str, name: str, radiance_sh: NDArray[np.floating[Any]]) -> Any:
+    """The world of the avatar ``uuid``'s estimated light, made or brought up to date."""
+    wanted = np.asarray(radiance_sh, np.float64)
+    world = first("worlds", uuid, "light")
+    if world is not None and np.array_equal(np.array(world[RADIANCE_KEY]).reshape(9, 3), wanted):
+        return world
+    made = world_from_sh(f"{name} estimated light", wanted)
+    made[RADIANCE_KEY] = wanted.ravel().tolist()
+    made.use_fake_user = True  # it waits in the world list while another light is on
+    image = next(node.image for node in made.node_tree.nodes if node.bl_idname == "ShaderNodeTexEnvironment")
+    if world is not None:
+        _replace(world, made)
+    for old in list(tagged("images", uuid, "light")):
+        bpy.data.images.remove(old)
+    tag(made, uuid, "light")
+    tag(image, uuid, "light")
+    return made
+
+
+def _replace(old: Any, new: Any) -> None:
+    name = old.name
+    old.user_remap(new)
+    bpy.data.worlds.remove(old)
+    new.name = name
 
 
 def world_from_sh(name: str, radiance_sh: NDArray[np.floating[Any]]) -> Any:

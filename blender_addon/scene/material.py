@@ -1,75 +1,80 @@
-"""The skin: Principled BSDF with the five maps, and plain materials for mouth, teeth and the rest."""
+"""The materials: skin from the maps through the group "Likeness Skin", plain ones for mouth and teeth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ..bundle import Avatar
+from ..bundle import Manifest
 from .head_mesh import UV_LAYER
-from .nodes import COLUMN, add, load_image, new_material, set_inputs
+from .nodes import COLUMN, add, new_material, set_inputs
+from .skin_group import (
+    HEIGHT,
+    IOR,
+    MIDLEVEL,
+    SKIN_SUBSURFACE_M,
+    SKIN_SUBSURFACE_RADIUS,
+    skin_group,
+)
 
-IOR = 1.5  # at which Specular IOR Level s means F0 = 0.08·s
-
-# Mean free paths of light skin, millimetres in red, green, blue (Jensen et al. 2001, "skin1": the
-# reciprocal of the effective extinction), relative to red as Blender wants them.
-SKIN_SUBSURFACE_M = 0.00367
-SKIN_SUBSURFACE_RADIUS = (1.0, 0.373, 0.185)
-# The albedo comes from a photograph whose shading had bled already; full weight would bleed it twice.
-SKIN_SUBSURFACE_WEIGHT = 0.4
+SKIN_MAPS = ("albedo", "normal", "roughness", "specular", "displacement")
+VISIBILITY = "visibility"  # in the material for the confidence overlay, not shaded with
+SKIN_NODE = "Likeness Skin"
 
 
-def build_skin(avatar: Avatar, name: str) -> Any:
-    """Principled skin of ``avatar``'s maps, right in Cycles and EEVEE; its images are packed."""
+def build_skin(name: str) -> Any:
+    """Skin without maps yet: a clay of no one in particular. Right in Cycles and EEVEE."""
     material, tree, principled = new_material(name)
-    maps = {
-        key: load_image(avatar.map_path(key), is_colour=key == "albedo")
-        for key in ("albedo", "normal", "roughness", "specular", "displacement")
-    }
-    chart = add(tree, "ShaderNodeUVMap", (-4 * COLUMN, 0.0))
+    output = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputMaterial")
+    tree.nodes.remove(principled)
+    skin = add(tree, "ShaderNodeGroup", (0.0, 0.0), SKIN_NODE)
+    skin.node_tree = skin_group()
+    skin.width = 1.6 * skin.width
+    tree.links.new(skin.outputs["Shader"], output.inputs["Surface"])
+    tree.links.new(skin.outputs["Displacement"], output.inputs["Displacement"])
+    chart = add(tree, "ShaderNodeUVMap", (-3 * COLUMN, 0.0))
     chart.uv_map = UV_LAYER
-    texture = {}
-    for row, (key, image) in enumerate(maps.items()):
-        image.name = f"{name} {key}"
-        image.filepath_raw = f"//maps/{key}.png"  # where it lies beside avatar.blend
-        node = add(tree, "ShaderNodeTexImage", (-3 * COLUMN, 500.0 - 300.0 * row), key)
-        node.image = image
+    for row, key in enumerate((*SKIN_MAPS, VISIBILITY)):
+        node = add(tree, "ShaderNodeTexImage", (-2 * COLUMN, 500.0 - 300.0 * row), key)
         node.extension = "EXTEND"
         node.interpolation = "Cubic" if key == "displacement" else "Linear"
         tree.links.new(chart.outputs["UV"], node.inputs["Vector"])
-        texture[key] = node.outputs["Color"]
-
-    bend = add(tree, "ShaderNodeNormalMap", (-1 * COLUMN, -300.0))
-    bend.space = "TANGENT"
-    bend.uv_map = UV_LAYER
-    tree.links.new(texture["normal"], bend.inputs["Color"])
-    tree.links.new(texture["albedo"], principled.inputs["Base Color"])
-    tree.links.new(texture["roughness"], principled.inputs["Roughness"])
-    tree.links.new(texture["specular"], principled.inputs["Specular IOR Level"])
-    tree.links.new(bend.outputs["Normal"], principled.inputs["Normal"])
-    principled.subsurface_method = "RANDOM_WALK"
-    set_inputs(
-        principled,
-        {
-            "IOR": IOR,
-            "Metallic": 0.0,
-            "Subsurface Weight": SKIN_SUBSURFACE_WEIGHT,
-            "Subsurface Radius": SKIN_SUBSURFACE_RADIUS,
-            "Subsurface Scale": SKIN_SUBSURFACE_M,
-        },
-    )
-
-    displace = add(tree, "ShaderNodeDisplacement", (0.0, -700.0))
-    displace.space = "OBJECT"
-    set_inputs(
-        displace,
-        {"Midlevel": avatar.manifest.displacement_midlevel, "Scale": avatar.manifest.displacement_scale_m},
-    )
-    tree.links.new(texture["displacement"], displace.inputs["Height"])
-    output = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputMaterial")
-    tree.links.new(displace.outputs["Displacement"], output.inputs["Displacement"])
     material.displacement_method = "DISPLACEMENT"  # the default is a bump alone
     return material
+
+
+def skin_node(material: Any) -> Any | None:
+    """The group node with the artist's sliders; None when the artist has taken it out."""
+    node = material.node_tree.nodes.get(SKIN_NODE) if material.node_tree else None
+    return node if node is not None and node.bl_idname == "ShaderNodeGroup" else None
+
+
+def map_node(material: Any, key: str) -> Any | None:
+    """The image node of the map ``key``; None when the artist has taken it out."""
+    node = material.node_tree.nodes.get(key) if material.node_tree else None
+    return node if node is not None and node.bl_idname == "ShaderNodeTexImage" else None
+
+
+def show_map(material: Any, key: str, image: Any) -> None:
+    """Put ``image`` into the node of the map ``key``; clay gives way to the first picture.
+
+    A link that the artist has changed since stays changed.
+    """
+    node = map_node(material, key)
+    if node is None:
+        return
+    is_first = node.image is None
+    node.image = image
+    skin = skin_node(material)
+    if is_first and key in SKIN_MAPS and skin is not None:
+        material.node_tree.links.new(node.outputs["Color"], skin.inputs[key.capitalize()])
+
+
+def set_relief(material: Any, manifest: Manifest) -> None:
+    """What the displacement map's values mean."""
+    skin = skin_node(material)
+    if skin is not None:
+        set_inputs(skin, {MIDLEVEL: manifest.displacement_midlevel, HEIGHT: manifest.displacement_scale_m})
 
 
 def build_plain(part: str, name: str) -> Any:

@@ -12,46 +12,38 @@ pytestmark = pytest.mark.blend
 
 @pytest.fixture
 def skin(bpy, avatar):
-    from blender_addon.scene.material import build_skin
+    from blender_addon.scene.scene import build_avatar
 
-    return build_skin(avatar, "skin")
+    return build_avatar(avatar, bpy.context.scene.collection).parts["skin"].data.materials[0]
 
 
 def _source(socket):
     return socket.links[0].from_node
 
 
-def _principled(material):
-    return next(n for n in material.node_tree.nodes if n.bl_idname == "ShaderNodeBsdfPrincipled")
+def _group(material):
+    return next(n for n in material.node_tree.nodes if n.bl_idname == "ShaderNodeGroup")
 
 
-def test_maps_reach_their_sockets(skin, avatar):
-    principled = _principled(skin)
-    for socket, name, space in (
-        ("Base Color", "albedo", "sRGB"),
-        ("Roughness", "roughness", "Non-Color"),
-        ("Specular IOR Level", "specular", "Non-Color"),
-    ):
-        image = _source(principled.inputs[socket]).image
+def _inner(material, kind):
+    return next(n for n in _group(material).node_tree.nodes if n.bl_idname == kind)
+
+
+def test_maps_reach_the_group_in_their_colour_space(skin, avatar):
+    group = _group(skin)
+    for name in ("albedo", "normal", "roughness", "specular", "displacement"):
+        image = _source(group.inputs[name.capitalize()]).image
         assert image.packed_file.data == map_path(avatar.directory, name).read_bytes()
-        assert image.colorspace_settings.name == space
-    bend = _source(principled.inputs["Normal"])
-    assert bend.bl_idname == "ShaderNodeNormalMap"
-    assert bend.space == "TANGENT"
-    normal = _source(bend.inputs["Color"]).image
-    assert normal.colorspace_settings.name == "Non-Color"
-    assert normal.packed_file.data == map_path(avatar.directory, "normal").read_bytes()
-    assert principled.inputs["IOR"].default_value == pytest.approx(1.5)
+        assert image.colorspace_settings.name == ("sRGB" if name == "albedo" else "Non-Color")
 
 
 def test_displacement_moves_the_surface(skin, avatar):
     output = next(n for n in skin.node_tree.nodes if n.bl_idname == "ShaderNodeOutputMaterial")
-    displace = _source(output.inputs["Displacement"])
-    assert displace.inputs["Midlevel"].default_value == avatar.manifest.displacement_midlevel
-    assert displace.inputs["Scale"].default_value == pytest.approx(avatar.manifest.displacement_scale_m)
-    image = _source(displace.inputs["Height"]).image
-    assert image.colorspace_settings.name == "Non-Color"
-    assert image.is_float  # sixteen bits, not eight
+    assert _source(output.inputs["Displacement"]) == _group(skin)
+    inputs = _group(skin).inputs
+    assert inputs["Displacement Midlevel"].default_value == avatar.manifest.displacement_midlevel
+    assert inputs["Displacement Height"].default_value == pytest.approx(avatar.manifest.displacement_scale_m)
+    assert _source(inputs["Displacement"]).image.is_float  # sixteen bits, not eight
     assert skin.displacement_method != "BUMP"
 
 
@@ -63,7 +55,7 @@ def test_the_file_reopens_whole(bpy, avatar, tmp_path):
     bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=True, copy=True)
     bpy.ops.wm.open_mainfile(filepath=str(path))
     used = [image for image in bpy.data.images if image.users]
-    assert len(used) == 6  # five maps and the estimated light
+    assert len(used) == 7  # six maps and the estimated light
     assert all(image.packed_file is not None for image in used)
     light = next(image for image in used if "light" in image.name)
     assert light.is_float
@@ -76,7 +68,7 @@ def test_the_file_reopens_whole(bpy, avatar, tmp_path):
     assert scene.eevee.use_raytracing
     behind = next(n for n in scene.world.node_tree.nodes if n.bl_idname == "ShaderNodeMixShader")
     assert _source(behind.inputs[0]).bl_idname == "ShaderNodeLightPath"  # the camera sees grey there
-    assert scene.world.users == 1
+    assert scene.world.users == 2  # the scene and its own fake user
     assert {o.name for o in scene.objects if o.type == "MESH"} == {
         f"portrait {part}" for part in avatar.mesh.part_names
     }
