@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.artifacts import Camera
+from backend.artifacts import F32, Camera
 from backend.uvspace.buffers import RasterBuffers, Rasteriser
-from backend.uvspace.numba_rasteriser import NumbaRasteriser
+from backend.uvspace.numba_rasteriser import NumbaRasteriser, nearest_depth
 from backend.uvspace.nvdiffrast_rasteriser import NvdiffrastRasteriser
 from backend.uvspace.plain_rasteriser import PlainRasteriser
 
@@ -20,6 +20,7 @@ __all__ = [
     "PlainRasteriser",
     "RasterBuffers",
     "Rasteriser",
+    "camera_depth",
     "cropped_camera",
     "rasterise_camera",
     "rasterise_chart",
@@ -60,6 +61,15 @@ def rasterise_camera(
     return (rasteriser or NumbaRasteriser()).rasterise(
         np.concatenate([pixels, depth[:, None]], 1), triangles, camera.width_px, camera.height_px, NEAR_M
     )
+
+
+def camera_depth(
+    vertices_head: NDArray[np.floating[Any]], triangles: NDArray[np.int32], camera: Camera
+) -> F32:
+    """The depth ``(H, W)`` of ``rasterise_camera`` alone: metres, inf beside the mesh."""
+    pixels, depth = _project_in_front(vertices_head, camera)
+    vertices = np.concatenate([pixels, depth[:, None]], 1)
+    return nearest_depth(vertices, triangles, camera.width_px, camera.height_px, NEAR_M)
 
 
 def _project_in_front(

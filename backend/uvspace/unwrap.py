@@ -13,12 +13,15 @@ from backend.uvspace.chart import chart_maps, skin_triangles
 from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.rasterise import uv_to_px
 from backend.uvspace.sampling import ImagePyramid, add_bicubic, add_bilinear, linear_light
-from backend.uvspace.visibility import Visibility, head_window, picture_trust, visibility
+from backend.uvspace.visibility import Visibility, head_window, picture_trust, pixel_depth, visibility
 
 # n·v where a surface begins to be used and from which on it is trusted wholly (78° and 57°).
 GRAZING, FRONTAL = 0.2, 0.55
 MOST_TAPS = 4  # photo samples along the long axis of a texel's footprint
 LEAST_CONFIDENCE = 0.02
+# Distance, in texels or in half photo pixels where those are wider, between a texel and what its
+# reading of the photo shows: up to which it is trusted wholly and from which on not at all.
+APART_SAFE, APART_LOST = 0.2, 0.4
 
 
 def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> PartialUV:
@@ -26,7 +29,8 @@ def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> Parti
 
     Linear light throughout; Catmull-Rom where texels are finer than pixels, an anisotropic mip pyramid
     where they are coarser. Confidence is the product of z-buffered visibility behind every part of the
-    head, a ramp on n·v, distance from occlusion edges, the shrunk skin mask and the photo's border.
+    head, a ramp on n·v, distance from occlusion edges, the shrunk skin mask and the photo's border, and
+    whether the same reading of the depth gives the texel's own back (it does not where surfaces touch).
     Raises: BadInput when the photo shows no skin where the head was fitted, Cancelled.
     """
     head, camera, photo = fit.head, fit.camera, observation.photo
@@ -45,7 +49,9 @@ def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> Parti
     run.progress("partial UV", 0.5)
 
     part = np.s_[window.y0 : window.y0 + window.height, window.x0 : window.x0 + window.width]
-    picture = ImagePyramid.build(linear_light(photo.rgb_srgb[part]))
+    colour = linear_light(photo.rgb_srgb[part])
+    depth = pixel_depth(fit.vertices_head, head.triangles, camera, window)
+    picture = ImagePyramid.build(np.concatenate([colour, depth[..., None]], -1))
     run.progress("partial UV", 0.7)
 
     rgb, confidence, density = _sample(chart, fit, size, picture, trust, seen)
@@ -80,7 +86,7 @@ class _Lens(NamedTuple):
 
 
 class _Picture(NamedTuple):
-    texels: F32  # ImagePyramid's arrays
+    texels: F32  # ImagePyramid's arrays, of linear red, green, blue and metres of depth
     offset: NDArray[np.int64]
     height: NDArray[np.int64]
     width: NDArray[np.int64]
@@ -93,6 +99,7 @@ class _ZBuffer(NamedTuple):
     scale: float
     bias: float  # metres
     pixel: float  # its pixel's width on the head, metres
+    apart: float  # unit of APART_SAFE and APART_LOST, metres
 
 
 def _sample(
@@ -110,7 +117,8 @@ def _sample(
         float(camera.principal_px[1]) - seen.window.y0,
     )
     picture = _Picture(pyramid.texels, pyramid.offset, pyramid.height, pyramid.width, trust.reshape(-1, 1))
-    buffer = _ZBuffer(seen.depth, seen.trust.reshape(-1, 1), seen.scale, seen.bias_m, seen.pixel_m)
+    apart_m = max(_texel_m(fit, size), 0.5 * seen.pixel_m * seen.scale)
+    buffer = _ZBuffer(seen.depth, seen.trust.reshape(-1, 1), seen.scale, seen.bias_m, seen.pixel_m, apart_m)
     rgb = np.zeros((size, size, 3), np.float32)
     confidence = np.zeros((size, size), np.float32)
     density = np.zeros((size, size), np.float32)
@@ -151,7 +159,7 @@ def _sample_rows(
     """Fill rows ``[start, end)`` of the three outputs, which hold 0."""
     face_id, steps, focal = chart.face_id, chart.steps, lens.focal
     offset, height, width = picture.offset, picture.height, picture.width
-    colour = np.zeros(3, np.float32)
+    read = np.zeros(4, np.float32)
     weight = np.zeros(1, np.float32)
     p = np.zeros(3, np.float64)
     n = np.zeros(3, np.float64)
@@ -202,7 +210,6 @@ def _sample_rows(
             value *= weight[0]
             if value <= LEAST_CONFIDENCE:
                 continue
-            confidence[row, column] = min(value, 1.0)
 
             # The texel's footprint: the projection's derivative, then its long and short axes.
             right_x = focal * (steps[t, 0, 0] - steps[t, 0, 2] * p[0] / p[2]) / p[2]
@@ -210,7 +217,6 @@ def _sample_rows(
             down_x = focal * (steps[t, 1, 0] - steps[t, 1, 2] * p[0] / p[2]) / p[2]
             down_y = focal * (steps[t, 1, 1] - steps[t, 1, 2] * p[1] / p[2]) / p[2]
             area = abs(right_x * down_y - right_y * down_x)
-            density[row, column] = 1.0 / np.sqrt(max(area, 1e-12))
             xx, yy = right_x * right_x + down_x * down_x, right_y * right_y + down_y * down_y
             xy = right_x * right_y + down_x * down_y
             longest = 0.5 * (xx + yy + np.sqrt((xx - yy) ** 2 + 4.0 * xy * xy))
@@ -225,7 +231,7 @@ def _sample_rows(
                 axis_x, axis_y = (1.0, 0.0) if xx >= yy else (0.0, 1.0)
             stretch = long / np.sqrt(axis_x * axis_x + axis_y * axis_y)
 
-            colour[:] = 0.0
+            read[:] = 0.0
             k = min(int(level), len(offset) - 1)
             blend = level - k if k < len(offset) - 1 else 0.0
             shrink = 0.5**k
@@ -233,7 +239,7 @@ def _sample_rows(
                 along = ((tap + 0.5) / taps - 0.5) * stretch
                 tap_x, tap_y = (x + along * axis_x) * shrink, (y + along * axis_y) * shrink
                 add_bicubic(
-                    picture.texels, offset[k], height[k], width[k], tap_x, tap_y, (1.0 - blend) / taps, colour
+                    picture.texels, offset[k], height[k], width[k], tap_x, tap_y, (1.0 - blend) / taps, read
                 )
                 if blend > 0.0:
                     j = k + 1
@@ -245,10 +251,20 @@ def _sample_rows(
                         0.5 * tap_x,
                         0.5 * tap_y,
                         blend / taps,
-                        colour,
+                        read,
                     )
+            # Where surfaces touch, in creases and between closed lips, no depth step warns of a reading that
+            # mixes them; but read in the same way, the depth is then not the texel's.
+            ray = np.sqrt(p[0] * p[0] + p[1] * p[1] + p[2] * p[2]) / p[2]
+            apart = abs(read[3] - p[2]) * ray / buffer.apart
+            t = min(max((APART_LOST - apart) / (APART_LOST - APART_SAFE), 0.0), 1.0)
+            value *= t * t * (3.0 - 2.0 * t)
+            if value <= LEAST_CONFIDENCE:
+                continue
+            confidence[row, column] = min(value, 1.0)
+            density[row, column] = 1.0 / np.sqrt(max(area, 1e-12))
             for c in range(3):
-                rgb[row, column, c] = max(colour[c], 0.0)  # Catmull-Rom may undershoot
+                rgb[row, column, c] = max(read[c], 0.0)  # Catmull-Rom may undershoot
 
 
 @compiled

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backend.artifacts import F32, Camera
 from backend.errors import BadInput
 from backend.uvspace.buffers import Rasteriser
-from backend.uvspace.rasterise import cropped_camera, rasterise_camera
+from backend.uvspace.rasterise import camera_depth, cropped_camera, rasterise_camera
 
 # The z-buffer's longer side: fine enough for eyelids, whatever the photo's resolution.
 LEAST_SIDE_PX, MOST_SIDE_PX = 768, 1536
@@ -86,10 +86,25 @@ def visibility(
     covered = np.isfinite(depth)
     middle = float(np.median(depth[covered])) if covered.any() else 1.0
     pixel_m = middle / small.focal_px
-    # Beside the head counts as far behind it.
-    z = np.where(covered, depth, np.float32(middle + 10 * diagonal))
+    z = np.where(covered, depth, _beside(depth, diagonal))
     trust = _edge_trust(z, FOLD * diagonal, pixel_m, reach_px * scale)
     return Visibility(window, scale, depth, trust, BIAS * diagonal, pixel_m)
+
+
+def pixel_depth(
+    vertices_head: NDArray[np.floating[Any]], triangles: NDArray[np.int32], camera: Camera, window: Window
+) -> F32:
+    """Depth ``(H, W)`` in metres of what the photo's own pixels of ``window`` show at their centres."""
+    exact = cropped_camera(camera, window.x0, window.y0, window.width, window.height)
+    depth = camera_depth(vertices_head, triangles, exact)
+    diagonal = float(np.linalg.norm(np.ptp(vertices_head, axis=0)))
+    return np.where(np.isfinite(depth), depth, _beside(depth, diagonal))
+
+
+def _beside(depth: F32, diagonal_m: float) -> np.float32:
+    """The depth that counts for what lies beside the head: far behind it."""
+    seen = depth[np.isfinite(depth)]
+    return np.float32((np.median(seen) if len(seen) else 1.0) + 10 * diagonal_m)
 
 
 def _edge_trust(z: F32, fold_m: float, pixel_m: float, reach: float) -> F32:

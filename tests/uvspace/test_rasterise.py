@@ -8,6 +8,7 @@ from cast_photos import cast
 from chart_meshes import cylinder, front_camera, lattice, sphere
 
 from backend.errors import Missing
+from backend.uvspace.numba_rasteriser import nearest_depth
 from backend.uvspace.rasterise import (
     NumbaRasteriser,
     NvdiffrastRasteriser,
@@ -17,7 +18,6 @@ from backend.uvspace.rasterise import (
     rasterise_camera,
     rasterise_chart,
 )
-from backend.uvspace.numba_rasteriser import nearest_depth
 
 
 def random_soup(seed: int) -> tuple[np.ndarray, np.ndarray]:

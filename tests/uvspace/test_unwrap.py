@@ -137,9 +137,12 @@ def test_visibility_on_a_real_head(real_head: ParametricHead) -> None:
     assert_confident_texels_are_visible(real_head, front_camera(600, 1300, 0.9, yaw=30), 512)
 
 
-def test_position_as_colour_on_a_real_head(real_head: ParametricHead) -> None:
+@pytest.mark.parametrize(
+    ("camera", "size"),
+    [(front_camera(800, 2000, 0.9, yaw=-20), 512), (front_camera(600, 1300, 0.9, 30), 1024)],
+)
+def test_position_as_colour_on_a_real_head(real_head: ParametricHead, camera: Camera, size: int) -> None:
     """Head-space position, which has no jump at seams, comes back within half a texel's width."""
-    camera = front_camera(800, 2000, 0.9, yaw=-20)
     observation, fit, _ = photograph(real_head, camera, uv_ramp)
     ids, weights = cast(real_head.mean_vertices, real_head.triangles, camera)
     corners = real_head.mean_vertices[real_head.triangles[np.maximum(ids, 0)]].astype(float)
@@ -148,17 +151,15 @@ def test_position_as_colour_on_a_real_head(real_head: ParametricHead) -> None:
     assert encoded.min() >= 0
     assert encoded.max() <= 1
     photo = dataclasses.replace(observation.photo, rgb_srgb=linear_to_srgb(encoded))
-    partial = unwrap(dataclasses.replace(observation, photo=photo), fit, 512, Run())
+    partial = unwrap(dataclasses.replace(observation, photo=photo), fit, size, Run())
     error_m = np.linalg.norm(partial.rgb_linear - 0.35 - partial.chart.position_head, axis=-1)
     texel_m = np.linalg.norm(np.diff(partial.chart.position_head, axis=1), axis=-1)
-    used, confident = partial.confidence > 0.1, partial.confidence > 0.7
-    error_texel = error_m / float(np.median(texel_m[confident[:, 1:]]))
-    assert error_texel[used].mean() <= 0.1
-    assert error_texel[confident].max() <= 0.5
-    # Where surfaces touch (the corners of closed lips, the crease of the nostrils) no depth tells them
-    # apart: measured 10 of 92173 texels off by more than a half, all believed at about 0.5 or less.
-    assert error_texel[used].max() <= 2.5
-    assert (error_texel[used] > 0.5).mean() < 2e-4
+    error_texel = error_m / float(np.median(texel_m[partial.confidence[:, 1:] > 0.7]))
+    # Every texel that is believed at all, also in the corners of closed lips and the nostrils' creases.
+    believed = partial.confidence > 0
+    assert believed.mean() > 0.28
+    assert error_texel[believed].mean() <= 0.1
+    assert error_texel[believed].max() <= 0.5
 
 
 def test_minified_detail_is_averaged_not_aliased() -> None:
