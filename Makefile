@@ -1,12 +1,16 @@
 # make demo            reconstruct the public-domain portrait of an astronaut into out/demo/
 # make demo PHOTO=me.jpg   … or one's own photograph
+# make extension       the zip that Blender installs: dist/likeness-<version>.zip
 # make test            lint, types, import contracts and the default test suite
+# make test-slow       renders and whole reconstructions
+# make test-bpy        the builders of Blender data in Blender 4.2 and 5.0 too
+# make test-gui        from the zip to a relit head in the windows of real Blenders (as root, on Debian)
 PHOTO ?=
 OUT ?= out/demo
 MAPS ?= 1024
 VENV := .venv/bin
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo extension test test-slow test-bpy gui-environment test-gui lint format bench clean
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -19,6 +23,9 @@ environment-dev:
 demo: environment
 	@$(VENV)/python packaging/demo.py --photo "$(PHOTO)" --out "$(OUT)" --maps $(MAPS)
 
+extension: environment
+	@$(VENV)/python packaging/build_extension.py
+
 lint: environment-dev
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
@@ -30,6 +37,18 @@ test: lint
 
 test-slow: environment-dev
 	$(VENV)/python -m pytest -m "slow and not gui and not gpu"
+
+test-bpy: environment-dev
+	@packaging/bpy_versions.sh
+	build/bpy-4.2/bin/python -m pytest -m blend tests/scene
+	build/bpy-5.0/bin/python -m pytest -m blend tests/scene
+
+gui-environment:
+	@BLENDER=trixie packaging/gui/prepare.sh
+	@BLENDER=sid packaging/gui/prepare.sh
+
+test-gui: environment-dev gui-environment
+	$(VENV)/python -m pytest -m gui tests/gui
 
 format: environment-dev
 	$(VENV)/ruff check --fix .

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -143,13 +144,14 @@ def download_wheels(platform: str, python: str) -> list[Path]:
 
 
 def write_manifest(staged: Path, platforms: Iterable[str]) -> None:
-    """Write the manifest of this zip into its folder: the add-on's, with these platforms and their wheels."""
-    wheels = sorted(f"./wheels/{path.name}" for path in (staged / "wheels").iterdir())
+    """Write the manifest of this zip into its folder: the add-on's, with these platforms and its wheels."""
+    wheels = sorted(f"./wheels/{path.name}" for path in staged.glob("wheels/*.whl"))
     built: list[str] = []
     for line in (ROOT / "blender_addon" / MANIFEST).read_text(encoding="utf-8").splitlines():
         if line.startswith("platforms"):
             built.append(f"platforms = {json.dumps(list(platforms))}")
-            built.append(f"wheels = {json.dumps(wheels, indent=2)}")
+            if wheels:  # Blender refuses an empty list
+                built.append(f"wheels = {json.dumps(wheels, indent=2)}")
         elif not line.startswith("#"):
             built.append(line)
     (staged / MANIFEST).write_text("\n".join(built).strip() + "\n", encoding="utf-8")
@@ -175,15 +177,18 @@ def version() -> str:
     return str(project)
 
 
-def build(platforms: list[str], folder: Path) -> Path:
+def build(platforms: list[str], folder: Path, *, with_wheels: bool = True) -> Path:
     """Build and validate the zip for these platforms in ``folder``; returns its path.
+
+    Without wheels it is for a Linux distribution's Blender that runs on a Python of its own: that one refuses
+    wheels for others, and finds pyzmq and msgspec among the distribution's packages.
 
     Raises:
         BuildError: a download, the build or the validation failed; nothing half-written stays in ``folder``.
     """
     tool = blender_tool()
     suffix = "" if set(platforms) == set(PLATFORMS) else "-" + "-".join(platforms)
-    name = f"likeness-{version()}{suffix}.zip"
+    name = f"likeness-{version()}{suffix}{'' if with_wheels else '-without-wheels'}.zip"
     with tempfile.TemporaryDirectory(prefix="likeness-extension-") as scratch_name:
         scratch = Path(scratch_name)
         staged = scratch / "likeness"
@@ -191,10 +196,9 @@ def build(platforms: list[str], folder: Path) -> Path:
         (staged / "backend_wheel").mkdir()
         build_backend_wheel(scratch, staged / "backend_wheel")
         (staged / "wheels").mkdir()
-        for platform in platforms:
-            for python in PYTHONS:
-                for wheel in download_wheels(platform, python):
-                    shutil.copy(wheel, staged / "wheels" / wheel.name)
+        for platform, python in itertools.product(platforms if with_wheels else (), PYTHONS):
+            for wheel in download_wheels(platform, python):
+                shutil.copy(wheel, staged / "wheels" / wheel.name)
         for text in ("LICENSE", "NOTICE"):
             shutil.copy(ROOT / text, staged / text)
         write_manifest(staged, platforms)
@@ -216,9 +220,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--platform", action="append", choices=list(PLATFORMS), help="make a smaller zip for this one only"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the zip (default: dist)")
+    parser.add_argument(
+        "--without-wheels",
+        action="store_true",
+        help="for a distribution's Blender with a Python of its own, and pyzmq and msgspec as its packages",
+    )
     options = parser.parse_args(arguments)
+    platforms = options.platform or (["linux-x64"] if options.without_wheels else list(PLATFORMS))
     try:
-        path = build(options.platform or list(PLATFORMS), options.out)
+        path = build(platforms, options.out, with_wheels=not options.without_wheels)
     except BuildError as error:
         print(f"likeness: {error}", file=sys.stderr)
         return 1

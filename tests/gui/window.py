@@ -1,0 +1,119 @@
+"""The mouse, the keyboard and the panels of a Blender window, as an artist uses them. Runs inside Blender."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import bpy
+from steps import Box, Session, Steps, Wait
+
+BETWEEN_EVENTS_S = 0.05
+ROW_PX = 10  # half of a button's height
+Place = tuple[int, int]  # window pixels from the left and the bottom, as Blender counts
+
+
+def view3d(session: Session) -> bpy.types.Area:
+    """The largest 3D viewport of the window."""
+    areas = [area for area in session.window.screen.areas if area.type == "VIEW_3D"]
+    return max(areas, key=lambda area: area.width * area.height)
+
+
+def region(area: bpy.types.Area, kind: str) -> bpy.types.Region:
+    """The region of this type (``WINDOW``, ``UI``, …) in an area."""
+    return next(region for region in area.regions if region.type == kind)
+
+
+def box(session: Session, part: bpy.types.Region | bpy.types.Area) -> Box:
+    """Where a region or an area lies on a screenshot."""
+    top = session.window.height - (part.y + part.height)
+    return Box(part.x, top, part.x + part.width, top + part.height)
+
+
+def centre(part: bpy.types.Region | bpy.types.Area) -> Place:
+    """The middle of a region or an area."""
+    return part.x + part.width // 2, part.y + part.height // 2
+
+
+def move(session: Session, place: Place) -> Steps:
+    """Move the mouse there."""
+    # Blender takes a second move at another place for a real one, and wakes the button under it.
+    session.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=place[0] - 1, y=place[1])
+    session.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=place[0], y=place[1])
+    yield BETWEEN_EVENTS_S
+
+
+def press(session: Session, kind: str, place: Place, **modifiers: bool) -> Steps:
+    """Press and release a key or a mouse button with the mouse at this place."""
+    yield from move(session, place)
+    session.window.event_simulate(type=kind, value="PRESS", x=place[0], y=place[1], **modifiers)
+    yield BETWEEN_EVENTS_S
+    session.window.event_simulate(type=kind, value="RELEASE", x=place[0], y=place[1], **modifiers)
+    yield BETWEEN_EVENTS_S
+
+
+def click(session: Session, place: Place) -> Steps:
+    """Click with the left button."""
+    yield from press(session, "LEFTMOUSE", place)
+
+
+def open_sidebar(session: Session, category: str) -> Steps:
+    """Press N in the viewport and choose a tab of the sidebar."""
+    area = view3d(session)
+    if not area.spaces.active.show_region_ui:
+        yield from press(session, "N", centre(region(area, "WINDOW")))
+        yield Wait("the sidebar", lambda: view3d(session).spaces.active.show_region_ui, 5)
+    sidebar = region(view3d(session), "UI")
+    yield Wait("the sidebar's width", lambda: region(view3d(session), "UI").width > 50, 5)
+    yield 0.3
+    sidebar.active_panel_category = category
+    sidebar.tag_redraw()
+    yield 0.3
+
+
+def command_under_mouse(session: Session, area: bpy.types.Area, part: bpy.types.Region) -> str:
+    """The operator call of the button under the mouse, as "Copy Python Command" gives it; '' without one."""
+    manager = bpy.context.window_manager
+    manager.clipboard = ""
+    with bpy.context.temp_override(window=session.window, area=area, region=part):
+        if bpy.ops.ui.copy_python_command_button.poll():
+            bpy.ops.ui.copy_python_command_button()
+    return manager.clipboard
+
+
+def property_under_mouse(session: Session, area: bpy.types.Area, part: bpy.types.Region) -> str:
+    """The name of the property of the button under the mouse; '' without one."""
+    with bpy.context.temp_override(window=session.window, area=area, region=part):
+        found = bpy.context.property
+    return "" if found is None else str(found[1]).rsplit(".", 1)[-1]
+
+
+def _places(part: bpy.types.Region) -> Iterator[Place]:
+    for share in (0.5, 0.2, 0.75):
+        for height in range(part.height - ROW_PX, ROW_PX, -ROW_PX):
+            yield part.x + int(part.width * share), part.y + height
+
+
+def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generator[float | Wait, None, Place]:
+    """Where in the sidebar the button of an operator (``likeness.reconstruct``) or a property lies.
+
+    The mouse goes over the panel row by row and asks Blender what lies under it.
+
+    Raises:
+        LookupError: no such button can be seen there.
+    """
+    part = region(area, "UI")
+    seen: list[str] = []
+    for place in _places(part):
+        yield from move(session, place)
+        found = command_under_mouse(session, area, part) or property_under_mouse(session, area, part)
+        if found.startswith(f"bpy.ops.{wanted}(") or found == wanted:
+            return place
+        if found and found not in seen:
+            seen.append(found)
+    raise LookupError(f"no button {wanted} in the sidebar; it shows: {', '.join(seen) or 'nothing'}")
+
+
+def press_button(session: Session, wanted: str) -> Steps:
+    """Find the button of an operator or a property in the viewport's sidebar and click it."""
+    place = yield from find_button(session, view3d(session), wanted)
+    yield from click(session, place)
