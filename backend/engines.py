@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 
@@ -23,13 +23,26 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 
+Given = Mapping[str, Callable[[], object]]  # fields of a stage's result, by name, and how to have them
+
+
+def _nothing(*args: object, **kwargs: object) -> Given:
+    return {}
+
+
 @dataclass(frozen=True)
 class Stage(Generic[P, R]):
-    """One arrow of the pipeline: a typed function with the name that ``avatar.json`` records."""
+    """One arrow of the pipeline: a typed function with the name that ``avatar.json`` records.
+
+    What else it says is for the cache (``backend.stages``).
+    """
 
     name: str
     implementation: str
     function: Callable[P, R]
+    reads_seed: bool = False  # of its Run; nothing else of a Run may change a result
+    kept: bool = True  # dearer to make again than to read back
+    given: Callable[P, Given] = _nothing  # fields that need no keeping, had from the stage's input
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -68,14 +81,23 @@ def _embedded(reason: str) -> Engine:
     from backend.texture.complete import complete
     from backend.texture.homogenise import homogenise
     from backend.texture.materials import materials
+    from backend.uvspace.chart import chart_maps
     from backend.uvspace.unwrap import unwrap
+
+    def fitted(observation: Observation, head: ParametricHead, run: Run) -> Given:
+        return {"head": lambda: head}
+
+    def charted(observation: Observation, fit: HeadFit, size: int, run: Run) -> Given:
+        return {"chart": lambda: chart_maps(fit.head, fit.vertices_head, size)}
 
     return Engine(
         name="embedded",
         reason=reason,
-        fit=Stage("head fit", "landmark and photometric Gauss-Newton", fit_head),
-        unwrap=Stage("partial UV", "z-buffered unwrap", unwrap),
-        complete=Stage("complete UV", "mirror and albedo-basis fill, Poisson blend", complete),
+        fit=Stage("head fit", "landmark and photometric Gauss-Newton", fit_head, given=fitted),
+        unwrap=Stage("partial UV", "z-buffered unwrap", unwrap, given=charted),
+        complete=Stage(
+            "complete UV", "mirror and albedo-basis fill, Poisson blend", complete, reads_seed=True
+        ),
         homogenise=Stage("even-lit UV", "spherical-harmonic shading division", homogenise),
-        materials=Stage("materials", "regional priors with band-split detail", materials),
+        materials=Stage("materials", "regional priors with band-split detail", materials, reads_seed=True),
     )

@@ -5,22 +5,20 @@ photo ─▶ observation ─▶ head fit ─▶ partial UV ─▶ complete UV �
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from backend import engines
-from backend.artifacts import Observation, Photo, Reconstruction, Run, StageRecord
-from backend.engines import Engine, Stage
+from backend.artifacts import F32, HeadFit, Observation, Photo, Reconstruction, Run
+from backend.corrections import Corrections, Pin, excluding
+from backend.engines import Engine, Given, Stage
 from backend.errors import BadInput
+from backend.geometry.pins import follow_pins
 from backend.head.base import ParametricHead
 from backend.head.registry import load_head
 from backend.photo.decode import load_photo
 from backend.photo.observe import observe, observe_all
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from backend.stages import Cache, Stages, Watcher
 
 MAP_SIZES = (512, 1024, 2048, 4096)
 
@@ -32,20 +30,26 @@ def reconstruct(
     head: str = "open",
     maps: int = 1024,
     face: int | None = None,
+    name: str | None = None,
+    corrections: Corrections | None = None,
     run: Run | None = None,
+    cache: Cache | None = None,
+    watcher: Watcher | None = None,
 ) -> Reconstruction:
     """Reconstruct the face ``face`` (the largest, most central when None) of one photograph.
 
-    ``maps`` is the side of the material maps in texels, one of MAP_SIZES. ``run`` carries the seed,
-    progress, cancel and collects warnings.
-    Raises: BadInput (photo, face, options), Missing (weights, data), Cancelled.
+    ``maps`` is the side of the material maps in texels, one of MAP_SIZES. ``name`` is what the photo is
+    called (its file's name when None). ``run`` carries the seed, progress, cancel and collects warnings.
+    With a ``cache`` only stages that read something new are run; ``watcher`` is told of every stage.
+    Raises: BadInput (photo, face, options, corrections), Missing (weights, data), Cancelled.
     """
     run = run or Run()
+    corrections = corrections or Corrections()
     chosen, model = _choose(engine, head, maps)
-    stages: list[StageRecord] = []
-    picture = _timed(_LOAD, stages, run)(Path(photo), run)
-    observation = _timed(_OBSERVE, stages, run)(picture, run, face)
-    return _from_observation(observation, chosen, model, maps, run, stages)
+    do = Stages(run, cache, watcher)
+    picture = do(_LOAD, Path(photo), run, name)
+    observation = do(_OBSERVE, picture, run, face)
+    return _from_observation(observation, chosen, model, maps, corrections, run, do)
 
 
 def reconstruct_all(
@@ -59,12 +63,12 @@ def reconstruct_all(
     """Reconstruct every face of one photograph, the best first. Arguments as for ``reconstruct``."""
     run = run or Run()
     chosen, model = _choose(engine, head, maps)
-    stages: list[StageRecord] = []
-    picture = _timed(_LOAD, stages, run)(Path(photo), run)
-    for observation in _timed(_OBSERVE_ALL, stages, run)(picture, run):
+    do = Stages(run)
+    picture = do(_LOAD, Path(photo), run, None)
+    for observation in do(_OBSERVE_ALL, picture, run):
         # Warnings of one face must not appear in the next one's avatar.
         own = Run(run.seed, run.on_progress, run.is_cancelled, list(run.warnings))
-        yield _from_observation(observation, chosen, model, maps, own, list(stages))
+        yield _from_observation(observation, chosen, model, maps, Corrections(), own, do.continued(own))
 
 
 def _choose(engine: str, head: str, maps: int) -> tuple[Engine, ParametricHead]:
@@ -79,14 +83,19 @@ def _from_observation(
     chosen: Engine,
     model: ParametricHead,
     maps: int,
+    corrections: Corrections,
     run: Run,
-    stages: list[StageRecord],
+    do: Stages,
 ) -> Reconstruction:
-    fit = _timed(chosen.fit, stages, run)(observation, model, run)
-    partial = _timed(chosen.unwrap, stages, run)(observation, fit, maps, run)
-    complete = _timed(chosen.complete, stages, run)(partial, fit, run)
-    even = _timed(chosen.homogenise, stages, run)(complete, fit, partial.chart, run)
-    materials = _timed(chosen.materials, stages, run)(even, fit, partial.chart, maps, run)
+    fit = do(chosen.fit, observation, model, run)
+    if corrections.pins:
+        fit = do(_PIN, fit, observation, corrections.pins, run)
+    if corrections.exclude is not None:  # after the fit: painting on the skin must not move the geometry
+        observation = do(_EXCLUDE, observation, corrections.exclude, run)
+    partial = do(chosen.unwrap, observation, fit, maps, run)
+    complete = do(chosen.complete, partial, fit, run)
+    even = do(chosen.homogenise, complete, fit, partial.chart, run)
+    materials = do(chosen.materials, even, fit, partial.chart, maps, run)
 
     return Reconstruction(
         observation=observation,
@@ -97,27 +106,25 @@ def _from_observation(
         materials=materials,
         engine=chosen.name,
         seed=run.seed,
-        stages=tuple(stages),
+        stages=tuple(do.records),
         warnings=tuple(run.warnings),
     )
 
 
-_LOAD: Stage[[Path, Run], Photo] = Stage("photo", "Pillow", load_photo)
-_OBSERVE: Stage[[Photo, Run, int | None], Observation] = Stage("observation", "MediaPipe Face Mesh", observe)
+def _observed(picture: Photo, run: Run, face: int | None) -> Given:
+    return {"photo": lambda: picture}
+
+
+_LOAD: Stage[[Path, Run, str | None], Photo] = Stage("photo", "Pillow", load_photo, kept=False)
+_OBSERVE: Stage[[Photo, Run, int | None], Observation] = Stage(
+    "observation", "MediaPipe Face Mesh", observe, given=_observed
+)
 _OBSERVE_ALL: Stage[[Photo, Run], tuple[Observation, ...]] = Stage(
     "observation", "MediaPipe Face Mesh", observe_all
 )
-
-
-def _timed(stage: Stage[P, R], stages: list[StageRecord], run: Run) -> Callable[P, R]:
-    """``stage`` as a function that reports its start and end and adds its line to ``stages``."""
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        run.progress(stage.name, 0.0)
-        start = time.perf_counter()
-        result = stage(*args, **kwargs)
-        stages.append(StageRecord(stage.name, stage.implementation, time.perf_counter() - start))
-        run.progress(stage.name, 1.0)
-        return result
-
-    return call
+_PIN: Stage[[HeadFit, Observation, tuple[Pin, ...], Run], HeadFit] = Stage(
+    "pins", "Gauss-Newton about the fitted head", follow_pins, kept=False
+)
+_EXCLUDE: Stage[[Observation, F32, Run], Observation] = Stage(
+    "mask", "painted by the artist", excluding, kept=False
+)

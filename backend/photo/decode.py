@@ -7,6 +7,7 @@ import io
 import struct
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,11 @@ _OFFERED = "give a JPEG, PNG, WebP or TIFF"
 _pillow_limit = threading.Lock()
 
 
-def load_photo(path: Path, run: Run | None = None) -> Photo:
-    """Read and decode a photograph; see ``decode_photo``. Raises: BadInput, OutOfResources."""
+def load_photo(path: Path, run: Run | None = None, name: str | None = None) -> Photo:
+    """Read and decode a photograph, called ``name`` (its file's name when None); see ``decode_photo``.
+
+    Raises: BadInput, OutOfResources.
+    """
     path = Path(path)
     try:
         if path.is_dir():
@@ -50,7 +54,8 @@ def load_photo(path: Path, run: Run | None = None) -> Photo:
         raise BadInput(f"{path} may not be read; check its permissions") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise BadInput(f"{path} cannot be read ({error}); check the path") from None
-    return decode_photo(data, path.name, run)
+    photo = decode_photo(data, name or path.name, run)
+    return replace(photo, name=name) if name else photo
 
 
 def decode_photo(data: bytes, name: str, run: Run | None = None) -> Photo:
