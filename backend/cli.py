@@ -1,4 +1,4 @@
-"""The command line: ``likeness reconstruct | render | doctor``.
+"""The command line: ``likeness reconstruct | render | serve | doctor``.
 
 Only light imports at the top: ``likeness --help`` must answer in under 0.3 s, so whatever pulls in
 numpy or torch is imported inside the command that needs it.
@@ -119,6 +119,71 @@ def render(
         render_avatar(avatar, hdri=hdri, view=view, output=out, size=size, samples=samples, run=run)
         for warning in run.warnings:
             reporter.warning(warning)
+
+
+serve_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(serve_app, name="serve")
+
+_DATA_HELP = "The server's data folder; by default the user's own."
+_Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help=_DATA_HELP)]
+
+
+@serve_app.callback(invoke_without_command=True)
+def serve(
+    context: typer.Context,
+    data: _Data = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="cpu or cuda:N; one worker process for each. Repeatable.")
+    ] = None,
+    cache_gb: Annotated[
+        float, typer.Option(help="Cached stages go above this size of the data folder.", min=0)
+    ] = 20.0,
+    bind: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Also listen for other machines (PORT and PORT + 1)."),
+    ] = None,
+    authorize: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Public keys of the clients on other machines.")
+    ] = None,
+    parent: Annotated[
+        list[int] | None,
+        typer.Option(metavar="PID", help="Stop when these processes are gone and nothing runs. Repeatable."),
+    ] = None,
+) -> None:
+    """Serve Blender on this machine, or on others (docs/remote.md)."""
+    if context.invoked_subcommand is not None:
+        return
+    from backend.server.data_folder import default_root
+    from backend.server.pool import worker_command
+    from backend.server.serve import ServeOptions
+    from backend.server.serve import serve as run_server
+
+    options = ServeOptions(
+        data=data or default_root(),
+        devices=device or ["cpu"],
+        cache_cap_bytes=int(cache_gb * 1e9),
+        bind=bind,
+        authorize=authorize,
+        parents=parent or [],
+    )
+    run_server(options, worker_command, lambda line: print(line, flush=True))
+
+
+@serve_app.command("keys")
+def serve_keys(
+    name: Annotated[str, typer.Argument(help="Whom the key is for.")],
+    address: Annotated[
+        str, typer.Option(metavar="tcp://HOST:PORT", help="Where their machine reaches this server.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder of --authorize.")],
+    data: _Data = None,
+) -> None:
+    """Make a key for a client on another machine, and the connection file to hand over."""
+    from backend.server.data_folder import default_root, open_data_folder
+    from backend.server.keys import make_client
+
+    public, connection = make_client(open_data_folder(data or default_root()), out, name, address)
+    typer.echo(f"{public} lets '{name}' in; give {connection} to them and then delete it here")
 
 
 @app.command()

@@ -1,13 +1,13 @@
 """The server's folder on disk: what lies where, and the lock that lets one server at a time work in it.
 
-    journal.sqlite          jobs and their kept events
-    photos/<sha256>…        the photographs' bytes, and the masks painted on them
-    jobs/<uuid>/            finished avatar folders; <uuid>.partial/ while a job runs
-    cache/<photo sha256>/   stages of that photograph, kept by the workers
-    keys/                   the server's key pair
-    logs/                   server.log and one log per worker, rotated
-    connection.json         while a server runs
-    lock                    held while a server runs; its text is the server's pid
+journal.sqlite          jobs and their kept events
+photos/<sha256>…        the photographs' bytes, and the masks painted on them
+jobs/<uuid>/            finished avatar folders; <uuid>.partial/ while a job runs
+cache/<photo sha256>/   stages of that photograph, kept by the workers
+keys/                   the server's key pair
+logs/                   server.log and one log per worker, rotated
+connection.json         while a server runs
+lock                    held while a server runs; its text is the server's pid
 """
 
 from __future__ import annotations
