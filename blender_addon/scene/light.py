@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -59,7 +61,7 @@ def world_from_sh(name: str, radiance_sh: NDArray[np.floating[Any]]) -> Any:
     image.update()
     image.pack()
     world = _world(name, image, 0.0)
-    _hide_from_camera(world.node_tree)
+    hide_from_camera(world.node_tree)
     return world
 
 
@@ -102,23 +104,40 @@ def _panorama_basis(width: int, height: int) -> tuple[NDArray[np.float64], NDArr
     return _sh_basis(direction), solid_angle[..., None]
 
 
-def build_studio(centre_head: NDArray[np.floating[Any]], radius_m: float) -> list[Any]:
-    """Key, fill and rim area lights around the head at ``centre_head`` ``(3,)``, scaled to ``radius_m``."""
-    # Name, azimuth and elevation as seen from the head (degrees), power at one metre (W), size in radii.
-    plan = (
-        ("Key", 40.0, 35.0, 14.0, 3.0),
-        ("Fill", -50.0, 5.0, 4.0, 5.0),
-        ("Rim", 160.0, 40.0, 12.0, 2.0),
-    )
-    distance = 6.0 * radius_m
+@dataclass(frozen=True)
+class Lamp:
+    """An area light on the sphere around a head."""
+
+    name: str
+    azimuth_degrees: float  # as seen from the head: 0 before the face, positive to the subject's left
+    elevation_degrees: float
+    power_w: float  # at one metre
+    size_radii: float  # side of the square, in radii of the head
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)  # linear
+
+
+THREE_POINT = (
+    Lamp("Key", 40.0, 35.0, 14.0, 3.0),
+    Lamp("Fill", -50.0, 5.0, 4.0, 5.0),
+    Lamp("Rim", 160.0, 40.0, 12.0, 2.0),
+)
+DISTANCE_RADII = 6.0
+
+
+def build_studio(
+    centre_head: NDArray[np.floating[Any]], radius_m: float, plan: Sequence[Lamp] = THREE_POINT
+) -> list[Any]:
+    """Area lights around the head at ``centre_head`` ``(3,)`` that look at it, scaled to ``radius_m``."""
+    distance = DISTANCE_RADII * radius_m
     centre = np.asarray(centre_head, np.float64)
     lights = []
-    for name, azimuth, elevation, power, size in plan:
-        a, e = np.radians(azimuth), np.radians(elevation)
+    for lamp in plan:
+        a, e = np.radians(lamp.azimuth_degrees), np.radians(lamp.elevation_degrees)
         outward = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
-        data = bpy.data.lights.new(f"Studio {name}", "AREA")
-        data.energy = power * distance**2
-        data.size = size * radius_m
+        data = bpy.data.lights.new(f"Studio {lamp.name}", "AREA")
+        data.energy = lamp.power_w * distance**2
+        data.size = lamp.size_radii * radius_m
+        data.color = lamp.colour
         light = bpy.data.objects.new(data.name, data)
         towards = Vector((-to_scene(outward)).tolist())
         turn = towards.to_track_quat("-Z", "Y").to_matrix().to_4x4()
@@ -148,14 +167,14 @@ def _world(name: str, image: Any, rotation_degrees: float) -> Any:
     return world
 
 
-def _hide_from_camera(tree: Any) -> None:
+def hide_from_camera(tree: Any, backdrop_linear: float = BACKDROP_LINEAR) -> None:
     """Put an even grey behind the scene where the camera looks past it."""
     lit = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBackground")
     output = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeOutputWorld")
     path = tree.nodes.new("ShaderNodeLightPath")
     grey = tree.nodes.new("ShaderNodeBackground")
     mix = tree.nodes.new("ShaderNodeMixShader")
-    grey.inputs["Color"].default_value = (BACKDROP_LINEAR, BACKDROP_LINEAR, BACKDROP_LINEAR, 1.0)
+    grey.inputs["Color"].default_value = (backdrop_linear,) * 3 + (1.0,)
     output.location = (1300.0, 0.0)
     for node, place in ((path, (780.0, 320.0)), (grey, (780.0, -160.0)), (mix, (1040.0, 0.0))):
         node.location = place

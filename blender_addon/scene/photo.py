@@ -1,0 +1,209 @@
+"""The scene as the photograph saw it, and what is left between both."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import CameraRecord, Manifest, read_manifest
+from .camera import build_camera, place_camera, resized
+from .identity import AvatarObjects, find, first, tag
+from .light import estimated_world
+from .relight import photo_light
+from .render import configure_cycles, render_to_file
+from .scene import set_output
+
+PHOTO_NAME = "photo.jpg"
+LONGEST = 768  # pixels of the difference picture
+WORST = 0.3  # mean difference of display values at which the colours end
+_HEAT = np.array([[0.05, 0.06, 0.12], [0.16, 0.30, 0.55], [0.95, 0.65, 0.20], [1.0, 0.97, 0.85]], np.float32)
+
+
+class NoPhoto(LookupError):
+    """Head or photograph cannot be found; the text is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the rendered head is from the photograph."""
+
+    image: Any  # the picture, a data-block
+    mean_srgb: float  # mean absolute difference of display values in [0, 1] over the head
+
+
+def match_photo(scene: Any, uuid: str, directory: Path) -> bool:
+    """Camera, background, light, view transform and size of the photograph; whether its picture was there.
+
+    Older avatar folders hold no ``photo.jpg``: all but the background is set then.
+    Raises: BundleError; NoPhoto when the head is not in the file.
+    """
+    head, manifest = _head(uuid), read_manifest(directory)
+    camera = first("objects", uuid, "camera")
+    if camera is None:
+        camera = build_camera(f"{head.collection.name} camera", manifest.camera)
+        for block in (camera, camera.data):
+            tag(block, uuid, "camera")
+        head.collection.objects.link(camera)
+    place_camera(camera, manifest.camera)
+    camera.matrix_world = head.root.matrix_world @ camera.matrix_world
+    scene.camera = camera
+    estimated_world(uuid, head.collection.name, np.array(manifest.light.radiance_sh))
+    photo_light(scene, uuid)
+    set_output(scene, manifest.camera.width_px, manifest.camera.height_px)
+    photo = _photo(uuid, head.collection.name, directory)
+    if photo is not None:
+        _set_background(camera.data, photo)
+    return photo is not None
+
+
+def difference_view(uuid: str, directory: Path, *, samples: int = 16) -> Difference:
+    """Render the head as the photograph saw it and show what differs. Blocks for seconds.
+
+    The artist's scene stays as it is: the render has a scene of its own.
+    Raises: BundleError; NoPhoto when head or photo are missing; RuntimeError when the render fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="likeness-") as folder:
+        target = Path(folder) / "render.png"
+        scene = difference_scene(uuid, directory, samples=samples)
+        try:
+            render_to_file(scene, target, transparent=True)
+        finally:
+            drop_difference_scene(scene)
+        return difference_of(uuid, directory, target)
+
+
+def difference_scene(uuid: str, directory: Path, *, samples: int = 16) -> Any:
+    """A scene that holds the head alone, in the photograph's camera and light. Raises as above."""
+    head, manifest = _head(uuid), read_manifest(directory)
+    _require_photo(directory)
+    scene = bpy.data.scenes.new("Likeness difference")
+    scene.collection.children.link(head.collection)
+    record = _small(manifest)
+    camera = build_camera("Likeness difference", record)
+    camera.matrix_world = head.root.matrix_world @ camera.matrix_world
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    scene.world = estimated_world(uuid, head.collection.name, np.array(manifest.light.radiance_sh))
+    set_output(scene, record.width_px, record.height_px)
+    configure_cycles(scene, samples)
+    return scene
+
+
+def drop_difference_scene(scene: Any) -> None:
+    """Remove what ``difference_scene`` made; the head stays."""
+    camera = scene.camera
+    bpy.data.scenes.remove(scene)
+    if camera is not None:
+        data = camera.data
+        bpy.data.objects.remove(camera)
+        bpy.data.cameras.remove(data)
+
+
+def difference_of(uuid: str, directory: Path, rendered: Path) -> Difference:
+    """The difference of the picture ``rendered`` of ``difference_scene`` (with alpha) from the photograph.
+
+    Dark blue is like the photo, white is off by 0.3 or more in display values; beside the head lies the
+    photograph, dimmed.
+    """
+    head = _head(uuid)
+    picture = _pixels(rendered)
+    height, width = picture.shape[:2]
+    photo = _pixels(_require_photo(directory), (width, height))[..., :3]
+    inside = picture[..., 3:]
+    off = np.abs(picture[..., :3] - photo).mean(axis=-1)
+    covered = inside[..., 0] > 0.5
+    mean = float(off[covered].mean()) if covered.any() else 0.0
+    level = np.clip(off / WORST, 0.0, 1.0)
+    heat = np.stack([np.interp(level, np.linspace(0, 1, len(_HEAT)), _HEAT[:, c]) for c in range(3)], -1)
+    dimmed = 0.25 * photo.mean(axis=-1, keepdims=True) + 0.03
+    shown = np.ones((height, width, 4), np.float32)
+    shown[..., :3] = inside * heat + (1.0 - inside) * dimmed
+    return Difference(_show(uuid, f"{head.collection.name} difference", shown), mean)
+
+
+def _head(uuid: str) -> AvatarObjects:
+    head = find(uuid)
+    if head is None:
+        raise NoPhoto("the head is no longer in this file; import it again")
+    return head
+
+
+def _require_photo(directory: Path) -> Path:
+    path = directory / PHOTO_NAME
+    if not path.is_file():
+        raise NoPhoto(f"'{directory}' holds no {PHOTO_NAME}; reconstruct the photo again")
+    return path
+
+
+def _photo(uuid: str, name: str, directory: Path) -> Any | None:
+    """The photograph as a packed picture; None when the folder has none."""
+    path = directory / PHOTO_NAME
+    image = first("images", uuid, "photo")
+    if image is not None or not path.is_file():
+        return image
+    data = path.read_bytes()
+    image = bpy.data.images.new(f"{name} photo", 1, 1)
+    image.source = "FILE"
+    image.colorspace_settings.name = "sRGB"
+    image.filepath_raw = f"//{PHOTO_NAME}"
+    image.pack(data=data, data_len=len(data))
+    image.buffers_free()
+    tag(image, uuid, "photo")
+    return image
+
+
+def _set_background(camera: Any, photo: Any) -> None:
+    """The photograph behind the head in the camera's view, filling the frame."""
+    own = next((b for b in camera.background_images if b.image == photo), None)
+    background = own or camera.background_images.new()
+    background.image = photo
+    background.frame_method = "STRETCH"  # both have the same aspect ratio; no border from rounding
+    background.display_depth = "BACK"
+    background.alpha = 1.0
+    background.show_background_image = True
+    camera.show_background_images = True
+
+
+def _small(manifest: Manifest) -> CameraRecord:
+    own = manifest.camera
+    scale = min(1.0, LONGEST / max(own.width_px, own.height_px))
+    return resized(own, max(1, round(own.width_px * scale)), max(1, round(own.height_px * scale)))
+
+
+def _pixels(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Display values ``(h, w, 4)`` of a picture file, top row first."""
+    image = bpy.data.images.load(str(path), check_existing=False)
+    try:
+        image.colorspace_settings.name = "Non-Color"
+        if size is not None and tuple(image.size) != size:
+            image.scale(*size)
+        width, height = image.size
+        if width == 0:
+            raise RuntimeError(f"'{path}' is not a picture that Blender can read")
+        values = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(values)
+    finally:
+        bpy.data.images.remove(image)
+    return values.reshape(height, width, 4)[::-1]
+
+
+def _show(uuid: str, name: str, picture: NDArray[np.float32]) -> Any:
+    """``picture`` of display values as the avatar's difference picture."""
+    height, width = picture.shape[:2]
+    image = first("images", uuid, "difference")
+    if image is not None and tuple(image.size) != (width, height):
+        bpy.data.images.remove(image)
+        image = None
+    if image is None:
+        image = bpy.data.images.new(name, width, height, alpha=False)
+        tag(image, uuid, "difference")
+    image.pixels.foreach_set(np.ascontiguousarray(picture[::-1]).ravel())
+    image.update()
+    image.pack()
+    return image
