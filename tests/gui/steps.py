@@ -53,7 +53,6 @@ class Box:
 class Session:
     """What a scenario has at hand, and what it leaves in ``result.json``."""
 
-    window: bpy.types.Window
     ticks: TickTimes
     step: str = "start"
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -61,6 +60,11 @@ class Session:
     changes: list[dict[str, Any]] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def window(self) -> bpy.types.Window:
+        """Blender's first window; looked up each time, since loading a file makes another one."""
+        return bpy.context.window_manager.windows[0]
 
     def begin(self, step: str) -> None:
         """Name what follows; a failure is reported under this name."""
@@ -168,7 +172,7 @@ def perform(scenario: Callable[[Session], Steps], extension: str) -> None:
     ticks = TickTimes(extension)
     watching = ticks.watch()
     watching.__enter__()
-    session = Session(bpy.context.window_manager.windows[0], ticks)
+    session = Session(ticks)
     steps = scenario(session)
     waiting: dict[str, Any] = {"for": None, "until": time.monotonic() + 1.0}
     longest: dict[str, float] = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import bpy
 from steps import Box, Session, Steps, Wait
 
 BETWEEN_EVENTS_S = 0.05
 ROW_PX = 10  # half of a button's height
+ARROW_PX = 14  # of a panel's header, from the sidebar's left
+OPENED_PX = 260  # how far below its header a panel's button is looked for
 Place = tuple[int, int]  # window pixels from the left and the bottom, as Blender counts
 
 
@@ -87,30 +89,48 @@ def property_under_mouse(session: Session, area: bpy.types.Area, part: bpy.types
     return "" if found is None else str(found[1]).rsplit(".", 1)[-1]
 
 
-def _places(part: bpy.types.Region) -> Iterator[Place]:
-    for share in (0.5, 0.2, 0.75):
-        for height in range(part.height - ROW_PX, ROW_PX, -ROW_PX):
-            yield part.x + int(part.width * share), part.y + height
+def button_under_mouse(session: Session, area: bpy.types.Area, part: bpy.types.Region) -> str:
+    """The operator call or property under the mouse; '' without either."""
+    return command_under_mouse(session, area, part) or property_under_mouse(session, area, part)
+
+
+def is_wanted(found: str, wanted: str) -> bool:
+    """Whether what lies under the mouse is the operator or property ``wanted``, or that call itself."""
+    return found == wanted or found.startswith((f"bpy.ops.{wanted}(", wanted if "(" in wanted else "\0"))
 
 
 def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generator[float | Wait, None, Place]:
     """Where in the sidebar the button of an operator (``likeness.reconstruct``) or a property lies.
 
-    The mouse goes over the panel row by row and asks Blender what lies under it.
+    The mouse goes over the sidebar row by row and asks Blender what lies under it. A closed panel is opened by
+    a click on what has no button, from below, so that what is above stays where it is.
 
     Raises:
-        LookupError: no such button can be seen there.
+        LookupError: no such button is there.
     """
     part = region(area, "UI")
-    seen: list[str] = []
-    for place in _places(part):
-        yield from move(session, place)
-        found = command_under_mouse(session, area, part) or property_under_mouse(session, area, part)
-        if found.startswith(f"bpy.ops.{wanted}(") or found == wanted:
-            return place
-        if found and found not in seen:
-            seen.append(found)
-    raise LookupError(f"no button {wanted} in the sidebar; it shows: {', '.join(seen) or 'nothing'}")
+    rows = list(range(part.y + part.height - ROW_PX, part.y + ROW_PX, -ROW_PX))
+    columns = [part.x + int(part.width * share) for share in (0.5, 0.2, 0.75)]
+    seen: dict[int, str] = {}
+    for x in columns:
+        for y in rows:
+            yield from move(session, (x, y))
+            found = button_under_mouse(session, area, part)
+            if is_wanted(found, wanted):
+                return x, y
+            if found:
+                seen[y] = found
+    for header in reversed([y for y in rows if y not in seen]):
+        yield from click(session, (part.x + ARROW_PX, header))
+        yield 0.2
+        for x in columns:
+            for y in [y for y in rows if header - OPENED_PX < y < header]:
+                yield from move(session, (x, y))
+                if is_wanted(button_under_mouse(session, area, part), wanted):
+                    return x, y
+        yield from click(session, (part.x + ARROW_PX, header))
+    shown = ", ".join(dict.fromkeys(seen.values())) or "nothing"
+    raise LookupError(f"no button {wanted} in the sidebar; it shows: {shown}")
 
 
 def press_button(session: Session, wanted: str) -> Steps:
