@@ -14,6 +14,7 @@ from typing import Literal
 
 from .exit_codes import Verdict, judge
 from .protocol import Problem
+from .remedies import remedy_of
 
 Phase = Literal["stopped", "looking", "starting", "running", "waiting", "stopping", "gave_up"]
 Action = Literal["open_client", "close_client", "spawn", "ask_to_stop", "terminate", "kill"]
@@ -37,6 +38,7 @@ class State:
     phase: Phase = "stopped"
     since: float = 0.0  # when this phase began
     message: str = ""  # one sentence for the artist: why it is not running, or why it was restarted
+    remedy: str | None = None  # that goes with it: an id of ``remedies.REMEDIES``
     adopted: bool = False  # somebody else started the server
     deaths: int = 0  # in a row, each sooner than STABLE_S after the start
     silent_since: float | None = None
@@ -109,12 +111,12 @@ def _looking(state: State, seen: Seen) -> Step:
         return _run(state, seen, adopted=True)
     if seen.problem is not None and seen.problem.code != "missing":
         # somebody is there and will not talk to us; a second server on its folder would not start
-        return _give_up(state, seen, seen.problem.message)
+        return _give_up(state, seen, Verdict(seen.problem.message, False, remedy_of(seen.problem)))
     nobody = seen.problem is not None and not state.only_look
     if not nobody and seen.now - state.since < LOOK_S:
         return state, ()
     if state.only_look:
-        return _give_up(state, seen, state.message)
+        return _give_up(state, seen, Verdict(state.message, False, state.remedy or "log"))
     return replace(state, phase="starting", since=seen.now), ("spawn",)
 
 
@@ -126,11 +128,14 @@ def _run(state: State, seen: Seen, *, adopted: bool) -> Step:
 
 def _starting(state: State, seen: Seen) -> Step:
     if seen.spawn_error is not None:
-        return _give_up(state, seen, f"the backend cannot be started ({seen.spawn_error}); install it again")
+        message = f"the backend cannot be started ({seen.spawn_error}); install it again"
+        return _give_up(state, seen, Verdict(message, False, "reinstall"))
     if seen.exit_code == 3 and not state.only_look:
         # most often another Blender was faster and holds the data folder: use its server
         verdict = judge(3, seen.last_words)
-        looking = replace(state, phase="looking", since=seen.now, message=verdict.message, only_look=True)
+        looking = State(
+            "looking", seen.now, verdict.message, verdict.remedy, deaths=state.deaths, only_look=True
+        )
         return looking, ("kill",)
     if seen.exit_code is not None:
         return _died(state, seen, judge(seen.exit_code, seen.last_words))
@@ -162,23 +167,26 @@ def _died(state: State, seen: Seen, verdict: Verdict) -> Step:
     if not verdict.restart:
         if seen.exit_code in (0, 130):
             return State("stopped", seen.now, verdict.message), ("kill", "close_client")
-        return _give_up(state, seen, verdict.message)
+        return _give_up(state, seen, verdict)
     deaths = state.deaths + 1
     if deaths >= QUICK_DEATHS:
-        return _give_up(state, seen, f"{verdict.message} ({deaths} times in a row)")
+        message = f"{verdict.message} ({deaths} times in a row)"
+        return _give_up(state, seen, replace(verdict, message=message))
     delay = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (deaths - 1))
-    return State("waiting", seen.now, verdict.message, deaths=deaths, retry_at=seen.now + delay), ("kill",)
+    waiting = State(
+        "waiting", seen.now, verdict.message, verdict.remedy, deaths=deaths, retry_at=seen.now + delay
+    )
+    return waiting, ("kill",)
 
 
-def _give_up(state: State, seen: Seen, message: str) -> Step:
-    return State("gave_up", seen.now, message, deaths=state.deaths), ("kill", "close_client")
+def _give_up(state: State, seen: Seen, verdict: Verdict) -> Step:
+    gave_up = State("gave_up", seen.now, verdict.message, verdict.remedy, deaths=state.deaths)
+    return gave_up, ("kill", "close_client")
 
 
 def _stopping(state: State, seen: Seen) -> Step:
-    if seen.has_process:
-        ended = seen.exit_code is not None
-    else:
-        ended = not seen.answers or state.force == "killed"
+    gone = not seen.answers or state.force == "killed"
+    ended = seen.exit_code is not None if seen.has_process else gone
     if ended and state.again:
         return State("looking", seen.now), ("kill", "close_client", "open_client")
     if ended:
