@@ -118,11 +118,22 @@ def _gpu() -> Check:
 
 
 def _memory() -> Check:
-    total_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    total_gib = _total_memory() / 2**30
     detail = f"{total_gib:.1f} GiB, {os.cpu_count()} processors"
     if total_gib >= 4:
         return Check("memory", "good", detail)
     return Check("memory", "bad", detail, "at least 4 GiB are needed; 1K maps use up to 3 GiB")
+
+
+def _total_memory() -> int:
+    """Bytes of physical memory."""
+    if sys.platform != "win32":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import ctypes
+
+    kib = ctypes.c_ulonglong()
+    ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kib))
+    return kib.value * 1024
 
 
 def _disk() -> Check:
