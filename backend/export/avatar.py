@@ -12,6 +12,7 @@ from backend.export.blender_process import BlenderProcess, export_avatar
 from backend.export.bundle_writer import Fitted, amend_manifest, manifest_of, write_fit, write_rest
 from backend.export.preview import preview
 from backend.export.staging import check_destination, staged_folder
+from backend.stages import Finished, Watcher
 from backend.weights.used import photo_weights
 from blender_addon import bundle
 
@@ -44,10 +45,12 @@ def fill_avatar(
     blender: BlenderProcess | None,
     run: Run,
     written: Callable[[str], None] = lambda name: None,
+    watcher: Watcher | None = None,
 ) -> tuple[str, ...]:
     """Make ``folder``, which holds what ``bundle_writer.write_fit`` writes, a whole avatar.
 
-    ``written`` is told the name of each map when it lies in its place. Returns all warnings.
+    ``written`` is told the name of each map when it lies in its place, ``watcher`` of each step.
+    Returns all warnings.
     Raises: Missing (bpy), OSError, Cancelled; the manifest says partial until everything else is there.
     """
     from PIL import Image
@@ -60,9 +63,9 @@ def fill_avatar(
         written(name)
         run.progress("maps", len(done) / len(bundle.MAP_NAMES))
 
-    with _Timed("maps", "PNG", stages, run):
+    with _Timed("maps", "PNG", stages, run, watcher):
         write_rest(reconstruction, folder, map_written)
-    with _Timed("preview", "own rasteriser", stages, run):
+    with _Timed("preview", "own rasteriser", stages, run, watcher):
         Image.fromarray(preview(reconstruction)).save(folder / "preview.png", compress_level=3)
     whole = replace(
         reconstruction,
@@ -72,7 +75,7 @@ def fill_avatar(
     bundle.write_manifest(folder, manifest_of(whole, photo_weights()))
     if blender is not None:
         stages.clear()
-        with _Timed("blender", "bpy in its own process", stages, run):
+        with _Timed("blender", "bpy in its own process", stages, run, watcher):
             export_avatar(folder, run, blender=blender)
         amend_manifest(folder, stages=stages, warnings=run.warnings)
     return tuple(dict.fromkeys((*whole.warnings, *run.warnings)))
@@ -81,15 +84,23 @@ def fill_avatar(
 class _Timed:
     """Reports a step's start and end and adds its line to ``stages``."""
 
-    def __init__(self, name: str, implementation: str, stages: list[StageRecord], run: Run) -> None:
+    def __init__(
+        self, name: str, implementation: str, stages: list[StageRecord], run: Run, watcher: Watcher | None
+    ) -> None:
         self._name, self._implementation, self._stages, self._run = name, implementation, stages, run
+        self._watcher = watcher
 
     def __enter__(self) -> None:
         self._run.progress(self._name, 0.0)
+        if self._watcher is not None:
+            self._watcher.started(self._name, self._implementation)
         self._start = time.perf_counter()
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             seconds = time.perf_counter() - self._start
-            self._stages.append(StageRecord(self._name, self._implementation, seconds))
+            record = StageRecord(self._name, self._implementation, seconds)
+            self._stages.append(record)
+            if self._watcher is not None:
+                self._watcher.finished(Finished(self._name, None, record, cached=False))
             self._run.progress(self._name, 1.0)

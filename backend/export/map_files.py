@@ -37,12 +37,12 @@ def encode_maps(
     scale = displacement_scale(materials.displacement_m) if scale_m is None else scale_m
     normal = materials.normal_tangent * 0.5 + 0.5
     return {
-        "albedo": _bits8(linear_to_srgb(materials.albedo_linear)),
-        "normal": _bits8(normal),
-        "roughness": _bits8(materials.roughness),
-        "specular": _bits8(materials.specular),
+        "albedo": to_bits8(linear_to_srgb(materials.albedo_linear)),
+        "normal": to_bits8(normal),
+        "roughness": to_bits8(materials.roughness),
+        "specular": to_bits8(materials.specular),
         "displacement": _quantise(materials.displacement_m / scale + MIDLEVEL, 65535, np.uint16),
-        "visibility": _bits8(visibility),
+        "visibility": to_bits8(visibility),
     }
 
 
@@ -134,7 +134,8 @@ def encode_png(image: NDArray[Any]) -> bytes:
     return bytes(data.tobytes())
 
 
-def _bits8(values: NDArray[Any]) -> NDArray[Any]:
+def to_bits8(values: NDArray[Any]) -> NDArray[Any]:
+    """Values in [0, 1] as 8-bit integers. Raises: ValueError for values that are not finite."""
     return _quantise(values, 255, np.uint8)
 
 

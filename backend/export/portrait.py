@@ -21,6 +21,7 @@ from backend.shading import shadows, studio
 from backend.shading.environment import Environment
 from backend.shading.parts import EYE_PARTS, looks, without_clear_layers
 from backend.shading.relight import relight
+from backend.shading.shadows import ShadowMaps
 from backend.uvspace.render import TexturedHead
 
 U8 = NDArray[np.uint8]
@@ -67,17 +68,24 @@ def relit_views(
     head = without_clear_layers(fit.head)
     maps = vars(reduced(reconstruction.materials, _LARGEST_MAP))
     outside = [index for index, name in enumerate(head.part_names) if index == 0 or name in EYE_PARTS]
+    fine = (round(size[0] * supersampling), round(size[1] * supersampling))
     casters = np.ascontiguousarray(head.triangles[np.isin(head.triangle_part, outside)])
-    drawn = _Drawn(
-        head,
-        fit.vertices_head,
-        TexturedHead(head, fit.vertices_head, maps, looks(head, fit.iris_srgb)),
-        casters,
-    )
     portraits = studio_portraits() if lights is None else lights
+
+    def cast(portrait: Portrait) -> ShadowMaps:
+        return shadows.cast(portrait.light, fit.vertices_head, casters, _SHADOW_LIGHTS, _SHADOW_SIZE)
+
     # Two at a time: while one is in a compiled kernel the other does its array work.
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda p: _portrait(drawn, p, size, supersampling), portraits))
+        shadowed = pool.map(cast, portraits)  # meanwhile
+        textured = TexturedHead(head, fit.vertices_head, maps, looks(head, fit.iris_srgb))
+        pictures = [
+            pool.submit(
+                _portrait, textured, p, portrait_camera(head, p.yaw_deg, p.pitch_deg, *fine), maps_of_p
+            )
+            for p, maps_of_p in zip(portraits, shadowed, strict=True)
+        ]
+        return [_reduced_to_bytes(picture.result(), size) for picture in pictures]
 
 
 def reduced(materials: Materials, size: int) -> Materials:
@@ -134,24 +142,18 @@ def backdrop(width: int, height: int) -> F32:
     return np.asarray(glow[..., None] * np.array(_BACKDROP_SRGB), np.float32)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    head: ParametricHead
-    vertices_head: F32
-    textured: TexturedHead
-    casters: NDArray[np.int32]  # (T', 3) triangles of the outside, which alone cast shadows
+def _portrait(textured: TexturedHead, portrait: Portrait, camera: Camera, cast: ShadowMaps) -> F32:
+    """The samples of ``camera`` over the backdrop ``(h, w, 3)``, display sRGB."""
+    buffer = textured.view(camera, supersample=1)
+    covered = buffer.part >= 0
+    picture = backdrop(camera.width_px, camera.height_px).copy()
+    picture[covered] = develop(relight(buffer, portrait.light, camera, cast)[covered])
+    return picture
 
 
-def _portrait(drawn: _Drawn, portrait: Portrait, size: tuple[int, int], supersampling: float) -> U8:
+def _reduced_to_bytes(picture: F32, size: tuple[int, int]) -> U8:
+    """Averaged after the transfer curve, so that bright rims against the dark do not stair-step."""
     import cv2
 
-    width, height = round(size[0] * supersampling), round(size[1] * supersampling)
-    camera = portrait_camera(drawn.head, portrait.yaw_deg, portrait.pitch_deg, width, height)
-    buffer = drawn.textured.view(camera, supersample=1)
-    maps = shadows.cast(portrait.light, drawn.vertices_head, drawn.casters, _SHADOW_LIGHTS, _SHADOW_SIZE)
-    covered = buffer.part >= 0
-    picture = backdrop(width, height).copy()
-    picture[covered] = develop(relight(buffer, portrait.light, camera, maps)[covered])
-    # Averaged after the transfer curve, so that bright rims against the dark do not stair-step.
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return np.asarray(np.round(small * 255), np.uint8)

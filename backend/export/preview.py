@@ -22,7 +22,7 @@ from backend.shading import sh
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import cropped_camera, rasterise_camera
 
-__all__ = ["Portrait", "preview", "relit_views"]
+__all__ = ["Portrait", "fit_picture", "preview", "relit_views"]
 
 U8 = NDArray[np.uint8]
 
@@ -71,6 +71,13 @@ def preview(reconstruction: Reconstruction) -> U8:
         "Likeness",
         [top, _map_tiles(reconstruction, tile_width(_ROW_WIDTH, 6))],
     )
+
+
+def fit_picture(observation: Observation, fit: HeadFit, size: tuple[int, int]) -> U8:
+    """The fit alone as the sheet shows it, sRGB ``(height, width, 3)``: mesh and landmarks on the photo."""
+    window = _portrait_window(fit, size)
+    crop = _cropped(observation.photo.rgb_srgb, window, size)
+    return _to_bytes(_fit_overlay(crop, observation, fit, window, size))
 
 
 def _dimensions(observation: Observation) -> str:
@@ -183,10 +190,10 @@ def _wires(
     seen = facing & inside & (z > 0.01) & (z < depth[row, column] + 0.006)
     quads = head.quads[head.quad_part == 0]
     following = np.where(quads[:, 3:] >= 0, np.roll(quads, -1, 1), quads[:, [1, 2, 0, 0]])
-    edges = np.stack([quads, following], -1).reshape(-1, 2)
-    edges = edges[(edges >= 0).all(1)]
-    edges = np.unique(np.sort(edges, 1), axis=0)
-    edges = edges[seen[edges].all(1) & (edges[:, 0] != edges[:, 1])]
+    edges = np.sort(np.stack([quads, following], -1).reshape(-1, 2), 1).astype(np.int64)
+    edges = edges[(edges[:, 0] >= 0) & (edges[:, 0] != edges[:, 1]) & seen[edges].all(1)]
+    both = np.unique(edges[:, 0] * len(pixels) + edges[:, 1])
+    edges = np.stack(np.divmod(both, len(pixels)), 1)
     canvas = np.zeros((size[1] * sharper, size[0] * sharper), np.uint8)
     lines = np.round((pixels[edges] - 0.5) * 16).astype(np.int32)
     cv2.polylines(canvas, list(lines), False, 255, 1, cv2.LINE_AA, 4)

@@ -7,6 +7,8 @@ import errno
 import os
 import secrets
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from backend.errors import BadInput, OutOfResources
 from blender_addon.bundle import is_bundle
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RENAME_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -55,25 +58,42 @@ def staged_folder(directory: Path, *, overwrite: bool = False) -> Iterator[Path]
         staged.mkdir()
         try:
             yield staged
-            _take_place(staged, directory)
+            take_place(staged, directory)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
 
 
-def _take_place(staged: Path, directory: Path) -> None:
+def take_place(staged: Path, directory: Path) -> None:
+    """Rename the folder ``staged`` to ``directory``, whose old content goes once the new one is there.
+
+    Raises: OSError; what was at ``directory`` stays as it was then.
+    """
     if not directory.exists():
-        staged.rename(directory)
+        _renamed(staged, directory)
         return
     # A folder cannot be replaced in one step: the old one steps aside, and back if the new one fails.
     old = staged.with_suffix(".old")
-    directory.rename(old)
+    _renamed(directory, old)
     try:
-        staged.rename(directory)
+        _renamed(staged, directory)
     except BaseException:
         old.rename(directory)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _renamed(source: Path, target: Path) -> None:
+    for wait in _RENAME_WAITS_S:
+        try:
+            source.rename(target)
+        except PermissionError:  # Windows, while someone has a file of the folder open
+            if sys.platform != "win32":
+                raise
+            time.sleep(wait)
+        else:
+            return
+    source.rename(target)
 
 
 @contextlib.contextmanager

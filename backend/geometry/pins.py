@@ -116,9 +116,7 @@ def solve_pins(problem: PinProblem, pins: tuple[Pin, ...]) -> FitState:
     place = _checked(problem, pins)
     if not place:
         return problem.start
-    # Its matrices are small: a second BLAS thread only waits.
-    with threadpool_limits(limits=1, user_api="blas"):
-        return minimise(_terms(problem, place), problem.start, None, 20, 1e-5).state
+    return minimise(_terms(problem, place), problem.start, None, 20, 1e-5).state
 
 
 def solved_landmarks(problem: PinProblem, state: FitState) -> F64:
@@ -134,9 +132,10 @@ def follow_pins(fit: HeadFit, observation: Observation, pins: tuple[Pin, ...], r
     head = fit.head
     trust = np.clip(head.mediapipe.trust, 0, 1) * np.clip(observation.landmarks_visible, 0, 1)
     problem = pin_problem(head, fit.camera, fit.identity, fit.expression, trust)
-    state = solve_pins(problem, pins)
-    run.progress("pins", 0.6)
+    # The matrices are small: a second BLAS thread only waits.
     with threadpool_limits(limits=1, user_api="blas"):
+        state = solve_pins(problem, pins)
+        run.progress("pins", 0.6)
         appearance = estimate_appearance(observation, head, state, crop_face(observation))
     identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
     return replace(

@@ -57,15 +57,17 @@ class CancelJob(_Message, frozen=True, kw_only=True, tag="cancel_job"):
 
 
 class RunRefine(_Message, frozen=True, kw_only=True, tag="run_refine"):
-    """Solve the head of a finished job again with pins. Answered by RefineDone or RequestFailed."""
+    """Solve the head of a finished job again with pins. Answered by RefineDone or RequestFailed, also
+    while a job runs."""
 
     request: int
     directory: str
+    head: str = "open"  # Options.head of the job
     pins: tuple[Pin, ...]
 
 
 class RunDrive(_Message, frozen=True, kw_only=True, tag="run_drive"):
-    """Pose a finished avatar. Answered by DriveDone or RequestFailed."""
+    """Pose a finished avatar. Answered by DriveDone or RequestFailed, also while a job runs."""
 
     request: int
     directory: str
