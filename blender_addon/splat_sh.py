@@ -65,7 +65,8 @@ def colours_srgb(sh: Array, directions: Array) -> NDArray[np.float64]:
     """Colours ``(N, 3)``, at least 0, of coefficients ``(N, K, 3)`` along unit directions ``(N, 3)``."""
     degree = round(sh.shape[1] ** 0.5) - 1
     values = np.einsum("nk,nkc->nc", basis(directions, degree), np.asarray(sh, np.float64))
-    return np.maximum(values + COLOUR_OFFSET, 0.0)
+    colours: NDArray[np.float64] = np.maximum(values + COLOUR_OFFSET, 0.0)
+    return colours
 
 
 def rotation_matrix(rotation: Array, degree: int) -> NDArray[np.float64]:

@@ -89,7 +89,8 @@ class Splats:
 
     def quaternions(self) -> _FloatArray:
         """Unit quaternions ``(N, 4)``, w first."""
-        return self.rotations / np.linalg.norm(self.rotations, axis=1, keepdims=True)
+        unit: _FloatArray = self.rotations / np.linalg.norm(self.rotations, axis=1, keepdims=True)
+        return unit
 
     def transformed(self, matrix: NDArray[np.floating[Any]]) -> Splats:
         """These splats moved by the 4×4 ``matrix``, colours turned along (exactly, to rounding).
@@ -232,19 +233,19 @@ def _read_table(
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy warns of words that are not numbers
             try:
-                numbers = np.fromstring(file.read().decode("ascii"), np.float64, count * columns, " ")
+                numbers = np.fromstring(file.read().decode("ascii"), np.float64, count * columns, sep=" ")
             except (ValueError, DeprecationWarning) as error:
                 raise SplatsError(f"'{name}' holds text that is not numbers; the file is damaged.") from error
         if len(numbers) < count * columns:
             raise short
         with np.errstate(over="ignore"):
-            return numbers.reshape(count, columns).astype(np.float32)
+            return np.asarray(numbers.reshape(count, columns), np.float32)
     row = np.dtype([(field, byte_order + kind) for field, kind in properties])
     if count * row.itemsize > left:
         raise short
     if all(kind == "f4" for _, kind in properties):
         flat = np.fromfile(file, byte_order + "f4", count * columns)
-        return flat.reshape(count, columns).astype(np.float32, copy=False)
+        return np.asarray(flat.reshape(count, columns), np.float32)
     rows = np.fromfile(file, row, count)
     with np.errstate(over="ignore"):
         return np.stack([rows[field].astype(np.float32) for field, _ in properties], 1)
@@ -301,4 +302,5 @@ def _quaternion_product(first: NDArray[np.float64], second: NDArray[np.floating[
     """``first`` after each of ``second`` ``(N, 4)``, w first."""
     w, x, y, z = first
     matrix = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    return np.asarray(second, np.float64) @ matrix.T
+    product: NDArray[np.float64] = np.asarray(second, np.float64) @ matrix.T
+    return product
