@@ -183,8 +183,8 @@ def _trunk(vertices: F64, joints: Joints) -> tuple[F64, F64]:
     front = joints.chin + unit * np.array([0.0, -0.22, -0.30])
     back = joints.skull_base + unit * np.array([0.0, 0.05, -0.9])
     along = (front - back)[1:] / np.linalg.norm((front - back)[1:])
-    below = (vertices[:, 1:] - back[1:]) @ np.array([-along[1], along[0]])  # up is positive
-    neck = _smoothstep(0.0, 1.1 * unit, -below)
+    above = (vertices[:, 1:] - back[1:]) @ np.array([along[1], -along[0]])
+    neck = _smoothstep(0.0, 1.1 * unit, -above)
     height = vertices[:, 1] - joints.neck[1]
     chest = _smoothstep(0.55 * unit, -0.45 * unit, height)
     return chest, neck
