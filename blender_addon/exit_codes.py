@@ -24,9 +24,7 @@ _OUT_OF_MEMORY = (
 _CODES = {
     0: Verdict("the backend has stopped", False, "start"),
     1: Verdict("the backend failed because of a bug of ours; its log names the report to send", True),
-    2: Verdict(
-        "the backend does not know its options; update it to this add-on's version", False, "reinstall"
-    ),
+    2: Verdict("the backend does not know its options; update the backend", False, "reinstall"),
     3: Verdict("the backend misses something; run the doctor", False, "doctor"),
     4: Verdict("the backend ran out of memory or disk; free some and start it again", True, "restart"),
     126: Verdict("the backend may not be executed; install it again", False, "reinstall"),

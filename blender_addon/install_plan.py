@@ -194,7 +194,7 @@ def diagnose(step: Step, code: int, lines: list[str]) -> Diagnosis:
     if _NO_RIGHTS.search(text):
         line = next(line for line in reversed(lines) if _NO_RIGHTS.search(line))
         return Diagnosis("rights", f"a file may not be written ({_short(line)}); check the folder's rights")
-    errors = [line for line in lines if re.match(r"(ERROR|error|Error|fatal|×)\b?", line)]
+    errors = [line for line in lines if re.match(r"(ERROR|error|Error|fatal|×)[: ]", line)]
     said = next(reversed(errors), next((line for line in reversed(lines) if line.strip()), "no message"))
     return Diagnosis("pip", f"'{step.title}' failed with exit code {code}: {_short(said)}")
 
