@@ -1,14 +1,20 @@
-"""Likeness inside Blender: the avatar bundle and the builders of its scene.
+"""Likeness inside Blender: one photo becomes a relightable, drivable 3D head.
 
-Importing this package does not import Blender, so that the backend can share ``bundle``.
+Importing this package does not import Blender, so that the backend can share ``bundle`` and ``protocol``.
 """
 
 from __future__ import annotations
 
 
 def register() -> None:
-    """Called by Blender when the extension is switched on; it has no user interface yet."""
+    """Called by Blender when the extension is switched on."""
+    from . import registration
+
+    registration.register()
 
 
 def unregister() -> None:
-    """Called by Blender when the extension is switched off."""
+    """Called by Blender when the extension is switched off; leaves nothing behind."""
+    from . import registration
+
+    registration.unregister()

@@ -1,4 +1,4 @@
-"""Which heads wait to be built in the scene, one short step at a time. No Blender: the steps come from outside.
+"""Which heads wait to be built in the scene, one short step at a time. No Blender; steps are handed in.
 
 Undo, a file load, edit mode or a render may come between any two steps, so nothing here points at
 Blender's data: a head is its UUID and the folder that it is built from, and building is idempotent.
@@ -51,6 +51,11 @@ class ImportQueue:
         current = self.current
         if current is not None and current.uuid == head.uuid and head.complete and not current.complete:
             self._drop_current()
+
+    def heads(self) -> list[str]:
+        """UUIDs of all heads that wait or are at work."""
+        own = [] if self.current is None else [self.current.uuid]
+        return list(dict.fromkeys(own + list(self.waiting)))
 
     def forget(self, uuid: str) -> None:
         """Do not build the head ``uuid`` (any more)."""

@@ -6,17 +6,15 @@ fractions of the picture, y up.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .landmarks import LANDMARKS
 from .protocol import Pin
 
-LANDMARKS_NAME = "landmarks.npz"
-LANDMARK_COUNT = 478
 RESOLVE_SECONDS = 0.3  # between two re-solves while a pin is dragged
 
 # A readable subset of MediaPipe Face Mesh: (name, landmarks in drawing order, closed line).
@@ -46,37 +44,17 @@ LINES: tuple[tuple[int, int], ...] = tuple(
 )
 
 
-class LandmarksError(ValueError):
-    """The avatar's landmarks are missing or damaged; the text is one line for the user."""
-
-
-def read_solved_px(directory: Path) -> NDArray[np.float32]:
-    """Solved landmarks ``(478, 2)`` in pixels of an avatar folder. Raises: LandmarksError."""
-    path = directory / LANDMARKS_NAME
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            solved = np.asarray(archive["solved_px"], np.float32)
-    except FileNotFoundError as error:
-        raise LandmarksError(
-            f"'{directory.name}' has no landmarks (it was made by an older backend); reconstruct it again"
-        ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise LandmarksError(f"'{path}' is damaged ({error}); reconstruct the avatar again") from error
-    if solved.shape != (LANDMARK_COUNT, 2) or not np.isfinite(solved).all():
-        raise LandmarksError(f"'{path}' is damaged (landmarks of shape {solved.shape}); reconstruct again")
-    return solved
-
-
-def to_view(px: NDArray[np.floating], size_px: tuple[int, int]) -> NDArray[np.float64]:
+def to_view(px: NDArray[np.floating[Any]], size_px: tuple[int, int]) -> NDArray[np.float64]:
     """Pixels ``(…, 2)`` to fractions of the picture with y up, as the image editor counts."""
     scaled = np.asarray(px, np.float64) / np.asarray(size_px, np.float64)
     return np.stack([scaled[..., 0], 1.0 - scaled[..., 1]], axis=-1)
 
 
-def to_px(view: NDArray[np.floating], size_px: tuple[int, int]) -> NDArray[np.float64]:
+def to_px(view: NDArray[np.floating[Any]], size_px: tuple[int, int]) -> NDArray[np.float64]:
     """The inverse of ``to_view``."""
-    view = np.asarray(view, np.float64)
-    return np.stack([view[..., 0], 1.0 - view[..., 1]], axis=-1) * np.asarray(size_px, np.float64)
+    upright = np.asarray(view, np.float64) * (1.0, -1.0) + (0.0, 1.0)
+    px: NDArray[np.float64] = upright * np.asarray(size_px, np.float64)
+    return px
 
 
 @dataclass
@@ -154,9 +132,9 @@ class PinBoard:
         self.changed_s, self.sent_s, self.waiting = None, now_s, True
         return self.pins()
 
-    def solved(self, landmarks_px: NDArray[np.floating]) -> None:
+    def solved(self, landmarks_px: NDArray[np.floating[Any]]) -> None:
         """A re-solve came back with landmarks ``(478, 2)`` in pixels."""
-        self.solved_px = np.asarray(landmarks_px, np.float32).reshape(LANDMARK_COUNT, 2)
+        self.solved_px = np.asarray(landmarks_px, np.float32).reshape(LANDMARKS, 2)
         self.waiting = False
 
     def lost(self) -> None:

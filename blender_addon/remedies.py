@@ -24,6 +24,7 @@ REMEDIES: dict[str, Remedy] = {
     "start": Remedy("likeness.start_backend", "Start backend", "PLAY"),
     "restart": Remedy("likeness.restart_backend", "Restart backend", "FILE_REFRESH"),
     "log": Remedy("likeness.open_log", "Open log", "TEXT"),
+    "install_log": Remedy("likeness.open_install_log", "Open the installation's log", "TEXT"),
     "doctor": Remedy("likeness.doctor", "Run doctor", "CHECKMARK"),
     "online": Remedy("likeness.open_system_preferences", "Open system preferences", "PREFERENCES"),
     "preferences": Remedy("likeness.open_preferences", "Open preferences", "PREFERENCES"),

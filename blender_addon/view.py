@@ -5,7 +5,7 @@ Data flows one way: events and replies come in through the functions here, panel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ BackendState = Literal[
     "stopped",
     "starting",
     "ready",
+    "stopping",
     "lost",  # was ready and does not answer; the supervisor or the client tries again
     "failed",  # ``message`` says why and what to do
 ]
@@ -51,7 +52,7 @@ class JobView:
     job: str  # UUID
     name: str
     state: JobState
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     photo_sha256: str = ""
     stage: str | None = None
     stage_index: int = 0
@@ -68,6 +69,8 @@ class JobView:
     preview_number: int = 0
     seen: int = 0  # number of the last event, for Attach
     cached_stages: int = 0
+    dismissed: bool = False  # its problem was read
+    files: tuple[protocol.FileRef, ...] = ()
 
     @property
     def is_active(self) -> bool:
@@ -183,14 +186,21 @@ def apply_info(view: View, info: JobInfo) -> JobView:
     job.photo_sha256, job.fraction, job.position = info.photo_sha256, info.fraction, info.position
     job.stage, job.parent, job.problem = info.stage or job.stage, info.parent, info.problem
     job.submitted_s, job.finished_s, job.warnings = info.submitted_s, info.finished_s, info.warnings
+    job.files = info.files or job.files
+    if job.is_active:
+        job.dismissed = False
     if info.directory is not None and info.state == "done":
         job.directory = Path(info.directory)
     view.touch()
     return job
 
 
-def apply_state(view: View, state: protocol.State) -> None:
-    """Take the server's account over: workers, memory, cache, jobs. Jobs it no longer knows vanish."""
+def apply_state(view: View, state: protocol.State, known_before: Collection[str] = ()) -> None:
+    """Take the server's account over: workers, memory, cache, jobs.
+
+    Events may have overtaken it: a job that ended stays ended, and only jobs of ``known_before`` (known
+    when it was asked for) that the server no longer has vanish.
+    """
     backend = view.backend
     backend.server, backend.networked = state.server, state.networked
     backend.cache_bytes, backend.cache_cap_bytes = state.cache_bytes, state.cache_cap_bytes
@@ -200,10 +210,15 @@ def apply_state(view: View, state: protocol.State) -> None:
     known = [m for m in (state.rss_mb, *(w.rss_mb for w in state.workers)) if m is not None]
     backend.memory_mb = sum(known) if known else None
     listed = {info.job for info in state.jobs}
-    for job in [job for job in view.jobs if job not in listed]:
-        del view.jobs[job]
+    for job in [job for job in known_before if job not in listed]:
+        view.jobs.pop(job, None)
     for info in state.jobs:
-        apply_info(view, info)
+        shown = view.jobs.get(info.job)
+        if shown is not None and not shown.is_active and info.state in ("queued", "running"):
+            continue
+        fraction = shown.fraction if shown is not None and shown.is_active else 0.0
+        job_view = apply_info(view, info)
+        job_view.fraction = max(job_view.fraction, fraction)
     view.touch()
 
 

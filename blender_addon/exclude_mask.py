@@ -1,0 +1,68 @@
+"""The painted mask: a copy of the photo in which whatever the artist paints over counts as not skin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from .grey_png import encode_grey
+from .scene.identity import first, tag
+
+ROLE = "exclude mask"
+BRUSH_COLOUR = (1.0, 0.0, 1.0)  # no skin has it
+CHANGED = 2.5 / 255.0  # below this a difference is the picture's own rounding
+
+
+def find(uuid: str) -> Any | None:
+    """The mask of the head ``uuid``, None when none was begun."""
+    return first("images", uuid, ROLE)
+
+
+def create(uuid: str, photo: Path) -> Any:
+    """A fresh copy of the photo to paint on, kept in the .blend. Raises: RuntimeError from Blender."""
+    image = bpy.data.images.load(str(photo), check_existing=False)
+    image.name = f"{photo.parent.name} not skin"
+    image.pack()
+    tag(image, uuid, ROLE)
+    image.use_fake_user = True
+    return image
+
+
+def encode(image: Any, photo: Path) -> bytes | None:
+    """The mask as an 8-bit grey PNG of the photo's size, white = not skin; None when nothing is painted."""
+    original = bpy.data.images.load(str(photo), check_existing=False)
+    try:
+        painted = painted_over(_pixels(image), _pixels(original))
+    finally:
+        bpy.data.images.remove(original)
+    if not painted.any():
+        return None
+    return encode_grey(np.where(painted[::-1], 255, 0).astype(np.uint8))  # Blender's first row is the lowest
+
+
+def painted_over(now: NDArray[np.float32], before: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which pixels ``(H, W)`` of ``(H, W, 4)`` pictures differ by more than rounding."""
+    differs: NDArray[np.bool_] = np.abs(now[..., :3] - before[..., :3]).max(axis=-1) > CHANGED
+    return differs
+
+
+def choose_brush(context: Any) -> None:
+    """Give the image paint brush a colour that stands out from skin."""
+    paint = context.tool_settings.image_paint
+    settings = context.tool_settings.unified_paint_settings
+    if settings.use_unified_color:
+        settings.color = BRUSH_COLOUR
+    if paint.brush is not None:
+        paint.brush.color = BRUSH_COLOUR
+        paint.brush.blend = "MIX"
+
+
+def _pixels(image: Any) -> NDArray[np.float32]:
+    width, height = image.size
+    values = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(values)
+    return values.reshape(height, width, 4)

@@ -1,0 +1,1 @@
+"""Operators, one module per task; each has a tuple ``CLASSES``."""

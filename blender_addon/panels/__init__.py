@@ -1,0 +1,1 @@
+"""Panels: they read ``runtime.View`` and draw; everything that acts is an operator."""

@@ -1,0 +1,416 @@
+"""What lives as long as the add-on is switched on, and what can be asked of it. No Blender.
+
+Requests go out through ``Runtime.ask``; their answers, the server's events and the installer's news come
+in through ``Runtime.drain``, which the ticker calls on Blender's main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+import uuid as uuids
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import protocol
+from .backend_control import BackendControl
+from .client import Answer, Client, Connected, Received, RequestError
+from .importer import HeadImport, ImportQueue
+from .pins import PinBoard
+from .protocol import Corrections, Options, Pin
+from .remedies import remedy_of
+from .view import Arrived, Notice, View, apply_event, apply_state
+
+log = logging.getLogger(__name__)
+
+STATE_SECONDS = 5.0  # between two looks at the server's memory and cache
+KEPT_TICKS = 8192
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A photo that waits for the backend."""
+
+    message: protocol.Submit
+    bulk: tuple[bytes, ...]
+    photo: Path | None
+    head: str | None  # the head that the result replaces; None makes a new one
+
+
+@dataclass
+class _Pending:
+    future: Future[Any]
+    then: Callable[[Any], None]
+    failed: Callable[[Exception], None]
+
+
+@dataclass
+class PinEdit:
+    """The head whose pins are being dragged."""
+
+    head: str  # UUID of its collection
+    job: str
+    board: PinBoard
+    photo: Path
+    seconds: float | None = None  # of the last re-solve
+    landmark_error_px: float | None = None
+    problem: str | None = None
+    shape: list[Any] | None = None  # bulk frames of a Refined that is not in the mesh yet
+
+
+@dataclass
+class Runtime:
+    """One per registered add-on."""
+
+    control: BackendControl
+    imports: ImportQueue
+    view: View = field(default_factory=View)
+    outbox: list[Submission] = field(default_factory=list)
+    heads: dict[str, str] = field(default_factory=dict)  # job: UUID of the head that it makes
+    corrected: dict[str, tuple[Pin, ...]] = field(default_factory=dict)  # head: pins placed so far
+    edit: PinEdit | None = None
+    import_note: str = ""  # why an import waits
+    drain_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
+    import_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
+    _pending: list[_Pending] = field(default_factory=list)
+    _state_asked: float = float("-inf")
+
+    @property
+    def client(self) -> Client | None:
+        """The connection, while one is wanted."""
+        return self.control.client
+
+    # --------------------------------------------------------------------------------- coming in
+
+    def drain(self, deadline: float) -> None:
+        """Take in what has arrived until ``time.perf_counter()`` reaches ``deadline``; the rest waits."""
+        self.control.poll(self.view)
+        for pending in [p for p in self._pending if p.future.done()]:
+            self._pending.remove(pending)
+            self._settle(pending)
+            if time.perf_counter() >= deadline:
+                return
+        while self.client is not None and time.perf_counter() < deadline:
+            try:
+                happening = self.client.events.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(happening, Connected):
+                self._connected(happening.welcome)
+            elif isinstance(happening, Received):  # Lost is seen by ``control.poll``
+                arrived = apply_event(self.view, happening.event, happening.bulk)
+                if arrived is not None:
+                    self._arrived(arrived)
+        if self.view.backend.state == "ready" and time.monotonic() - self._state_asked > STATE_SECONDS:
+            self.refresh()
+
+    def _connected(self, welcome: protocol.Welcome) -> None:
+        backend = self.view.backend
+        backend.server, backend.same_machine = welcome.server, welcome.same_machine
+        self.view.touch()
+        self.refresh()
+        waiting, self.outbox = self.outbox, []
+        for submission in waiting:
+            self._send(submission)
+
+    def _settle(self, pending: _Pending) -> None:
+        try:
+            answer = pending.future.result()
+        except RequestError as error:
+            pending.failed(error)
+        except OSError as error:
+            pending.failed(error)
+        else:
+            pending.then(answer)
+        self.view.touch()
+
+    def _arrived(self, arrived: Arrived) -> None:
+        head = self.heads.get(arrived.job)
+        if head is None:
+            return  # another window's; it waits in the history
+        backend = self.view.backend
+        if backend.same_machine:
+            directory = _folder_of(arrived)
+            if directory is not None:
+                self.imports.want(HeadImport(head, arrived.job, directory, arrived.complete))
+        elif arrived.complete:
+            self._download(arrived.job, lambda folder: self._want_complete(arrived.job, folder))
+
+    def _want_complete(self, job: str, folder: Path) -> None:
+        head = self.heads.get(job)
+        if head is not None:
+            self.imports.want(HeadImport(head, job, folder, True))
+
+    def _download(self, job: str, then: Callable[[Path], None]) -> None:
+        if self.client is None:
+            return
+        files = self.view.jobs[job].files if job in self.view.jobs else ()
+        target = self.control.downloads / job
+        future = self.control.download(self.client, job, files, target)
+
+        def arrived(_: Any) -> None:
+            if job in self.view.jobs:
+                self.view.jobs[job].directory = target
+            then(target)
+
+        self._pending.append(_Pending(future, arrived, self._told_failure))
+
+    # --------------------------------------------------------------------------------- going out
+
+    def ask(
+        self,
+        message: protocol.Request,
+        then: Callable[[Answer], None],
+        bulk: Sequence[bytes] = (),
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Send a request; ``then`` or ``failed`` is called on a later tick."""
+        if self.client is None:
+            self.view.notice = Notice("The backend is not running", "start")
+            self.view.touch()
+            return
+        future = self.client.request(message, bulk)
+        self._pending.append(_Pending(future, then, failed or self._told_failure))
+
+    def _told_failure(self, error: Exception) -> None:
+        if isinstance(error, RequestError):
+            self.view.notice = Notice(_sentence(error.problem.message), remedy_of(error.problem))
+        else:
+            self.view.notice = Notice(_sentence(str(error)), "log")
+        self.view.touch()
+
+    def refresh(self) -> None:
+        """Ask for workers, memory, cache and jobs."""
+        self._state_asked = time.monotonic()
+        known = set(self.view.jobs)
+
+        def take(answer: Answer) -> None:
+            if isinstance(answer.reply, protocol.State):
+                apply_state(self.view, answer.reply, known)
+
+        self.ask(protocol.List(id=0), take, failed=lambda error: None)  # asked again soon
+
+    def submit_photo(self, photo: Path, options: Options) -> None:
+        """Reconstruct a photo; starts the backend first when it is not running. Raises: OSError."""
+        self._submit(photo, photo.stem, options)
+
+    def vary(self, job: str, *, maps: int | None = None, seed: int | None = None) -> None:
+        """The photo of ``job`` again with other options, as a new head."""
+        known = self.view.jobs[job]
+        options = protocol.Options(
+            engine=known.options.engine,
+            head=known.options.head,
+            maps=maps or known.options.maps,
+            face=known.options.face,
+            seed=known.options.seed if seed is None else seed,
+        )
+        self._submit(None, known.name, options, parent=job)
+
+    def correct(self, head: str, job: str, pins: tuple[Pin, ...], exclude_png: bytes | None) -> None:
+        """The photo of ``job`` again with corrections; the result replaces ``head``."""
+        known = self.view.jobs[job]
+        corrections = Corrections(pins=pins, exclude_frame=None if exclude_png is None else 0)
+        bulk = () if exclude_png is None else (exclude_png,)
+        self._submit(None, known.name, known.options, corrections, bulk, parent=job, head=head)
+
+    def _submit(
+        self,
+        photo: Path | None,
+        name: str,
+        options: Options,
+        corrections: Corrections | None = None,
+        bulk: tuple[bytes, ...] = (),
+        *,
+        parent: str | None = None,
+        head: str | None = None,
+    ) -> None:
+        message = protocol.Submit(id=0, name=name, options=options, corrections=corrections, parent=parent)
+        submission = Submission(message, bulk, photo, head)
+        self.view.notice = None
+        if self.view.backend.state == "ready":
+            self._send(submission)
+        else:
+            self.outbox.append(submission)
+            self.start_backend()
+        self.view.touch()
+
+    def _send(self, submission: Submission) -> None:
+        message, bulk = submission.message, list(submission.bulk)
+        if submission.photo is not None:
+            if self.view.backend.same_machine:
+                message = _with(message, path=str(submission.photo.resolve()))
+            else:
+                try:
+                    photo = submission.photo.read_bytes()
+                except OSError as error:
+                    self._told_failure(error)
+                    return
+                message = _with(message, photo_frame=len(bulk))
+                bulk.append(photo)
+        self.ask(message, lambda answer: self._accepted(answer, submission), bulk)
+
+    def _accepted(self, answer: Answer, submission: Submission) -> None:
+        if isinstance(answer.reply, protocol.Accepted):
+            self.heads[answer.reply.job] = submission.head or answer.reply.job
+            job = self.view.jobs.get(answer.reply.job)
+            if job is None or job.is_active:
+                return
+            # It was done before its acceptance was read here (everything lay in the cache).
+            self.import_job(answer.reply.job)
+
+    def cancel(self, job: str) -> None:
+        """Stop a job."""
+        self.ask(protocol.Cancel(id=0, job=job), lambda answer: None)
+
+    def rerun(self, job: str) -> None:
+        """Run an interrupted, failed or cancelled job again."""
+        self.heads.setdefault(job, job)
+        self.ask(protocol.Rerun(id=0, job=job), lambda answer: self.refresh())
+
+    def forget(self, photo_sha256: str) -> None:
+        """Delete everything that the backend keeps of a photo."""
+        self.ask(protocol.Forget(id=0, photo_sha256=photo_sha256), self._freed)
+
+    def free_memory(self) -> None:
+        """Let idle workers drop their models."""
+        self.ask(protocol.FreeMemory(id=0), self._freed)
+
+    def _freed(self, answer: Answer) -> None:
+        self.refresh()
+
+    def refine(self, now_s: float) -> None:
+        """Send the pins being edited when it is their time; the result waits in ``edit.shape``."""
+        edit = self.edit
+        if edit is None or not edit.board.due(now_s):
+            return
+        message = protocol.Refine(id=0, job=edit.job, pins=edit.board.send(now_s))
+
+        def refined(answer: Answer) -> None:
+            if self.edit is edit and isinstance(answer.reply, protocol.Refined):
+                import numpy as np
+
+                edit.board.solved(np.frombuffer(answer.bulk[2], np.float32).reshape(-1, 2))
+                edit.shape = list(answer.bulk)
+                edit.seconds, edit.problem = answer.reply.seconds, None
+                edit.landmark_error_px = answer.reply.landmark_error_px
+
+        def failed(error: Exception) -> None:
+            edit.board.lost()
+            edit.problem = _sentence(str(error))
+
+        self.ask(message, refined, failed=failed)
+
+    def import_job(self, job: str, head: str | None = None) -> None:
+        """Build the head of a finished job, or build it anew."""
+        known = self.view.jobs[job]
+        uuid = head or self.heads.setdefault(job, job)
+        if known.directory is not None:
+            self.imports.want(HeadImport(uuid, job, known.directory, True))
+        else:
+            self.heads[job] = uuid
+            self._download(job, lambda folder: self._want_complete(job, folder))
+
+    def import_folder(self, directory: Path) -> str:
+        """Build a head from an avatar folder; returns its UUID."""
+        uuid = str(uuids.uuid4())
+        self.imports.want(HeadImport(uuid, "", directory, True))
+        return uuid
+
+    def dismiss(self, job: str | None = None) -> None:
+        """Close the message at the top, or a failed job's."""
+        if job is None:
+            self.view.notice = None
+        elif job in self.view.jobs:
+            self.view.jobs[job].dismissed = True
+        self.view.touch()
+
+    def file_loaded(self, present: set[str]) -> None:
+        """Another file is open that has the heads ``present``; the others' results wait in the history."""
+        self.heads = {job: head for job, head in self.heads.items() if head in present}
+        for head in [h for h in self.imports.heads() if h not in present]:
+            self.imports.forget(head)
+        self.imports.restart()
+        self.edit = None
+        self.view.touch()
+
+    def start_backend(self) -> None:
+        """Start the backend, or connect to the one elsewhere."""
+        self.control.start()
+        self.control.poll(self.view)
+
+    def stop_backend(self) -> None:
+        """Stop the backend; photos that wait for it are dropped."""
+        self.outbox.clear()
+        self.control.stop()
+        self.control.poll(self.view)
+
+    def restart_backend(self) -> None:
+        """Stop the backend and start it again."""
+        self.control.restart()
+        self.control.poll(self.view)
+
+    def location_changed(self) -> None:
+        """The preferences name another backend; its jobs are other ones."""
+        self.control.disconnect()
+        self.view.jobs.clear()
+        self.view.notice = None
+        self.control.poll(self.view)
+        self.view.touch()
+
+    def run_checks(self) -> None:
+        """Run the doctor; its lines come into the view later."""
+        self.control.run_checks(self.view)
+
+    def close(self) -> None:
+        """End threads and connection; a server of this machine ends when its queue is empty."""
+        self.control.close()
+        self._pending.clear()
+
+
+_runtime: Runtime | None = None
+
+
+def get() -> Runtime:
+    """The runtime of the add-on that is switched on."""
+    if _runtime is None:
+        raise RuntimeError("the add-on is switched off")
+    return _runtime
+
+
+def open_runtime(runtime: Runtime) -> None:
+    """Make ``runtime`` the one that ``get`` gives."""
+    global _runtime
+    _runtime = runtime
+
+
+def close_runtime() -> None:
+    """End it."""
+    global _runtime
+    if _runtime is not None:
+        _runtime.close()
+        _runtime = None
+
+
+def _folder_of(arrived: Arrived) -> Path | None:
+    """The avatar folder on this machine that an event speaks of."""
+    if arrived.info is not None and arrived.info.directory is not None:
+        return Path(arrived.info.directory)
+    for file in arrived.files:
+        if file.path is not None:
+            return Path(file.path).parents[file.name.count("/")]
+    return None
+
+
+def _with(message: protocol.Submit, **changes: Any) -> protocol.Submit:
+    import msgspec
+
+    return msgspec.structs.replace(message, **changes)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,183 @@
+"""The one timer: takes news in, advances an import by one step, asks panels to redraw when they should."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from . import heads, runtime
+from .importer import HeadImport, ImportFailed
+from .operators.base import EXPECTED, write_report
+from .preferences import preferences
+from .runtime import Runtime
+from .scene.importing import ImportOptions, import_steps
+from .view import Notice
+
+DRAIN_SECONDS = 0.004
+BUSY_SECONDS = 0.05  # between ticks while something is going on
+IDLE_SECONDS = 0.25
+STEP_SECONDS = 0.01  # between the steps of an import
+
+_drawn_revision = -1
+
+
+def start() -> None:
+    """Begin ticking and watching the open file."""
+    bpy.app.handlers.load_post.append(_file_loaded)
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(_undone)
+    if not bpy.app.background:  # there timers never fire; operators wait by themselves
+        bpy.app.timers.register(_tick, first_interval=BUSY_SECONDS, persistent=True)
+
+
+def stop() -> None:
+    """Leave neither timer nor handler behind."""
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    for handlers, function in (
+        (bpy.app.handlers.load_post, _file_loaded),
+        (bpy.app.handlers.undo_post, _undone),
+        (bpy.app.handlers.redo_post, _undone),
+    ):
+        if function in handlers:
+            handlers.remove(function)
+
+
+def _tick() -> float:
+    """One turn of the timer. Nothing may escape: Blender would end the timer without a word."""
+    current = runtime.get()
+    try:
+        return turn(current)
+    except Exception as error:
+        file = write_report("tick", error)
+        current.view.notice = Notice(f"A mistake of ours; the report is {file}", "log")
+        current.view.touch()
+        return IDLE_SECONDS
+
+
+def turn(current: Runtime) -> float:
+    """Take news in and advance an import; returns the seconds until the next turn."""
+    started = time.perf_counter()
+    current.drain(started + DRAIN_SECONDS)
+    current.refine(time.monotonic())
+    drained = time.perf_counter()
+    current.drain_seconds.append(drained - started)
+    stepped = False
+    if current.imports:
+        note = obstacle_to_import()
+        if note != current.import_note:
+            current.import_note = note
+            current.view.touch()
+        if not note:
+            import_step(current)
+            stepped = True
+            current.import_seconds.append(time.perf_counter() - drained)
+    elif current.import_note:
+        current.import_note = ""
+        current.view.touch()
+    _redraw(current)
+    if stepped and current.imports:
+        return STEP_SECONDS
+    busy = current.view.queue() or current.outbox or current.imports or current.edit
+    return BUSY_SECONDS if busy or current.view.backend.state != "ready" else IDLE_SECONDS
+
+
+def obstacle_to_import() -> str:
+    """Why nothing may be built in the scene right now; empty when it may."""
+    if bpy.app.is_job_running("RENDER"):
+        return "A head is ready; it comes in when the render has ended"
+    if bpy.context.mode != "OBJECT":
+        return "A head is ready; it comes in when you go back to object mode"
+    return ""
+
+
+def import_step(current: Runtime) -> None:
+    """One step of the import at work; a finished head becomes one undo step."""
+    with _window():
+        try:
+            finished = current.imports.advance()
+        except ImportFailed as failure:
+            _report_failed(current, failure)
+            return
+        if finished is None:
+            return
+        heads.note_job(finished.uuid, finished.job)
+        if finished.complete:
+            push_undo(f"Import {finished.directory.name}")
+    current.view.touch()
+
+
+def make_steps(head: HeadImport) -> Iterator[str]:
+    """The steps that build ``head`` with what the preferences say."""
+    return import_steps(head.directory, import_options(), collection_uuid=head.uuid)
+
+
+def import_options() -> ImportOptions:
+    """How heads come into the file."""
+    chosen = preferences()
+    beside = chosen.textures == "BESIDE"
+    folder = Path(bpy.data.filepath).parent / "likeness" if beside and bpy.data.filepath else None
+    return ImportOptions(
+        proxies=chosen.proxies,
+        pack=not beside or folder is None,
+        maps_folder=folder,
+        set_camera=chosen.set_camera,
+        set_world=chosen.set_world,
+        mark_asset=chosen.mark_asset,
+    )
+
+
+def push_undo(message: str) -> None:
+    """One step in the undo history, where there is a window to have one."""
+    if bpy.context.window is not None and bpy.ops.ed.undo_push.poll():
+        bpy.ops.ed.undo_push(message=message)
+
+
+def _report_failed(current: Runtime, failure: ImportFailed) -> None:
+    cause = failure.__cause__ or failure
+    if isinstance(cause, EXPECTED):
+        text = str(cause)
+        current.view.notice = Notice(text[:1].upper() + text[1:])
+    elif isinstance(cause, OSError):
+        current.view.notice = Notice(f"The avatar's folder cannot be read: {cause.strerror or cause}", "log")
+    else:
+        file = write_report("import", cause)
+        current.view.notice = Notice(f"The head could not be built, a mistake of ours; report: {file}")
+    current.view.touch()
+
+
+def _window() -> Any:
+    """Timers run without a window; builders and undo want one."""
+    windows = bpy.context.window_manager.windows
+    return bpy.context.temp_override(window=windows[0]) if len(windows) else bpy.context.temp_override()
+
+
+def _redraw(current: Runtime) -> None:
+    """Redraw where panels or pins show what changed."""
+    global _drawn_revision
+    if current.view.revision == _drawn_revision:
+        return
+    _drawn_revision = current.view.revision
+    shown = {"VIEW_3D", "PREFERENCES"} | ({"IMAGE_EDITOR"} if current.edit else set())
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type not in shown:
+                continue
+            for region in area.regions:
+                if region.type == "UI" or area.type != "VIEW_3D":
+                    region.tag_redraw()
+
+
+@persistent  # type: ignore[untyped-decorator]
+def _file_loaded(*_: Any) -> None:
+    runtime.get().file_loaded(set(heads.uuids()))
+
+
+@persistent  # type: ignore[untyped-decorator]
+def _undone(*_: Any) -> None:
+    runtime.get().imports.restart()
