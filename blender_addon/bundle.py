@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,7 @@ class Mesh:
     expressions: SparseOffsets
     expression_weights: NDArray[np.float32]  # (E,) fitted, in [0, 1]
     eye_centres_head: NDArray[np.float32]  # (2, 3) metres: subject's left, right
+    regions: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # (V,) soft, 255 is fully inside
 
     def expressed(self) -> NDArray[np.float32]:
         """Vertices ``(V, 3)`` in metres with the fitted expression: the photographed face."""
@@ -233,6 +234,8 @@ def write_mesh(directory: Path, mesh: Mesh) -> None:
         expression_start=mesh.expressions.start,
         expression_vertex=mesh.expressions.vertex,
         expression_offset=mesh.expressions.offset,
+        region_names=np.array(tuple(mesh.regions), np.str_),
+        regions=np.stack(list(mesh.regions.values())) if mesh.regions else np.zeros((0, 0), np.uint8),
         **arrays,
     )
 
@@ -306,6 +309,10 @@ def read_mesh(directory: Path) -> Mesh:
                 arrays["expression_vertex"].astype(np.int32),
                 arrays["expression_offset"].astype(np.float32),
             ),
+            regions={  # bundles written before there were regions have none
+                str(name): row.astype(np.uint8, copy=False)
+                for name, row in zip(arrays.get("region_names", ()), arrays.get("regions", ()), strict=True)
+            },
         )
     except FileNotFoundError as error:
         raise BundleError(
@@ -381,6 +388,8 @@ def _inconsistency(mesh: Mesh) -> str | None:
     )
     if any(len(array) != length for array, length in same_length):
         return "faces and their UVs or parts differ in number"
+    if any(row.shape != (vertices,) for row in mesh.regions.values()):
+        return "regions and vertices differ in number"
     bounds = (
         (mesh.quads[:, :3], 0, vertices),
         (mesh.quads[:, 3], -1, vertices),

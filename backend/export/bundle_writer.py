@@ -196,6 +196,10 @@ def mesh_of(fit: HeadFit) -> bundle.Mesh:
         expressions=bundle.SparseOffsets.from_dense(head.expression_basis),
         expression_weights=fit.expression.astype(np.float32),
         eye_centres_head=eye_centres(fit).astype(np.float32),
+        regions={
+            name: np.rint(255.0 * np.clip(region, 0, 1)).astype(np.uint8)
+            for name, region in head.regions.items()
+        },
     )
 
 

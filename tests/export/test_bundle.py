@@ -51,6 +51,18 @@ def test_round_trip(avatar):
     assert manifest.weights[0].licence == head.licence
 
 
+def test_regions_come_along_and_may_be_absent(tmp_path):
+    head = make_reconstruction().fit.head
+    lips = np.linspace(0, 1, len(head.mean_vertices), dtype=np.float32)
+    made = make_reconstruction(dataclasses.replace(head, regions={"lips": lips}))
+    folder = write_bundle(made, tmp_path / "portrait")
+    np.testing.assert_allclose(bundle.read_mesh(folder).regions["lips"] / 255.0, lips, atol=0.5 / 255)
+    with np.load(folder / "mesh.npz") as archive:
+        older = {n: archive[n] for n in archive.files if "region" not in n}
+    np.savez(folder / "mesh.npz", **older)
+    assert bundle.read_mesh(folder).regions == {}
+
+
 def test_manifest_has_the_promised_fields(avatar):
     fields = json.loads((avatar / "avatar.json").read_text(encoding="utf-8"))
     promised = (
