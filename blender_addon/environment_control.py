@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ class EnvironmentControl:
         """Delete the environment; the server must have stopped."""
         if not self.busy:
             self.problem = self.remedy = self.freed_bytes = None
-            self._removal = _in_thread(self._place.uninstall)
+            self._removal = in_thread(self._place.uninstall)
 
     def size_bytes(self) -> int:
         """What uninstalling would free. Walks the folder: some tenths of a second."""
@@ -109,7 +110,7 @@ class EnvironmentControl:
     def measure(self) -> None:
         """Begin to measure what uninstalling would free; ``poll`` brings the result."""
         if self._size is None:
-            self._size = _in_thread(self._place.size_bytes)
+            self._size = in_thread(self._place.size_bytes)
 
     def close(self) -> None:
         """The add-on is switched off; a half-done installation is gone on with next time."""
@@ -167,7 +168,8 @@ class EnvironmentControl:
         self.problem, self.remedy = message[:1].upper() + message[1:], remedy
 
 
-def _in_thread(work: Any) -> Future[Any]:
+def in_thread(work: Callable[[], Any]) -> Future[Any]:
+    """Do ``work`` in a thread of its own; its result or exception waits in the future."""
     future: Future[Any] = Future()
 
     def run() -> None:

@@ -102,6 +102,11 @@ def preferences() -> LikenessPreferences:
     return own
 
 
+def serve_arguments() -> list[str]:
+    """Options of ``likeness serve`` that the artist chose."""
+    return ["--cache-gb", f"{preferences().cache_cap_gb:g}"]
+
+
 def remote_connection() -> Path | None:
     """The connection file of a backend on another machine; None when the backend is on this one."""
     chosen = preferences()

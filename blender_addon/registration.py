@@ -10,7 +10,7 @@ from . import pictures, pin_overlay, preferences, runtime, settings, ticker
 from .backend_control import BackendControl
 from .environment_control import EnvironmentControl
 from .importer import ImportQueue
-from .operators import backend, correct, head, history, light, reconstruct
+from .operators import backend, correct, head, history, light, reconstruct, splats
 from .panels import backend as backend_panel
 from .panels import correct as correct_panel
 from .panels import head as head_panel
@@ -30,6 +30,7 @@ MODULES = (
     light,
     head,
     correct,
+    splats,
     photo_panel,
     history_panel,
     correct_panel,
@@ -75,5 +76,6 @@ def make_runtime() -> runtime.Runtime:
         ),
         program_name=f"likeness-blender {VERSION}, Blender {bpy.app.version_string}",
         remote=preferences.remote_connection,
+        serve_arguments=preferences.serve_arguments,
     )
     return runtime.Runtime(control, ImportQueue(ticker.make_steps))

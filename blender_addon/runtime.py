@@ -20,6 +20,8 @@ from typing import Any
 from . import protocol
 from .backend_control import BackendControl
 from .client import Answer, Client, Connected, Received, RequestError
+from .download import bring_files, bring_job
+from .environment_control import in_thread
 from .importer import HeadImport, ImportQueue
 from .pins import PinBoard
 from .protocol import Corrections, Options, Pin
@@ -133,32 +135,49 @@ class Runtime:
         head = self.heads.get(arrived.job)
         if head is None:
             return  # another window's; it waits in the history
-        backend = self.view.backend
-        if backend.same_machine:
-            directory = _folder_of(arrived)
-            if directory is not None:
-                self.imports.want(HeadImport(head, arrived.job, directory, arrived.complete))
+        directory = _folder_of(arrived)
+        if directory is not None:
+            self.imports.want(HeadImport(head, arrived.job, directory, arrived.complete))
         elif arrived.complete:
-            self._download(arrived.job, lambda folder: self._want_complete(arrived.job, folder))
+            self._download(arrived.job)
+        else:
+            self._download_part(arrived)
 
-    def _want_complete(self, job: str, folder: Path) -> None:
-        head = self.heads.get(job)
-        if head is not None:
-            self.imports.want(HeadImport(head, job, folder, True))
-
-    def _download(self, job: str, then: Callable[[Path], None]) -> None:
-        if self.client is None:
+    def _download(self, job: str) -> None:
+        """Bring a finished job's folder from another machine, then import it."""
+        known, client = self.view.jobs.get(job), self.client
+        if client is None or known is None or known.info is None:
             return
-        files = self.view.jobs[job].files if job in self.view.jobs else ()
-        target = self.control.downloads / job
-        future = self.control.download(self.client, job, files, target)
+        info = known.info
+        future = in_thread(lambda: bring_job(client, info, self.control.downloads))
 
-        def arrived(_: Any) -> None:
-            if job in self.view.jobs:
-                self.view.jobs[job].directory = target
-            then(target)
+        def arrived(folder: Path) -> None:
+            known.directory = folder
+            if job in self.heads:
+                self.imports.want(HeadImport(self.heads[job], job, folder, True))
 
         self._pending.append(_Pending(future, arrived, self._told_failure))
+
+    def _download_part(self, part: Arrived) -> None:
+        """Bring what is new of a growing folder. One that fails is left for the finished folder."""
+        client = self.client
+        if client is None:
+            return
+        folder = self.control.downloads / f"{part.job}.growing"
+
+        def bring() -> Path:
+            for file in part.files:  # a better version of a map may have the size of the one before
+                (folder / file.name).unlink(missing_ok=True)
+            bring_files(client, part.job, part.files, folder)
+            return folder
+
+        def arrived(folder: Path) -> None:
+            known = self.view.jobs.get(part.job)
+            if part.job in self.heads and known is not None and known.is_active:
+                self.imports.want(HeadImport(self.heads[part.job], part.job, folder, False))
+
+        future = in_thread(bring)
+        self._pending.append(_Pending(future, arrived, lambda error: log.info("partial result: %s", error)))
 
     # --------------------------------------------------------------------------------- going out
 
@@ -313,7 +332,7 @@ class Runtime:
             self.imports.want(HeadImport(uuid, job, known.directory, True))
         else:
             self.heads[job] = uuid
-            self._download(job, lambda folder: self._want_complete(job, folder))
+            self._download(job)
 
     def import_folder(self, directory: Path) -> str:
         """Build a head from an avatar folder; returns its UUID."""

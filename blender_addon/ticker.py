@@ -15,7 +15,9 @@ from .importer import HeadImport, ImportFailed
 from .operators.base import EXPECTED, write_report
 from .preferences import preferences
 from .runtime import Runtime
+from .scene.asset import write_catalogue
 from .scene.importing import ImportOptions, import_steps
+from .scene.quality import full_maps_for_render, proxies_after_render
 from .view import Notice
 
 DRAIN_SECONDS = 0.004
@@ -28,9 +30,8 @@ _drawn_revision = -1
 
 def start() -> None:
     """Begin ticking and watching the open file."""
-    bpy.app.handlers.load_post.append(_file_loaded)
-    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
-        handlers.append(_undone)
+    for handlers, function in _handlers():
+        handlers.append(function)
     if not bpy.app.background:  # there timers never fire; operators wait by themselves
         bpy.app.timers.register(_tick, first_interval=BUSY_SECONDS, persistent=True)
 
@@ -39,13 +40,23 @@ def stop() -> None:
     """Leave neither timer nor handler behind."""
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
-    for handlers, function in (
-        (bpy.app.handlers.load_post, _file_loaded),
-        (bpy.app.handlers.undo_post, _undone),
-        (bpy.app.handlers.redo_post, _undone),
-    ):
+    for handlers, function in _handlers():
         if function in handlers:
             handlers.remove(function)
+
+
+def _handlers() -> list[tuple[Any, Any]]:
+    """Blender's lists and what we put into them."""
+    app = bpy.app.handlers
+    return [
+        (app.load_post, _file_loaded),
+        (app.undo_post, _undone),
+        (app.redo_post, _undone),
+        (app.render_init, _render_begins),
+        (app.render_complete, _render_ends),
+        (app.render_cancel, _render_ends),
+        (app.save_post, _file_saved),
+    ]
 
 
 def _tick() -> float:
@@ -181,3 +192,25 @@ def _file_loaded(*_: Any) -> None:
 @persistent  # type: ignore[untyped-decorator]
 def _undone(*_: Any) -> None:
     runtime.get().imports.restart()
+
+
+@persistent  # type: ignore[untyped-decorator]
+def _render_begins(scene: Any, *_: Any) -> None:
+    full_maps_for_render(scene)
+
+
+@persistent  # type: ignore[untyped-decorator]
+def _render_ends(scene: Any, *_: Any) -> None:
+    proxies_after_render(scene)
+
+
+@persistent  # type: ignore[untyped-decorator]
+def _file_saved(path: str, *_: Any) -> None:
+    if not heads.uuids():
+        return
+    try:
+        write_catalogue(Path(path or bpy.data.filepath))
+    except OSError as error:
+        text = f"The asset catalogue cannot be written ({error.strerror}): {error.filename}"
+        runtime.get().view.notice = Notice(text)
+        runtime.get().view.touch()

@@ -70,7 +70,7 @@ class JobView:
     seen: int = 0  # number of the last event, for Attach
     cached_stages: int = 0
     dismissed: bool = False  # its problem was read
-    files: tuple[protocol.FileRef, ...] = ()
+    info: JobInfo | None = None  # as the server told it last
 
     @property
     def is_active(self) -> bool:
@@ -186,7 +186,7 @@ def apply_info(view: View, info: JobInfo) -> JobView:
     job.photo_sha256, job.fraction, job.position = info.photo_sha256, info.fraction, info.position
     job.stage, job.parent, job.problem = info.stage or job.stage, info.parent, info.problem
     job.submitted_s, job.finished_s, job.warnings = info.submitted_s, info.finished_s, info.warnings
-    job.files = info.files or job.files
+    job.info = info
     if job.is_active:
         job.dismissed = False
     if info.directory is not None and info.state == "done":
