@@ -6,7 +6,9 @@ before the first socket. It is answered in the server's own loop: no thread that
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from backend.server.limits import MESSAGES_PER_TURN, FloodGuard
 LOCAL = "local"  # the owner of everything that clients on this machine submit
 ZAP_DOMAIN = b"likeness"
 
+# What ZeroMQ tells of a peer over ipc: "localhost:uid:gid:pid" on Linux, less or nothing elsewhere.
+_IPC_PEER = re.compile(r"(localhost)?(:\d+:\d+:\d+)?")
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _REREAD_SECONDS = 2.0
 _MAX_KEY_FILE_BYTES = 4096
@@ -54,7 +58,7 @@ class AllowList:
     def owner_of(self, key: str, address: str) -> str | None:
         """The owner name of the client with public ``key``, None when it may not connect.
 
-        This machine's own key is good from this machine only. ``address``: an IP, "" over ipc.
+        This machine's own key is good from this machine only. ``address`` is what ZeroMQ tells of the peer.
         """
         if key == self.local_key:
             return LOCAL if _is_loopback(address) else None
@@ -71,7 +75,14 @@ class AllowList:
 
 
 def _is_loopback(address: str) -> bool:
-    return address == "" or address.startswith("127.") or address in {"::1", "localhost"}
+    if _IPC_PEER.fullmatch(address):
+        return True
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
 
 
 def _read_public_keys(folder: Path) -> dict[str, str]:

@@ -69,9 +69,10 @@ def _opened_photo(source: Path) -> Iterator[BinaryIO]:
         raise Refusal(
             "bad_input", f"the photo '{source}' cannot be opened ({reason}); choose another"
         ) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refusal("bad_input", f"'{source}' is not a file; choose a photo")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Refusal("bad_input", f"'{source}' is not a file; choose a photo")
         yield file
 
 

@@ -100,7 +100,9 @@ def run_job(message: wp.RunJob, writer: wp.Writer, cancelled: set[str], data: Pa
             if message.job in cancelled:
                 raise Cancelled
             send_stage(writer, message.job, stage, index)
-            if what in ("crash", "segv", "exit", "hang", "memory", "bad_input", "garbage") and index == int(where):
+            if what in ("crash", "segv", "exit", "hang", "memory", "bad_input", "garbage") and index == int(
+                where
+            ):
                 misbehave(what)
             if what == "slow":
                 for _ in range(10):
@@ -149,9 +151,7 @@ def misbehave(what: str) -> None:
 
 def send_stage(writer: wp.Writer, job: str, stage: str, index: int) -> None:
     count = len(STAGES)
-    writer.send(
-        wp.StageStarted(job=job, stage=stage, implementation="fake", index=index, count=count)
-    )
+    writer.send(wp.StageStarted(job=job, stage=stage, implementation="fake", index=index, count=count))
     writer.send(wp.StageProgress(job=job, stage=stage, fraction=0.5, job_fraction=(index + 0.5) / count))
 
 
@@ -159,16 +159,12 @@ def finish_stage(
     writer: wp.Writer, message: wp.RunJob, stage: str, index: int, partial: Path, photo: bytes
 ) -> None:
     preview = PREVIEW + photo[-64:] if index != 3 else None
-    writer.send(
-        wp.StageFinished(job=message.job, stage=stage, seconds=0.01, cached=False, preview=preview)
-    )
+    writer.send(wp.StageFinished(job=message.job, stage=stage, seconds=0.01, cached=False, preview=preview))
     if stage == "head fit":
         # The options and corrections, so that tests see what arrived.
         (partial / "avatar.json").write_bytes(msgspec.json.encode(message))
         (partial / "mesh.npz").write_bytes(photo)
-        writer.send(
-            wp.PartialReady(job=message.job, kind="mesh", files=("avatar.json", "mesh.npz"))
-        )
+        writer.send(wp.PartialReady(job=message.job, kind="mesh", files=("avatar.json", "mesh.npz")))
     if stage == "materials":
         (partial / "maps/albedo.png").write_bytes(photo * 3)
         writer.send(
