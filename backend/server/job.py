@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from backend import engines, pipeline
-from backend.artifacts import CompleteUV, EvenUV, HeadFit, Observation, Run, StageRecord
+from backend.artifacts import F32, CompleteUV, EvenUV, HeadFit, Observation, PartialUV, Run, StageRecord
 from backend.corrections import Corrections, Pin, read_mask
 from backend.errors import BadInput
 from backend.export.avatar import fill_avatar
 from backend.export.bundle_writer import Fitted
+from backend.export.map_files import shrunk
 from backend.server.partial import PartialFolder
 from backend.server.stage_cache import StageCache
 from backend.server.stage_previews import stage_preview
@@ -25,6 +28,7 @@ from backend.server.worker_protocol import (
     StageStarted,
 )
 from backend.stages import Finished
+from blender_addon.bundle import PROXY_SIDE
 
 Send = Callable[[FromWorker], None]
 
@@ -92,6 +96,14 @@ def _sha256(photo: Path) -> str:
         raise BadInput(f"the photo cannot be read ({error.strerror}); give it again") from error
 
 
+def _filled(partial: PartialUV) -> F32:
+    """What the photo shows, and its median colour where it shows nothing ``(S', S', 3)``."""
+    rgb, seen = shrunk(partial.rgb_linear, PROXY_SIDE), shrunk(partial.confidence, PROXY_SIDE)[..., None]
+    sure = seen[..., 0] > 0.5
+    typical = np.median(rgb[sure], axis=0) if sure.any() else rgb.mean((0, 1))
+    return np.asarray(rgb * seen + typical * (1 - seen), np.float32)
+
+
 class _Telling:
     """Turns what the pipeline reports (``stages.Watcher``, ``Run.on_progress``) into messages and files."""
 
@@ -150,6 +162,8 @@ class _Telling:
             self._observation = value
         if isinstance(value, HeadFit) and stage.stage == self._last_of_fit:
             self._folder.fitted(self._fitted(value))
+        if isinstance(value, PartialUV):
+            self._folder.preliminary_albedo(_filled(value))
         if isinstance(value, CompleteUV | EvenUV) and not stage.cached:
             self._folder.preliminary_albedo(value.rgb_linear)
         self._send(

@@ -12,7 +12,8 @@ from backend.export.preview import fit_picture
 
 SIDE = 512
 QUALITY = 85
-_BOX_RGB = (255, 186, 92)
+_BOX_RGB, _POINT_RGB = (255, 186, 92), (158, 230, 255)
+_SURROUNDINGS = 2.4  # side of the picture of an observation, over the face's
 _PLATE = 0.13  # where a chart has nothing
 
 U8 = NDArray[np.uint8]
@@ -43,42 +44,62 @@ def _picture(value: object, observation: Observation | None) -> U8 | None:
 
 
 def _observed(observation: Observation) -> U8:
-    """The photo with every face's box and this one's landmarks."""
+    """The face's surroundings with its box, landmarks, and the other faces' boxes."""
     import cv2
 
-    picture, scale = _fitted_in(observation.photo.rgb_srgb)
+    rgb = observation.photo.rgb_srgb
+    box = observation.face_box
+    reach = _SURROUNDINGS * max(box.size) / 2
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    left, top = max(0, round(x - reach)), max(0, round(y - reach))
+    part = rgb[top : max(top + 1, round(y + reach)), left : max(left + 1, round(x + reach))]
+    picture, scale = _fitted_in(part)
     out = np.ascontiguousarray(_bytes(picture))
-    for index, box in enumerate(observation.faces):
-        x0, y0, x1, y1 = (round(scale * v) for v in (box.x0, box.y0, box.x1, box.y1))
+    corner = np.array([left, top], np.float64)
+    for index, other in enumerate(observation.faces):
+        ends = (np.array([[other.x0, other.y0], [other.x1, other.y1]]) - corner) * scale
         thick = 2 if index == observation.face_index else 1
+        (x0, y0), (x1, y1) = np.rint(ends).astype(int).tolist()
         cv2.rectangle(out, (x0, y0), (x1, y1), _BOX_RGB, thick, cv2.LINE_AA)
-    for x, y in np.round((observation.landmarks_px * scale - 0.5) * 16).astype(int):
-        cv2.circle(out, (int(x), int(y)), 14, (158, 230, 255), -1, cv2.LINE_AA, 4)
+    for x0, y0 in np.rint(((observation.landmarks_px - corner) * scale - 0.5) * 16).astype(int).tolist():
+        cv2.circle(out, (x0, y0), 20, _POINT_RGB, -1, cv2.LINE_AA, 4)
     return out
 
 
 def _sheet(maps: Materials) -> U8:
-    """Albedo, normal, roughness over specular, displacement, tile by tile."""
-    side = SIDE // 3
+    """Albedo large, beside it normal, roughness, specular and displacement."""
+    side = SIDE // 4
     reach = max(float(np.quantile(np.abs(shrunk(maps.displacement_m, SIDE)), 0.995)), 1e-6)
-    grey = (maps.roughness, maps.specular, 0.5 + 0.5 * maps.displacement_m / reach)
-    tiles = [
-        linear_to_srgb(shrunk(maps.albedo_linear, side)),
-        0.5 + 0.5 * shrunk(maps.normal_tangent, side),
-        *(np.repeat(shrunk(np.asarray(m, np.float32), side)[..., None], 3, -1) for m in grey),
-    ]
-    tiles.append(np.full_like(tiles[0], _PLATE))
-    rows = [np.concatenate(tiles[k : k + 3], 1) for k in (0, 3)]
-    return _bytes(np.concatenate(rows, 0))
+    small = (
+        0.5 + 0.5 * _square(maps.normal_tangent, side),
+        _grey(_square(maps.roughness, side)),
+        _grey(_square(maps.specular, side)),
+        _grey(0.5 + 0.5 * _square(maps.displacement_m, side) / reach),
+    )
+    right = np.concatenate([np.concatenate(small[:2], 1), np.concatenate(small[2:], 1)], 0)
+    return _bytes(np.concatenate([linear_to_srgb(_square(maps.albedo_linear, 2 * side)), right], 1))
+
+
+def _square(image: F32, side: int) -> F32:
+    """``image`` resampled to exactly ``side`` pixels."""
+    import cv2
+
+    small = shrunk(image, side)
+    return np.asarray(cv2.resize(small, (side, side)), np.float32) if len(small) < side else small
+
+
+def _grey(image: F32) -> F32:
+    return np.repeat(image[..., None], 3, -1)
 
 
 def _fitted_in(rgb: F32) -> tuple[F32, float]:
-    """The picture averaged down to SIDE, and by how much."""
+    """The picture scaled so that its longer side is SIDE, at most doubled; and by how much."""
     import cv2
 
-    scale = min(1.0, SIDE / max(rgb.shape[:2]))
+    scale = min(2.0, SIDE / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32), scale
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, size, interpolation=method), np.float32), scale
 
 
 def _bytes(picture: NDArray[np.floating]) -> U8:  # type: ignore[type-arg]

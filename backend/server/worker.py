@@ -3,7 +3,8 @@
 It speaks ``worker_protocol`` over its standard input and output, does one job at a time on its main
 thread and answers refine and drive beside it. Models are loaded once and stay. It leaves the number of
 numba and torch threads alone, since other numbers could round otherwise than the command line does, and
-steps back in priority instead, so that Blender's window stays smooth.
+steps back in priority instead, so that Blender's window stays smooth. BLAS gets one thread: the solves of
+fit and pins are small, and on busy cores a second thread makes them wait hundred times over.
 """
 
 from __future__ import annotations
@@ -126,12 +127,16 @@ def _driven(request: RunDrive) -> DriveDone:
 
 def load_models() -> None:
     """Import what jobs need and load the shipped head, so that the first job does not wait for it."""
-    import backend.server.job  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    import backend.server.job
+    import backend.server.refine  # noqa: F401
     from backend import engines
     from backend.head.registry import load_head
 
     engines.choose("auto")
     load_head("open")
+    threadpool_limits(limits=1, user_api="blas")  # counts for the libraries loaded by now
 
 
 def private_pipes() -> tuple[BinaryIO, BinaryIO]:
