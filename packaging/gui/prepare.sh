@@ -5,7 +5,8 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-blender=(blender xvfb libegl1 libgl1-mesa-dri libglx-mesa0 imagemagick)
+# Blender's own builds bring numpy; Debian's only recommends it.
+blender=(blender python3-numpy xvfb libegl1 libgl1-mesa-dri libglx-mesa0 imagemagick)
 case $suite in
   # Debian's 5.2 runs on Python 3.14, Blender's own on 3.13, which the extension has wheels for: Debian's packages
   # of the same modules stand in. Its extension manager needs cattrs and requests, which it does not depend on.

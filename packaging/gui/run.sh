@@ -13,6 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [ -f "$root/.likeness-prepared" ] || fail "there is no Blender in $root: run BLENDER=$suite packaging/gui/prepare.sh"
 [ -f "$1" ] || fail "$1: no such script"
 mkdir -p "$2" "$repo/dist"
+rm -f "$2/result.json" "$2/failure.png" # of an earlier run
 
 if [ -n "${LIKENESS_GUI_SCRATCH:-}" ]; then
   mkdir -p "$LIKENESS_GUI_SCRATCH"

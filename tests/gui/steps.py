@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
+from numpy.typing import NDArray
 
 OUT = Path("/out")
 TICK_S = 0.02
@@ -99,6 +101,15 @@ def save_screen(name: str) -> None:
     subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=True, timeout=60)
 
 
+def screen_pixels(part: Box) -> NDArray[np.uint8]:
+    """What a part of the screen shows now: H×W×3, top row first."""
+    width, height = part.right - part.left, part.bottom - part.top
+    crop = f"{width}x{height}+{part.left}+{part.top}"
+    command = ["import", "-window", "root", "-crop", crop, "-depth", "8", "rgb:-"]
+    raw = subprocess.run(command, check=True, timeout=60, capture_output=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(height, width, 3)
+
+
 class TickTimes:
     """How long each call of a timer function of the add-on keeps Blender's main thread."""
 
@@ -169,6 +180,7 @@ def perform(scenario: Callable[[Session], Steps], extension: str) -> None:
     ``extension`` is the package whose timers are timed, as Blender names it.
     """
     bpy.context.preferences.view.show_splash = False
+    bpy.context.preferences.system.use_region_overlap = False  # a plain ground under the sidebar
     ticks = TickTimes(extension)
     watching = ticks.watch()
     watching.__enter__()

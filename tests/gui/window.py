@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import bpy
-from steps import Box, Session, Steps, Wait
+import numpy as np
+from steps import Box, Session, Steps, Wait, screen_pixels
 
 BETWEEN_EVENTS_S = 0.05
 ROW_PX = 10  # half of a button's height
-ARROW_PX = 14  # of a panel's header, from the sidebar's left
-OPENED_PX = 260  # how far below its header a panel's button is looked for
+ARROW_PX = (9, 22)  # where a panel's header has its arrow, from the sidebar's left
+TABS_PX = 30  # the tabs at the sidebar's right
+OPENED_PX = 400  # how far below its header a panel's button is looked for
+DRAWN_LEVELS = 12  # difference of grey levels that tells a drawn thing from the background
 Place = tuple[int, int]  # window pixels from the left and the bottom, as Blender counts
 
 
@@ -99,37 +102,54 @@ def is_wanted(found: str, wanted: str) -> bool:
     return found == wanted or found.startswith((f"bpy.ops.{wanted}(", wanted if "(" in wanted else "\0"))
 
 
+def rows_with_content(session: Session, part: bpy.types.Region, left: int, right: int) -> list[int]:
+    """Heights in the window, from above, at which something is drawn between two columns of a region."""
+    seen = box(session, part)
+    picture = screen_pixels(Box(part.x + left, seen.top, part.x + right, seen.bottom)).astype(int)
+    drawn = np.ptp(picture, axis=1).max(axis=1) > DRAWN_LEVELS
+    steps = range(ROW_PX, part.height - ROW_PX, ROW_PX)
+    return [part.y + part.height - row for row in steps if drawn[row - ROW_PX // 2 : row + ROW_PX // 2].any()]
+
+
 def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generator[float | Wait, None, Place]:
     """Where in the sidebar the button of an operator (``likeness.reconstruct``) or a property lies.
 
-    The mouse goes over the sidebar row by row and asks Blender what lies under it. A closed panel is opened by
-    a click on what has no button, from below, so that what is above stays where it is.
+    The mouse goes over what is drawn in the sidebar and asks Blender what lies under it. Closed panels are
+    opened one after the other, from below, so that what is above stays where it is.
 
     Raises:
         LookupError: no such button is there.
     """
     part = region(area, "UI")
-    rows = list(range(part.y + part.height - ROW_PX, part.y + ROW_PX, -ROW_PX))
     columns = [part.x + int(part.width * share) for share in (0.5, 0.2, 0.75)]
-    seen: dict[int, str] = {}
-    for x in columns:
-        for y in rows:
-            yield from move(session, (x, y))
-            found = button_under_mouse(session, area, part)
-            if is_wanted(found, wanted):
-                return x, y
-            if found:
-                seen[y] = found
-    for header in reversed([y for y in rows if y not in seen]):
-        yield from click(session, (part.x + ARROW_PX, header))
-        yield 0.2
+    buttons: dict[int, str] = {}
+
+    def scan(lowest: int, highest: int) -> Generator[float | Wait, None, Place | None]:
+        rows = rows_with_content(session, part, ARROW_PX[0], part.width - TABS_PX)
         for x in columns:
-            for y in [y for y in rows if header - OPENED_PX < y < header]:
+            for y in (y for y in rows if lowest < y < highest):
                 yield from move(session, (x, y))
-                if is_wanted(button_under_mouse(session, area, part), wanted):
+                found = button_under_mouse(session, area, part)
+                if is_wanted(found, wanted):
                     return x, y
-        yield from click(session, (part.x + ARROW_PX, header))
-    shown = ", ".join(dict.fromkeys(seen.values())) or "nothing"
+                if found:
+                    buttons[y] = found
+        return None
+
+    place = yield from scan(part.y, part.y + part.height)
+    if place is not None:
+        return place
+    headers = [y for y in rows_with_content(session, part, *ARROW_PX) if y not in buttons]
+    for header in reversed(headers):
+        arrow = part.x + sum(ARROW_PX) // 2, header
+        yield from click(session, arrow)
+        yield 0.3
+        place = yield from scan(header - OPENED_PX, header)
+        if place is not None:
+            return place
+        yield from click(session, arrow)
+        yield 0.3
+    shown = ", ".join(dict.fromkeys(buttons.values())) or "nothing"
     raise LookupError(f"no button {wanted} in the sidebar; it shows: {shown}")
 
 
