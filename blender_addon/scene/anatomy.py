@@ -7,7 +7,6 @@ in ``eyeLook…``. So a bone's turn can be told in the weights of the expression
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,9 +212,18 @@ def _part_vertices(mesh: Mesh, part: str) -> NDArray[np.int64]:
     return rows
 
 
-def motion_mask(mesh: Mesh, expressions: tuple[str, ...]) -> NDArray[np.float32]:
-    """How strongly ``expressions`` move each vertex ``(V,)``, 1 at the most moved: a soft mask."""
-    length: NDArray[Any] = np.zeros(len(mesh.vertices_neutral_head))
-    for name in expressions:
-        length = np.maximum(length, np.linalg.norm(_offsets(mesh, name), axis=1))
-    return (length / max(float(length.max(initial=0.0)), 1e-9)).astype(np.float32)
+def blush_mask(mesh: Mesh, joints: Joints) -> NDArray[np.float32]:
+    """Where blush is put: soft spots ``(V,)`` in [0, 1] on the cheekbones, drawn out towards the ears."""
+    vertices = mesh.vertices_neutral_head.astype(np.float64)
+    unit = joints.eye_length / 0.6
+    mask = np.zeros(len(vertices))
+    for side, eye in zip((1.0, -1.0), joints.eyes, strict=True):
+        arm = vertices - eye - unit * np.array([side * 0.30, -0.62, 0.0])
+        along = np.array([side * 0.55, 0.30, -0.78])
+        along /= np.linalg.norm(along)
+        length = arm @ along
+        across = np.linalg.norm(arm - length[:, None] * along, axis=1)
+        mask = np.maximum(
+            mask, np.exp(-0.5 * ((length / (0.42 * unit)) ** 2 + (across / (0.22 * unit)) ** 2))
+        )
+    return mask.astype(np.float32)

@@ -26,8 +26,6 @@ HELPER_PARTS = ("eye_occlusion", "eye_blend")
 SUBDIVISION = {"skin": (1, 2), "eye_left": (0, 1), "eye_right": (0, 1)}
 KEYS_PER_STEP = 13
 MESH_KEY = "likeness_mesh"  # digest of the mesh that the objects show, once they show all of it
-LIP_EXPRESSIONS = ("mouthRollLower", "mouthRollUpper")
-BLUSH_EXPRESSIONS = ("cheekPuff",)
 
 
 class Gone(Exception):
@@ -71,7 +69,7 @@ class Head:
         mesh = self.mesh
         for array in (
             mesh.vertices_neutral_head, mesh.quads, mesh.quad_uvs, mesh.uvs, mesh.expressions.vertex,
-            mesh.expressions.offset, mesh.expression_weights, mesh.eye_centres_head,
+            mesh.expressions.offset, mesh.expression_weights, mesh.eye_centres_head, *mesh.regions.values(),
         ):  # fmt: skip
             sums.update(np.ascontiguousarray(array).data)
         return sums.hexdigest()
@@ -143,12 +141,12 @@ def _build_part(head: Head, faces: head_mesh.PartFaces, uuid: str) -> None:
         if faces.name in SUBDIVISION:
             head_mesh.add_subdivision(obj, *SUBDIVISION[faces.name])
     if faces.name == head_mesh.HEAD_PART:
-        for attribute, expressions in (
-            (head_mesh.LIPS_MASK, LIP_EXPRESSIONS),
-            (head_mesh.BLUSH_MASK, BLUSH_EXPRESSIONS),
-        ):
-            mask = anatomy.motion_mask(head.mesh, expressions)[faces.vertex]
-            head_mesh.set_mask(obj, attribute, mask)
+        head_mesh.set_mask(
+            obj, head_mesh.BLUSH_MASK, anatomy.blush_mask(head.mesh, head.joints)[faces.vertex]
+        )
+        lips = head.mesh.regions.get("lips")
+        if lips is not None:  # else the lip slider has nowhere to act
+            head_mesh.set_mask(obj, head_mesh.LIPS_MASK, lips[faces.vertex].astype(np.float32) / 255.0)
 
 
 def _part_material(head: Head, part: str, name: str, uuid: str) -> Any:

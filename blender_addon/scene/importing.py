@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..bundle import MAP_NAMES, Manifest, map_path, read_manifest, read_mesh
+from ..bundle import Manifest, read_manifest, read_mesh
 from . import asset, light
 from .building import Gone, Head, found, head_steps
 from .camera import build_camera, place_camera
@@ -30,7 +30,7 @@ class ImportOptions:
     maps_folder: Path | None = None  # without ``pack``: maps are copied here; None shows them where they lie
     set_camera: bool = True  # the photograph's camera becomes the scene's, once
     set_world: bool = True  # the estimated light becomes the scene's world, once
-    mark_asset: bool = True  # show the head in the asset browser when all maps are there
+    mark_asset: bool = True  # show the head in the asset browser once it is whole
 
 
 def import_steps(directory: Path, options: ImportOptions, *, collection_uuid: str) -> Iterator[str]:
@@ -53,8 +53,7 @@ def import_steps(directory: Path, options: ImportOptions, *, collection_uuid: st
         if _world(manifest, collection_uuid, activate=options.set_world):
             yield "light"
         yield from surface_steps(directory, head, collection_uuid, storage, proxies=options.proxies)
-        is_whole = all(map_path(directory, key).is_file() for key in MAP_NAMES)
-        if options.mark_asset and is_whole:
+        if options.mark_asset and not manifest.partial:
             yield from asset.asset_steps(collection_uuid, directory, manifest)
     except Gone:
         return

@@ -12,7 +12,7 @@ from typing import Any
 
 import bpy
 
-from ..bundle import map_path, png_size
+from ..bundle import map_path, png_size, proxy_path
 from .identity import first, tag, tagged
 
 PROXY, FULL = "proxy", "full"
@@ -33,7 +33,7 @@ class Storage:
 def map_file(directory: Path, key: str, *, proxies: bool) -> tuple[Path, str] | None:
     """The file for the map ``key`` and its quality; None when the folder has none yet."""
     full = map_path(directory, key)
-    proxy = directory / "proxies" / full.name
+    proxy = proxy_path(directory, key)
     if proxies and proxy.is_file():
         return proxy, PROXY
     return (full, FULL) if full.is_file() else None

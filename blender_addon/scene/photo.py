@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import CameraRecord, Manifest, read_manifest
+from ..bundle import PHOTO_NAME, CameraRecord, Manifest, read_manifest
 from .camera import build_camera, place_camera, resized
 from .identity import AvatarObjects, find, first, tag
 from .light import estimated_world
@@ -19,7 +19,6 @@ from .relight import photo_light
 from .render import configure_cycles, render_to_file
 from .scene import set_output
 
-PHOTO_NAME = "photo.jpg"
 LONGEST = 768  # pixels of the difference picture
 WORST = 0.3  # mean difference of display values at which the colours end
 _HEAT = np.array([[0.05, 0.06, 0.12], [0.16, 0.30, 0.55], [0.95, 0.65, 0.20], [1.0, 0.97, 0.85]], np.float32)

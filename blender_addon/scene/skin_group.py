@@ -64,11 +64,11 @@ SLIDERS = (
     Slider(
         "Relief", "Displacement Scale", 1.0, 0.0, 10.0, "Height of the displacement map over the true one"
     ),
-    Slider("Colour", "Tan", 0.0, -1.0, 2.0, "Melanin added to the skin; below 0 it gets paler"),
-    Slider("Colour", "Redness", 0.0, -1.0, 1.0, "Blood in the skin"),
+    Slider("Colour", "Tan", 0.0, -0.5, 2.0, "Melanin added to the skin; below 0 it gets paler"),
+    Slider("Colour", "Redness", 0.0, -0.5, 1.0, "Blood in the skin"),
     Slider("Make-up", "Blush", 0.0, 0.0, 1.0, "Colour on the cheeks"),
     Slider("Make-up", "Blush Colour", (0.62, 0.12, 0.11)),
-    Slider("Make-up", "Lip Tint", 0.0, 0.0, 1.0, "Colour on the lips"),
+    Slider("Make-up", "Lip Tint", 0.0, 0.0, 1.0, "Colour on the lips, where the avatar tells where they are"),
     Slider("Make-up", "Lip Colour", (0.36, 0.025, 0.035)),
 )
 HEIGHT = "Displacement Height"  # metres between 0 and 1 of the map, from the manifest
