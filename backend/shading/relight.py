@@ -8,7 +8,6 @@ them by a rule. Interreflection is left out. Everything is linear light.
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -90,15 +89,39 @@ def relight(
     lit[flat] = diffuse * fraction
     lit = lit.reshape(*gbuffer.part.shape, 3)
     skin = gbuffer.part == SKIN_PART
-    shade = np.ones((len(flat), 1), np.float32)
+    shade = np.ones(gbuffer.part.shape, np.float32)
     if skin.any():
         pixels_per_metre = _pixels_per_metre(position, camera)
-        lit = _spread_below_skin(lit, skin, pixels_per_metre)
-        shade = _shade_between_lids(skin, pixels_per_metre).ravel()[flat, None]
-    lit *= gbuffer.albedo_linear / np.float32(math.pi)
-    lit.reshape(-1, 3)[flat] *= shade
-    lit.reshape(-1, 3)[flat] += shiny * fraction * np.sqrt(shade)
+        _spread_below_skin(lit, skin, pixels_per_metre)
+        shade = _shade_between_lids(skin, pixels_per_metre)
+    samples = lit.reshape(-1, 3)
+    albedo, between = gbuffer.albedo_linear.reshape(-1, 3), shade.ravel()
+    in_bands(
+        lambda start, end: _add_up(flat, albedo, between, shiny, fraction, start, end, samples),
+        len(flat),
+        least_rows=4096,
+    )
     return lit
+
+
+@compiled
+def _add_up(
+    flat: NDArray[np.int64],
+    albedo: F32,
+    shade: F32,
+    shiny: F32,
+    fraction: F32,
+    start: int,
+    end: int,
+    out: F32,
+) -> None:
+    """Turn irradiance into radiance at the samples ``flat[start:end]`` of ``out``."""
+    for i in range(start, end):
+        at = flat[i]
+        for channel in range(3):
+            out[at, channel] = out[at, channel] * albedo[at, channel] / np.pi * shade[at] + shiny[
+                i, channel
+            ] * fraction[i, channel] * np.sqrt(shade[at])
 
 
 def _received(
@@ -158,8 +181,9 @@ def _look_up(
         vx, vy, vz = vx / length, vy / length, vz / length
         # A bumped normal may look away from the eye; the mirror direction is then straight on.
         n_v = max(nx * vx + ny * vy + nz * vz, 0.0)
+        row, column = _place(nx, ny, nz, irradiance.shape[0])
         diffuse[i] = 0.0
-        _add_sample(irradiance, nx, ny, nz, 1.0, i, diffuse)
+        _add_sample(irradiance, row, column, 1.0, i, diffuse)
 
         r = min(max(roughness[i], 0.0), 1.0)
         low = 0
@@ -168,29 +192,35 @@ def _look_up(
         mix = (r - level_roughness[low]) / (level_roughness[low + 1] - level_roughness[low])
         f0 = 0.08 * specular[i]
         f90 = min(25.0 * f0, 1.0)
-        row = min(max(n_v * size - 0.5, 0.0), size - 1.001)
-        column = min(max(r * size - 0.5, 0.0), size - 1.001)
-        y, x = int(row), int(column)
-        fy, fx = row - y, column - x
+        at_view = min(max(n_v * size - 0.5, 0.0), size - 1.001)
+        at_rough = min(max(r * size - 0.5, 0.0), size - 1.001)
+        y, x = int(at_view), int(at_rough)
+        fy, fx = at_view - y, at_rough - x
         weight = 0.0
         for dy in range(2):
             for dx in range(2):
                 share = (fy if dy else 1 - fy) * (fx if dx else 1 - fx)
                 weight += share * (f0 * table[y + dy, x + dx, 0] + f90 * table[y + dy, x + dx, 1])
         mx, my, mz = 2 * n_v * nx - vx, 2 * n_v * ny - vy, 2 * n_v * nz - vz
+        row, column = _place(mx, my, mz, levels.shape[1])
         shiny[i] = 0.0
-        _add_sample(levels[low], mx, my, mz, weight * (1 - mix), i, shiny)
-        _add_sample(levels[low + 1], mx, my, mz, weight * mix, i, shiny)
+        _add_sample(levels[low], row, column, weight * (1 - mix), i, shiny)
+        _add_sample(levels[low + 1], row, column, weight * mix, i, shiny)
 
 
 @compiled
-def _add_sample(image: F32, dx: float, dy: float, dz: float, weight: float, i: int, out: F32) -> None:
-    """Add ``weight`` times the bilinear lat-long ``image`` along (dx, dy, dz) to ``out[i]``."""
-    height, width = image.shape[0], image.shape[1]
+def _place(dx: float, dy: float, dz: float, height: int) -> tuple[float, float]:
+    """Row, inside the image, and column, texel centres at whole numbers, of a lat-long along (dx, dy, dz)."""
     up = dy / np.sqrt(dx * dx + dy * dy + dz * dz)
     row = (0.5 - np.arcsin(min(max(up, -1.0), 1.0)) / np.pi) * height - 0.5
-    row = min(max(row, 0.0), height - 1.001)
-    column = (0.5 + np.arctan2(dz, dx) / (2 * np.pi)) * width - 0.5
+    column = (0.5 + np.arctan2(dz, dx) / (2 * np.pi)) * 2 * height - 0.5
+    return min(max(row, 0.0), height - 1.001), column
+
+
+@compiled
+def _add_sample(image: F32, row: float, column: float, weight: float, i: int, out: F32) -> None:
+    """Add ``weight`` times the bilinear lat-long ``image`` at ``_place`` (row, column) to ``out[i]``."""
+    width = image.shape[1]
     r, c = int(row), int(np.floor(column))
     fr, fc = row - r, column - c
     c0, c1 = c % width, (c + 1) % width
@@ -200,11 +230,10 @@ def _add_sample(image: F32, dx: float, dy: float, dz: float, weight: float, i: i
         out[i, channel] += weight * (top * (1 - fr) + bottom * fr)
 
 
-def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: float) -> F32:
-    """Blur irradiance across skin per channel; what is not skin neither gives nor takes."""
+def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: float) -> None:
+    """Blur irradiance across skin per channel, in place; what is not skin neither gives nor takes."""
     import cv2
 
-    out = lit.copy()
     rows, columns = np.flatnonzero(skin.any(1)), np.flatnonzero(skin.any(0))
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     inside = skin[window]
@@ -213,10 +242,10 @@ def _spread_below_skin(lit: F32, skin: NDArray[np.bool_], pixels_per_metre: floa
         sigma = radius * pixels_per_metre
         if sigma < 0.3:  # below a third of a pixel there is nothing to see
             continue
-        blurred = cv2.GaussianBlur(lit[window][..., channel] * cover, (0, 0), sigma)
+        part = lit[window][..., channel]
+        blurred = cv2.GaussianBlur(part * cover, (0, 0), sigma)
         share = cv2.GaussianBlur(cover, (0, 0), sigma)
-        out[window][..., channel][inside] = blurred[inside] / share[inside]
-    return out
+        np.divide(blurred, share, out=part, where=inside)
 
 
 def _shade_between_lids(skin: NDArray[np.bool_], pixels_per_metre: float) -> F32:

@@ -20,7 +20,7 @@ from backend.artifacts import F32, F64
 from backend.shading import latlong
 from backend.shading.environment import Environment
 from backend.uvspace.kernels import compiled, in_bands
-from backend.uvspace.rasterise import NumbaRasteriser
+from backend.uvspace.numba_rasteriser import nearest_depth
 
 _CUT_ROWS = 64
 # A receiver must be this far behind its shadow map to be dark: above a texel's depth error on skin.
@@ -108,16 +108,18 @@ def cast(
     scale = size / (2 * radius)
     axes = np.stack([_axes(d) for d in directions]) if len(directions) else np.zeros((0, 3, 3))
     depth = np.empty((len(directions), size, size), np.float32)
-    rasteriser = NumbaRasteriser()
     local = np.asarray(vertices_head, np.float64) - centre
     a, b, c = (local[triangles[:, corner]] for corner in range(3))
     outward = np.cross(b - a, c - a)
-    for k, frame in enumerate(axes):
-        # What faces away from the light lies behind what faces it; drawing it would double the work.
-        facing = triangles[outward @ frame[2] < 0]
-        p = local @ frame.T
-        pixels = np.concatenate([p[:, :2] * scale + size / 2, p[:, 2:] + _FAR_M], 1)
-        depth[k] = rasteriser.rasterise(pixels, facing, size, size).depth - _FAR_M
+
+    def draw(first: int, end: int) -> None:
+        for k, frame in enumerate(axes[first:end], first):
+            # What faces away from the light lies behind what faces it; drawing it would double the work.
+            facing = triangles[outward @ frame[2] < 0]
+            pixels = local @ (frame * [[scale], [scale], [1]]).T + [size / 2, size / 2, _FAR_M]
+            depth[k] = nearest_depth(pixels, facing, size, size) - np.float32(_FAR_M)
+
+    in_bands(draw, len(axes), least_rows=1)
     return ShadowMaps(
         directions.astype(np.float32),
         irradiances.astype(np.float32),
@@ -166,41 +168,43 @@ def _lit(
     out: F32,
 ) -> None:
     """Fill ``out[start:end]``."""
-    size = depth.shape[1]
-    half = np.float32(size / 2 - 0.5)
+    # All in float32: half the work of float64, and a thousandth of a texel.
+    one, inner = np.float32(1), np.float32(depth.shape[1] - 1)
+    half, bias = np.float32(0.5) * inner, np.float32(_BIAS_M)
     everything = np.full((end - start, 3), 1e-12, np.float32)
     out[start:end] = 1e-12
+    moved = position[start:end] + np.float32(_NORMAL_OFFSET_M) * normal[start:end] - centre
     # Lights outside: one depth map stays in the cache while all points of the band ask it.
     for k in range(direction.shape[0]):
-        a = axes[k]
+        dx, dy, dz = direction[k, 0], direction[k, 1], direction[k, 2]
+        red, green, blue = irradiance[k, 0], irradiance[k, 1], irradiance[k, 2]
+        ux, uy, uz = axes[k, 0, 0] * scale, axes[k, 0, 1] * scale, axes[k, 0, 2] * scale
+        vx, vy, vz = axes[k, 1, 0] * scale, axes[k, 1, 1] * scale, axes[k, 1, 2] * scale
+        wx, wy, wz = axes[k, 2, 0], axes[k, 2, 1], axes[k, 2, 2]
         shadow = depth[k]
         for i in range(start, end):
-            cosine = (
-                normal[i, 0] * direction[k, 0]
-                + normal[i, 1] * direction[k, 1]
-                + normal[i, 2] * direction[k, 2]
-            )
+            cosine = normal[i, 0] * dx + normal[i, 1] * dy + normal[i, 2] * dz
             if cosine <= 0:
                 continue
-            px = position[i, 0] - centre[0] + _NORMAL_OFFSET_M * normal[i, 0]
-            py = position[i, 1] - centre[1] + _NORMAL_OFFSET_M * normal[i, 1]
-            pz = position[i, 2] - centre[2] + _NORMAL_OFFSET_M * normal[i, 2]
-            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] * pz) * scale + half
-            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] * pz) * scale + half
-            w = a[2, 0] * px + a[2, 1] * py + a[2, 2] * pz - _BIAS_M
-            c, r = int(np.floor(u)), int(np.floor(v))
-            seen = np.float32(1.0)
-            if 0 <= c < size - 1 and 0 <= r < size - 1:
-                fc, fr = u - c, v - r
+            px, py, pz = moved[i - start, 0], moved[i - start, 1], moved[i - start, 2]
+            u = ux * px + uy * py + uz * pz + half
+            v = vx * px + vy * py + vz * pz + half
+            w = wx * px + wy * py + wz * pz - bias
+            seen = one
+            if u >= 0 and v >= 0 and u < inner and v < inner:
+                c, r = int(u), int(v)
+                fc, fr = u - np.float32(c), v - np.float32(r)
                 # Percentage-closer: compare first, then interpolate the answers.
-                seen = (
-                    (1 - fr) * (1 - fc) * (w <= shadow[r, c])
-                    + (1 - fr) * fc * (w <= shadow[r, c + 1])
-                    + fr * (1 - fc) * (w <= shadow[r + 1, c])
-                    + fr * fc * (w <= shadow[r + 1, c + 1])
-                )
-            for channel in range(3):
-                received = cosine * irradiance[k, channel]
-                everything[i - start, channel] += received
-                out[i, channel] += received * seen
+                low, high = (one - fr) * (one - fc), fr * (one - fc)
+                seen = low if w <= shadow[r, c] else np.float32(0)
+                seen += (one - fr) - low if w <= shadow[r, c + 1] else np.float32(0)
+                seen += high if w <= shadow[r + 1, c] else np.float32(0)
+                seen += fr - high if w <= shadow[r + 1, c + 1] else np.float32(0)
+            everything[i - start, 0] += cosine * red
+            everything[i - start, 1] += cosine * green
+            everything[i - start, 2] += cosine * blue
+            seen *= cosine
+            out[i, 0] += seen * red
+            out[i, 1] += seen * green
+            out[i, 2] += seen * blue
     out[start:end] /= everything

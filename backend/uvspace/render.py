@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.artifacts import F32, Camera
+from backend.artifacts import F32, F64, Camera
 from backend.head.base import ParametricHead
 from backend.uvspace.buffers import Rasteriser, interpolate_at
 from backend.uvspace.chart import chart_raster, tangent_to_head, unit_or_zero
+from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import cropped_camera, rasterise_camera, uv_to_px
 from backend.uvspace.sampling import ImagePyramid
@@ -85,14 +86,20 @@ class TexturedHead:
         self._vertices = np.asarray(vertices_head, np.float32)
         self._normals = vertex_normals(self._vertices, head.triangles)
         self._albedo = head.albedo_mean if vertex_albedo is None else np.asarray(vertex_albedo, np.float32)
-        self._tangents = corner_tangents(
-            self._vertices, self._normals, head.triangles, head.uvs, head.triangle_uvs
-        ).reshape(-1, 4)
+        self._uv_area = np.maximum(_doubled_area(head.uvs.astype(np.float64)[head.triangle_uvs]), 1e-15)
         by_part = {head.part_names[0]: maps, **(looks or {})}
         self._looks = {
             head.part_names.index(name): self._prepare(look, name == head.part_names[0])
             for name, look in by_part.items()
         }
+        # Only where a look has slopes do tangents matter.
+        sloped = [index for index, (names, _, _) in self._looks.items() if "slope" in names]
+        rows = np.flatnonzero(np.isin(head.triangle_part, sloped))
+        self._tangents = np.zeros((3 * len(head.triangles), 4), np.float32)
+        if len(rows):
+            self._tangents.reshape(-1, 3, 4)[rows] = corner_tangents(
+                self._vertices, self._normals, head.triangles[rows], head.uvs, head.triangle_uvs[rows]
+            )
 
     def view(self, camera: Camera, supersample: int = 2, rasteriser: Rasteriser | None = None) -> GBuffer:
         """The G-buffer of ``camera``'s picture."""
@@ -114,11 +121,12 @@ class TexturedHead:
         normal_tangent = np.zeros((len(at), 3), np.float32)
         normal_tangent[:, 2] = 1
         scalars = {name: np.full(len(at), value, np.float32) for name, value in DEFAULTS.items()}
+        level_of_one_texel = self._levels(fine)
         for index, (names, pyramid, size) in self._looks.items():
             here = np.flatnonzero(part == index)
             if len(here) == 0:
                 continue
-            level = self._levels(fine, size)[ids[here]]
+            level = level_of_one_texel[ids[here]] + np.log2(size)
             sampled = pyramid.sample(uv_to_px(uv[here], size), level)
             for name, channels in names.items():
                 value = sampled[:, channels]
@@ -186,21 +194,39 @@ class TexturedHead:
         right = np.linalg.norm((t2[:, 1, None] * d1 - t1[:, 1, None] * d2) / area[:, None], axis=1)
         down = np.linalg.norm((t1[:, 0, None] * d2 - t2[:, 0, None] * d1) / area[:, None], axis=1)
         face = chart_raster(head, size).triangle
-        fall, rise = np.gradient(displacement_m)  # down the rows, along the columns
-        inside = face >= 0
-        slope = np.zeros((size, size, 2), np.float32)
-        slope[inside, 0] = -rise[inside] / np.maximum(right[face[inside]], 1e-9)
-        slope[inside, 1] = fall[inside] / np.maximum(down[face[inside]], 1e-9)  # v grows upwards
-        return np.clip(slope, -2, 2)
+        slope = np.empty((size, size, 2), np.float32)
+        in_bands(lambda start, end: _slope_rows(displacement_m, face, right, down, start, end, slope), size)
+        return slope
 
-    def _levels(self, camera: Camera, size: int) -> NDArray[np.float64]:
-        """Pyramid level per triangle: texels per sample along a side, as a power of two."""
-        t = uv_to_px(self._head.uvs, size)[self._head.triangle_uvs]
+    def _levels(self, camera: Camera) -> NDArray[np.float64]:
+        """Per triangle, the power of two of UV units per sample along a side; plus log2 of a chart's size
+        it is the pyramid level."""
         with np.errstate(divide="ignore", invalid="ignore"):
             pixels, _ = camera.project(self._vertices)
-        texel, pixel = _doubled_area(t), _doubled_area(np.nan_to_num(pixels)[self._head.triangles])
-        level: NDArray[np.float64] = 0.5 * np.log2(np.maximum(texel, 1e-9) / np.maximum(pixel, 1e-3))
+        pixel = _doubled_area(np.nan_to_num(pixels)[self._head.triangles])
+        level: NDArray[np.float64] = 0.5 * np.log2(self._uv_area / np.maximum(pixel, 1e-3))
         return level
+
+
+@compiled
+def _slope_rows(
+    displacement_m: F32, face: NDArray[np.int32], right: F64, down: F64, start: int, end: int, out: F32
+) -> None:
+    """Rows ``[start, end)`` of the slopes; ``right`` and ``down`` ``(T,)`` are metres per texel."""
+    last = len(face) - 1
+    for y in range(start, end):
+        above, below = max(y - 1, 0), min(y + 1, last)
+        for x in range(len(face)):
+            t = face[y, x]
+            if t < 0:
+                out[y, x, 0] = 0.0
+                out[y, x, 1] = 0.0
+                continue
+            before, after = max(x - 1, 0), min(x + 1, last)
+            rise = (displacement_m[y, after] - displacement_m[y, before]) / (after - before)
+            fall = (displacement_m[below, x] - displacement_m[above, x]) / (below - above)
+            out[y, x, 0] = min(max(-rise / max(right[t], 1e-9), -2.0), 2.0)
+            out[y, x, 1] = min(max(fall / max(down[t], 1e-9), -2.0), 2.0)  # v grows upwards
 
 
 def render_view(
