@@ -162,18 +162,19 @@ class TexturedHead:
         """Which channels hold which map, all maps of the part in one pyramid, and its side in texels."""
         arrays = {name: np.asarray(value, np.float32) for name, value in look.items()}
         size = max((len(a) for a in arrays.values() if a.ndim >= 2), default=1)
-        layers: dict[str, F32] = {
-            name: _filled(arrays[name], size, CHANNELS[name]) for name in arrays if name in CHANNELS
+        layers = {
+            name: _filled(arrays[name], size, CHANNELS[name])
+            for name in CHANNELS
+            if name in arrays and name != "slope"
         }
-        slope = None
+        slopes: list[F32] = []
         if "normal_tangent" in arrays:
             n = _filled(arrays["normal_tangent"], size, 3)
-            slope = n[..., :2] / np.maximum(n[..., 2:], 0.05)
+            slopes.append(n[..., :2] / np.maximum(n[..., 2:], np.float32(0.05)))
         if is_skin and "displacement_m" in arrays:
-            bump = self._displacement_slope(_filled(arrays["displacement_m"], size, 1)[..., 0])
-            slope = bump if slope is None else slope + bump
-        if slope is not None:
-            layers["slope"] = slope
+            slopes.append(self._displacement_slope(_filled(arrays["displacement_m"], size, 1)[..., 0]))
+        if slopes:
+            layers["slope"] = slopes[0] if len(slopes) == 1 else slopes[0] + slopes[1]
         if not layers:
             layers = {name: np.full((1, 1, 1), value, np.float32) for name, value in DEFAULTS.items()}
         names, at = {}, 0
@@ -195,7 +196,8 @@ class TexturedHead:
         down = np.linalg.norm((t1[:, 0, None] * d2 - t2[:, 0, None] * d1) / area[:, None], axis=1)
         face = chart_raster(head, size).triangle
         slope = np.empty((size, size, 2), np.float32)
-        in_bands(lambda start, end: _slope_rows(displacement_m, face, right, down, start, end, slope), size)
+        height = np.ascontiguousarray(displacement_m)
+        in_bands(lambda start, end: _slope_rows(height, face, right, down, start, end, slope), size)
         return slope
 
     def _levels(self, camera: Camera) -> NDArray[np.float64]:
@@ -246,7 +248,8 @@ def _filled(value: F32, size: int, channels: int) -> F32:
     """A map or constant as ``(size, size, channels)``."""
     array = value if value.ndim >= 2 else value.reshape(1, 1, -1)
     array = array[..., None] if array.ndim == 2 else array
-    return np.broadcast_to(array, (size, size, channels)).astype(np.float32)
+    filled: F32 = np.broadcast_to(array, (size, size, channels))
+    return filled
 
 
 def _doubled_area(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
