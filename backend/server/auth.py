@@ -43,14 +43,16 @@ class AllowList:
     folder: Path | None = None
     _remote: dict[str, str] = field(default_factory=dict, init=False)  # public key to client name
     _read_at: float = field(default=float("-inf"), init=False)
+    _changed_ns: int = field(default=-1, init=False)  # the folder's time of change at that read
 
     def refresh(self) -> None:
-        """Read the folder if the last time is long enough ago."""
-        now = time.monotonic()
-        if self.folder is None or now - self._read_at < _REREAD_SECONDS:
-            return
-        self._read_at = now
-        found = _read_public_keys(self.folder)
+        """Read the folder again if the last time is long enough ago."""
+        if self.folder is not None and time.monotonic() - self._read_at >= _REREAD_SECONDS:
+            self._read(self.folder)
+
+    def _read(self, folder: Path) -> None:
+        self._read_at, self._changed_ns = time.monotonic(), _changed_ns(folder)
+        found = _read_public_keys(folder)
         for key in self._remote.keys() - found.keys():
             logger.info("client '%s' is no longer authorized", self._remote[key])
         self._remote = found
@@ -63,6 +65,8 @@ class AllowList:
         if key == self.local_key:
             return LOCAL if _is_loopback(address) else None
         self.refresh()
+        if key not in self._remote and self.folder and _changed_ns(self.folder) != self._changed_ns:
+            self._read(self.folder)  # just made: a client that is turned away does not try again
         return key if key in self._remote else None
 
     def allows(self, owner: str) -> bool:
@@ -83,6 +87,13 @@ def _is_loopback(address: str) -> bool:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return (mapped or ip).is_loopback
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return -1
 
 
 def _read_public_keys(folder: Path) -> dict[str, str]:

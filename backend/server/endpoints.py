@@ -44,7 +44,6 @@ def make_socket(context: zmq.Context[zmq.Socket[bytes]], keys: KeyPair, send_que
     socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
     socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 60_000)
-    socket.setsockopt(zmq.IPV6, 1)
     socket.rcvhwm = RECEIVE_QUEUE
     socket.sndhwm = send_queue
     socket.linger = 1000
@@ -86,6 +85,7 @@ def bind_local(
 def bind_remote(commands: zmq.Socket[bytes], events: zmq.Socket[bytes], address: str) -> None:
     """Bind both sockets for other machines; events use the next port. Raises: BadInput, Missing."""
     for socket, endpoint in zip((commands, events), remote_endpoints(address), strict=True):
+        socket.ipv6 = "[" in endpoint
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:

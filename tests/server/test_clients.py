@@ -92,7 +92,6 @@ def test_client_that_is_not_allowed_gets_nothing(server, connect, client):
 def test_clients_see_and_touch_their_own_jobs_only(remote, connect):
     server, anna_keys, connection, _ = remote
     local, anna = connect(server), connect(server, anna_keys)
-    time.sleep(2.1)  # the list of keys is read every two seconds
     ben = connect(server, connection("ben"))
     assert local.welcome.same_machine
     assert not anna.welcome.same_machine
@@ -146,10 +145,9 @@ def test_withdrawn_key_shuts_a_client_out(remote, connect):
     server, anna_keys, _, clients = remote
     anna = connect(server, anna_keys)
     (clients / "anna.pub").unlink()
-    time.sleep(2.1)
+    time.sleep(4.5)  # the loop looks every two seconds at a list that is up to two seconds old
     with pytest.raises(Silence):
-        for _ in range(10):
-            anna.ask(p.Ping, timeout_s=1.0)
+        anna.ask(p.Ping, timeout_s=1.0)
 
 
 def test_local_key_is_good_on_this_machine_only():
@@ -228,11 +226,12 @@ def malformed(rng: random.Random) -> list[bytes]:
             return [p.MAGIC, *[b""] * rng.randrange(14, 40)]
 
 
-def test_hundred_thousand_malformed_messages(server, client, connect):
+@pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_malformed_messages_do_nothing(server, client, connect, count):
     rng = random.Random(20)
     stranger = connect(server)  # allowed in, but it talks nonsense and reads little of what it is told
     sent = 0
-    while sent < 100_000:
+    while sent < count:
         socket_ = stranger.events if sent % 5 == 0 else stranger.commands
         try:
             socket_.send_multipart(malformed(rng), zmq.NOBLOCK)

@@ -1,4 +1,4 @@
-"""What breaks: workers, the server, Blender, the disk. Nothing is lost, nothing hangs, every failure is told."""
+"""What breaks: workers, server, Blender, disk. Nothing is lost, nothing hangs, every failure is told."""
 
 from __future__ import annotations
 
