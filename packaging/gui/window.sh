@@ -61,6 +61,7 @@ while IFS='=' read -r key value; do
   settings+=("PIP_$(tr 'a-z-' 'A-Z_' <<<"$key")=$value")
   for word in $value; do
     local_path=${word#file://}
+    [ "$local_path" = "$word" ] || local_path=${local_path%/simple} # an index links to files beside its pages
     [ "${local_path#/}" = "$local_path" ] || [ ! -d "$local_path" ] || bind "$local_path" "$local_path"
   done
 done < <("${PYTHON:-$repo/.venv/bin/python}" -m pip config list 2>/dev/null)

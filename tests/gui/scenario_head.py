@@ -43,8 +43,8 @@ def heads() -> list[str]:
 def backend_settled() -> bool:
     """Whether the installation has ended; a failure is raised with what the panel says."""
     backend = module("runtime").get().view.backend
-    if backend.state == "failed":
-        raise RuntimeError(f"the backend failed: {backend.message}")
+    if backend.state in ("failed", "absent"):
+        raise RuntimeError(f"the backend is {backend.state}: {backend.message}")
     return backend.state in ("stopped", "starting", "ready")
 
 

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 OUT = Path("/out")
 TICK_S = 0.02
+QUIT_S = 30.0
+HUNG = 71  # exit code of a Blender that did not quit
 REDRAW_S = 0.4  # software OpenGL draws a window within this
 
 
@@ -250,7 +252,8 @@ def _finish(session: Session, longest: dict[str, float], error: str | None) -> N
         "longest_gap_ms": {name: round(value, 1) for name, value in longest.items()},
     }
     (OUT / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    if error is None:
-        bpy.ops.wm.quit_blender()  # as the artist does, so that the add-on's own farewell runs
     sys.stdout.flush()
-    os._exit(1)
+    if error is not None:
+        os._exit(1)
+    bpy.ops.wm.quit_blender()  # as the artist does, so that the add-on's own farewell runs
+    bpy.app.timers.register(lambda: os._exit(HUNG), first_interval=QUIT_S, persistent=True)
