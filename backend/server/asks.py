@@ -1,4 +1,4 @@
-"""Short requests that a worker answers: refine, drive, free memory. They go before queued jobs."""
+"""Short requests that a worker answers, also while a job runs: refine, drive, free memory."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Ask:
     request: Refine | Drive
     weights: bytes  # of Drive
     directory: str
+    head: str  # Options.head of the job
     answer: Answer
 
     def fail(self, problem: Problem) -> None:
@@ -89,14 +90,16 @@ class Asks:
             ask.fail(Problem(code="cancelled", message=reason))
 
     def dispatch(self, now: float) -> None:
-        """Hand waiting requests to idle workers."""
-        while self.waiting and (free := self.pool.idle_worker()) is not None:
+        """Hand waiting requests to workers, one at a time each."""
+        while self.waiting and (free := self.pool.worker_for_aside()) is not None:
             ask = self.waiting.pop(0)
             number = next(self._numbers)
             self._at_work[free.device] = (number, ask)
             message: worker.ToWorker
             if isinstance(ask.request, Refine):
-                message = worker.RunRefine(request=number, directory=ask.directory, pins=ask.request.pins)
+                message = worker.RunRefine(
+                    request=number, directory=ask.directory, head=ask.head, pins=ask.request.pins
+                )
             else:
                 message = worker.RunDrive(
                     request=number,
@@ -104,7 +107,7 @@ class Asks:
                     frames=ask.request.frames,
                     weights=ask.weights,
                 )
-            self.pool.hand(free, ask.request.job, message, now)
+            self.pool.hand_aside(free, message, now)
 
     def on_message(
         self,
@@ -118,7 +121,7 @@ class Asks:
             logger.warning("worker %s answered a request that it was not given", source.device)
             return
         del self._at_work[source.device]
-        self.pool.finished(source, now)
+        self.pool.aside_finished(source, now)
         match message:
             case worker.RequestFailed(problem=problem):
                 ask.fail(problem)

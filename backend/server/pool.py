@@ -1,6 +1,7 @@
 """The worker processes, one per device: started when there is work, ended when idle, restarted after a crash.
 
-The pool knows no jobs' meaning: it hands one task at a time to an idle worker and tells what came of it.
+The pool knows no jobs' meaning: it hands one task at a time to an idle worker, short requests beside it,
+and tells what came of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ START_SECONDS = 120.0  # from the start of the process to Ready (a cold disk is 
 SILENCE_SECONDS = 120.0  # without a heartbeat; native code may hold the interpreter for a while
 CANCEL_SECONDS = 0.8  # from Cancel to the kill
 STOP_SECONDS = 3.0  # from Stop to the kill
+ASIDE_SECONDS = 60.0  # for a short request (refine, drive)
 IDLE_SECONDS = 600.0  # then an idle worker is ended: all of its memory is given back
 BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before the next start, by crashes in a row
 MAX_FAILED_STARTS = 3  # of every device in a row: then waiting jobs fail with the reason
@@ -45,6 +47,7 @@ class Worker:
     channel: Channel | None = None
     ready: bool = False
     task: str | None = None  # what it works on, as the caller of ``hand`` named it
+    aside_since: float | None = None  # it answers a short request, beside its task
     rss_bytes: int | None = None
     last_exit: str | None = None
     crashes: int = 0  # in a row, without a finished task between
@@ -107,6 +110,25 @@ class Pool:
         if not worker.stopping:
             worker.kill_at, worker.asked_to_end = None, False
 
+    def worker_for_aside(self) -> Worker | None:
+        """A worker that can answer a short request now, one without a task if there is one."""
+        able = [
+            w
+            for w in self.workers
+            if w.ready and w.aside_since is None and not w.asked_to_end and w.killed_for is None
+        ]
+        return min(able, key=lambda w: w.task is not None, default=None)
+
+    def hand_aside(self, worker: Worker, message: ToWorker, now: float) -> None:
+        """Give a worker a short request, which it answers also while its task runs."""
+        assert worker.channel is not None
+        worker.aside_since = now
+        worker.channel.send(message)
+
+    def aside_finished(self, worker: Worker, now: float) -> None:
+        """The short request is answered."""
+        worker.aside_since, worker.idle_since = None, now
+
     def end_soon(self, worker: Worker, message: ToWorker, now: float) -> None:
         """Ask with ``message`` and kill the process when the task has not finished in CANCEL_SECONDS."""
         if worker.channel is not None and worker.kill_at is None:
@@ -154,6 +176,9 @@ class Pool:
                 self._kill(worker, f"was ended: it did not start within {START_SECONDS:.0f} s")
             elif worker.task and now - worker.heard_at > SILENCE_SECONDS:
                 self._kill(worker, f"was ended: it gave no sign of life for {SILENCE_SECONDS:.0f} s")
+            elif worker.aside_since is not None:
+                if worker.task is None and now - worker.aside_since > ASIDE_SECONDS:
+                    self._kill(worker, f"was ended: a request was not answered in {ASIDE_SECONDS:.0f} s")
             elif worker.idle and now - worker.idle_since > IDLE_SECONDS:
                 self._stop(worker, now)
 
@@ -173,6 +198,8 @@ class Pool:
                 times.append(worker.started_at + START_SECONDS)
             elif worker.task:
                 times.append(worker.heard_at + SILENCE_SECONDS)
+            elif worker.aside_since is not None:
+                times.append(worker.aside_since + ASIDE_SECONDS)
             else:
                 times.append(worker.idle_since + IDLE_SECONDS)
         return min(times, default=None)
@@ -237,7 +264,7 @@ class Pool:
             self._back_off(worker, now)
             logger.error("worker %s %s", worker.device, worker.last_exit)
             return
-        worker.ready, worker.task, worker.rss_bytes = False, None, None
+        worker.ready, worker.task, worker.aside_since, worker.rss_bytes = False, None, None, None
         worker.kill_at, worker.killed_for, worker.asked_to_end, worker.stopping = None, None, False, False
         worker.started_at = worker.heard_at = worker.idle_since = now
         logger.info("worker %s starts (pid %d)", worker.device, worker.channel.pid)
@@ -260,7 +287,8 @@ class Pool:
         died = Died(reason, asked=worker.asked_to_end, task=worker.task)
         if not worker.ready:
             worker.failed_starts += 1
-        worker.channel, worker.ready, worker.task, worker.rss_bytes = None, False, None, None
+        worker.channel, worker.ready, worker.task = None, False, None
+        worker.aside_since, worker.rss_bytes = None, None
         if died.asked:
             worker.start_after = now
             logger.info("worker %s ended", worker.device)

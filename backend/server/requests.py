@@ -219,7 +219,16 @@ class Desk:
             weights = bytes(_frame(bulk, 0))
             if request.frames < 1 or not weights or len(weights) % (4 * request.frames):
                 raise Refusal("refused", "bulk frame 0 is not float32 (frames, expressions)")
-        self.asks.add(Ask(caller.owner, request, weights, str(self.data.job(record.job)), caller.answer))
+        self.asks.add(
+            Ask(
+                caller.owner,
+                request,
+                weights,
+                str(self.data.job(record.job)),
+                record.options.head,
+                caller.answer,
+            )
+        )
 
     def _state(self, caller: Caller, id: int, now: float) -> State:
         if now - self._measured_at > _CACHE_SIZE_SECONDS:

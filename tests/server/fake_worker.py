@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from backend.server import worker_protocol as wp
 from blender_addon.protocol import Problem
 
 STAGES = ("observation", "head fit", "partial UV", "complete UV", "even-lit UV", "materials")
+SLOW_LANDMARK = 477  # a refine with a pin on it takes half a second
 PREVIEW = b"\x89PNG preview "
 
 
@@ -38,33 +40,38 @@ def main() -> None:
         sys.exit(1)
     writer = wp.Writer(os.fdopen(os.dup(1), "wb"))
     reader = wp.reader_to_worker(os.fdopen(os.dup(0), "rb"))
-    todo: list[wp.ToWorker] = []
+    todo: queue.SimpleQueue[wp.ToWorker] = queue.SimpleQueue()
+    aside: queue.SimpleQueue[wp.ToWorker] = queue.SimpleQueue()
     cancelled: set[str] = set()
-    changed = threading.Condition()
 
     def read() -> None:
-        while (message := reader.receive()) is not None:
-            with changed:
-                if isinstance(message, wp.CancelJob):
-                    cancelled.add(message.job)
-                else:
-                    todo.append(message)
-                changed.notify()
-            if isinstance(message, wp.Stop):
-                os._exit(0)
-        os._exit(0)  # the server is gone
+        while (message := reader.receive()) is not None and not isinstance(message, wp.Stop):
+            if isinstance(message, wp.CancelJob):
+                cancelled.add(message.job)
+            elif isinstance(message, wp.RunRefine | wp.RunDrive):
+                aside.put(message)
+            else:
+                todo.put(message)
+        os._exit(0)  # asked to, or the server is gone
 
     threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=answer_aside, args=(aside, writer), daemon=True).start()
     writer.send(wp.Ready(pid=os.getpid(), device=given.device))
     writer.send(wp.Heartbeat(rss_bytes=50 << 20, job=None))
     while True:
-        with changed:
-            changed.wait_for(lambda: todo)
-            message = todo.pop(0)
-        match message:
-            case wp.RunJob():
-                run_job(message, writer, cancelled, given.data)
-            case wp.RunRefine(request=request):
+        match todo.get():
+            case wp.RunJob() as order:
+                run_job(order, writer, cancelled, given.data)
+            case wp.FreeMemory():
+                writer.send(wp.Freed(bytes=1000))
+
+
+def answer_aside(aside: queue.SimpleQueue[wp.ToWorker], writer: wp.Writer) -> None:
+    while True:
+        match aside.get():
+            case wp.RunRefine(request=request, pins=pins):
+                if any(pin.landmark == SLOW_LANDMARK for pin in pins):
+                    time.sleep(0.5)
                 size = b"\0" * 12 * 4
                 writer.send(
                     wp.RefineDone(
@@ -83,8 +90,6 @@ def main() -> None:
                     writer.send(wp.RequestFailed(request=request, problem=problem))
                 else:
                     writer.send(wp.DriveDone(request=request, vertices=4, data=b"\1" * frames * 4 * 12))
-            case wp.FreeMemory():
-                writer.send(wp.Freed(bytes=1000))
 
 
 def run_job(message: wp.RunJob, writer: wp.Writer, cancelled: set[str], data: Path) -> None:

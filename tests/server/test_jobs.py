@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from fake_worker import PREVIEW, STAGES
+from fake_worker import PREVIEW, SLOW_LANDMARK, STAGES
 from harness import PHOTO
 
 from blender_addon import protocol as p
@@ -197,18 +197,24 @@ def test_refine_and_drive(client):
     assert client.ask(p.Refine, job=failed, pins=()).problem.code == "refused"
 
 
-def test_newer_refine_replaces_one_that_waits(client):
+def test_refine_answers_while_a_job_runs_and_newer_ones_take_over(client):
     job = client.submit()
     client.wait(job, p.Done)
     busy = client.submit("slow@0")
     client.wait(busy, p.StageStarted)
-    first = client.send(p.Refine, job=job, pins=())
-    second = client.send(p.Refine, job=job, pins=())
-    reply, _ = client.reply()
-    assert (reply.id, reply.problem.code) == (first, "cancelled")
-    reply, _ = client.reply()
-    assert isinstance(reply, p.Refined)
-    assert reply.id == second
+    slow = (p.Pin(landmark=SLOW_LANDMARK, x_px=1, y_px=1),)
+    first = client.send(p.Refine, job=job, pins=slow)
+    time.sleep(0.1)  # now it is at work
+    second = client.send(p.Refine, job=job, pins=slow)  # waits
+    third = client.send(p.Refine, job=job, pins=())  # takes the place of the second
+    replies = [client.reply()[0] for _ in range(3)]
+    assert [(reply.id, type(reply)) for reply in replies] == [
+        (second, p.Failure),
+        (first, p.Refined),
+        (third, p.Refined),
+    ]
+    assert replies[0].problem.code == "cancelled"
+    assert client.info(busy).state == "running"
 
 
 def test_free_memory(client):
