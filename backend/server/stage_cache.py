@@ -8,6 +8,7 @@ server forgets a photo by deleting its folder and trims the oldest used files (`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -52,13 +53,17 @@ class StageCache:
         path = self._path(key)
         try:
             kept = read_entry(path, given)
+            os.utime(path)  # the cache is trimmed by last use
         except FileNotFoundError:
             return None
-        except (Damaged, SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("cached stage %s is damaged (%s); it is made again", path.name, error)
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("a cached stage cannot be read (%s); it is made again", error)
             return None
-        os.utime(path)  # the cache is trimmed by last use
+        except (Damaged, SafetensorError, ValueError, KeyError, TypeError) as error:
+            _log.warning("cached stage %s is damaged (%s); it is made again", path.name, error)
+            with contextlib.suppress(OSError):  # then it is written over
+                path.unlink()
+            return None
         return kept
 
     def save(self, key: str, kept: Kept, given: Given) -> None:
@@ -72,7 +77,8 @@ class StageCache:
         except (OSError, SafetensorError) as error:
             _log.warning("a stage was not kept for later (%s)", error)
         finally:
-            fresh.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # mostly: it is in its place, or was never made
+                fresh.unlink()
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"

@@ -54,6 +54,7 @@ class Worker:
         self._writer = writer
         self._cache = data / "cache"
         self._job: str | None = None
+        self._over = threading.Event()
 
     def serve(self, device: str) -> None:
         """Work until the server ends it. Raises: OSError when the server is gone."""
@@ -68,6 +69,7 @@ class Worker:
                 case FreeMemory():
                     drop_caches("backend")
                     self._writer.send(Freed(bytes=give_back()))
+        self._over.set()
 
     def _run(self, order: RunJob) -> None:
         from backend.server.job import run_job
@@ -95,9 +97,11 @@ class Worker:
             self._writer.send(RequestFailed(request=request.request, problem=problem_of(error)))
 
     def _beat(self) -> None:
-        while True:
-            self._writer.send(Heartbeat(rss_bytes=rss_bytes(), job=self._job))
-            time.sleep(HEARTBEAT_SECONDS)
+        while not self._over.wait(HEARTBEAT_SECONDS):
+            try:
+                self._writer.send(Heartbeat(rss_bytes=rss_bytes(), job=self._job))
+            except OSError:  # the server is gone, which the inbox sees to
+                return
 
 
 def _refined(request: RunRefine) -> RefineDone:
