@@ -197,9 +197,7 @@ def _read_header(file: IO[bytes], name: str) -> tuple[int, list[tuple[str, str]]
                 raise SplatsError(f"'{name}' has vertices with lists: these are not Gaussian splats.")
             case ["property", kind, field] if elements[-1:] == ["vertex"]:
                 if kind not in _TYPES or field in (known for known, _ in properties):
-                    raise SplatsError(
-                        f"'{name}' has a faulty property '{kind} {field}'; the file is damaged."
-                    )
+                    raise SplatsError(f"'{name}' has a faulty property '{field}'; the file is damaged.")
                 properties.append((field, _TYPES[kind]))
     if byte_order is None or count is None:
         raise SplatsError(f"'{name}' has an incomplete PLY header; the file is damaged.")
@@ -233,13 +231,13 @@ def _read_table(
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy warns of words that are not numbers
             try:
-                numbers = np.fromstring(file.read().decode("ascii"), np.float64, count * columns, sep=" ")
+                numbers = np.fromstring(file.read().decode("ascii"), np.float64, sep=" ")
             except (ValueError, DeprecationWarning) as error:
                 raise SplatsError(f"'{name}' holds text that is not numbers; the file is damaged.") from error
         if len(numbers) < count * columns:
             raise short
         with np.errstate(over="ignore"):
-            return np.asarray(numbers.reshape(count, columns), np.float32)
+            return np.asarray(numbers[: count * columns].reshape(count, columns), np.float32)
     row = np.dtype([(field, byte_order + kind) for field, kind in properties])
     if count * row.itemsize > left:
         raise short

@@ -58,7 +58,11 @@ class LIKENESS_OT_import_splats(LikenessOperator, ImportHelper):
 
     def invoke(self, context: Any, _event: Any) -> set[str]:
         """The file dialogue; a dropped file asks for its axes alone."""
-        return set(self.invoke_popup(context))
+        window: Any = context.window_manager
+        if self.properties.is_property_set("filepath"):
+            return set(window.invoke_props_dialog(self))
+        window.fileselect_add(self)
+        return {"RUNNING_MODAL"}
 
 
 class LIKENESS_OT_export_splats(LikenessOperator, ExportHelper):
