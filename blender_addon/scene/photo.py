@@ -11,8 +11,10 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import PHOTO_NAME, CameraRecord, Manifest, read_manifest
+from ..bundle import PHOTO_NAME as PHOTO_NAME
+from ..bundle import CameraRecord, Manifest, Mesh, map_path, read_manifest, read_mesh
 from .camera import build_camera, place_camera, resized
+from .head_mesh import HEAD_PART
 from .identity import AvatarObjects, find, first, tag
 from .light import estimated_world
 from .relight import photo_light
@@ -33,7 +35,7 @@ class Difference:
     """How far the rendered head is from the photograph."""
 
     image: Any  # the picture, a data-block
-    mean_srgb: float  # mean absolute difference of display values in [0, 1] over the head
+    mean_srgb: float  # mean absolute difference of display values in [0, 1] where the photo saw skin
 
 
 def match_photo(scene: Any, uuid: str, directory: Path) -> bool:
@@ -107,23 +109,49 @@ def drop_difference_scene(scene: Any) -> None:
 def difference_of(uuid: str, directory: Path, rendered: Path) -> Difference:
     """The difference of the picture ``rendered`` of ``difference_scene`` (with alpha) from the photograph.
 
-    Dark blue is like the photo, white is off by 0.3 or more in display values; beside the head lies the
-    photograph, dimmed.
+    Dark blue is like the photo, white is off by 0.3 or more in display values. What the photo did not show
+    as skin (hair, clothes, the far side) is dimmed and does not count; beside the head lies the photograph.
     """
-    head = _head(uuid)
+    head, manifest = _head(uuid), read_manifest(directory)
     picture = _pixels(rendered)
     height, width = picture.shape[:2]
     photo = _pixels(_require_photo(directory), (width, height))[..., :3]
     inside = picture[..., 3:]
     off = np.abs(picture[..., :3] - photo).mean(axis=-1)
-    covered = inside[..., 0] > 0.5
-    mean = float(off[covered].mean()) if covered.any() else 0.0
+    visibility = _pixels(map_path(directory, "visibility"))[..., 0]
+    seen = seen_pixels(read_mesh(directory), visibility, resized(manifest.camera, width, height))
+    counted = seen & (inside[..., 0] > 0.5)
+    mean = float(off[counted].mean()) if counted.any() else 0.0
     level = np.clip(off / WORST, 0.0, 1.0)
     heat = np.stack([np.interp(level, np.linspace(0, 1, len(_HEAT)), _HEAT[:, c]) for c in range(3)], -1)
     dimmed = 0.25 * photo.mean(axis=-1, keepdims=True) + 0.03
     shown = np.ones((height, width, 4), np.float32)
-    shown[..., :3] = inside * heat + (1.0 - inside) * dimmed
+    share = inside * np.where(seen, 1.0, 0.15)[..., None]
+    shown[..., :3] = share * heat + (1.0 - share) * dimmed
     return Difference(_show(uuid, f"{head.collection.name} difference", shown), mean)
+
+
+def seen_pixels(mesh: Mesh, visibility: NDArray[np.float32], camera: CameraRecord) -> NDArray[np.bool_]:
+    """Where ``camera`` sees skin that the photograph showed, to within a hundredth of the picture's side.
+
+    ``visibility`` is the map, ``(H, W)`` in [0, 1], top row first.
+    """
+    own = mesh.quad_part == mesh.part_names.index(HEAD_PART)
+    quads, charts = mesh.quads[own], mesh.quad_uvs[own]
+    vertex, uv = quads[quads >= 0], mesh.uvs[charts[quads >= 0]]
+    rows = np.clip(((1.0 - uv[:, 1]) * visibility.shape[0]).astype(int), 0, visibility.shape[0] - 1)
+    columns = np.clip((uv[:, 0] * visibility.shape[1]).astype(int), 0, visibility.shape[1] - 1)
+    vertex = np.unique(vertex[visibility[rows, columns] > 0.5])
+    pose = np.array(camera.world_to_camera)
+    points = mesh.expressed()[vertex].astype(np.float64) @ pose[:, :3].T + pose[:, 3]
+    pixels = points[:, :2] / points[:, 2:] * camera.focal_px + camera.principal_px
+    cell = max(2, max(camera.width_px, camera.height_px) // 96)
+    grid = np.zeros((-(-camera.height_px // cell), -(-camera.width_px // cell)), bool)
+    at = (pixels // cell).astype(int)
+    inside = ((at >= 0) & (at < [grid.shape[1], grid.shape[0]])).all(axis=1)
+    grid[at[inside, 1], at[inside, 0]] = True
+    fine: NDArray[np.bool_] = np.repeat(np.repeat(grid, cell, axis=0), cell, axis=1)
+    return fine[: camera.height_px, : camera.width_px]
 
 
 def _head(uuid: str) -> AvatarObjects:
