@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import protocol
+from .checks import Check
 from .client import Client
 from .connection import CONNECTION_NAME
-from .environment_control import EnvironmentControl
+from .doctor import Known, examine
+from .environment_control import EnvironmentControl, in_thread
+from .supervision import State
 from .supervisor import ServerProcess, Supervisor, clean_environment, serve_command
 from .view import BackendState, View
 
@@ -102,6 +107,22 @@ class BackendControl:
         self.stop()
         self._once_stopped = work
 
+    def examine(self, *, online: bool, server: protocol.State | None) -> Future[list[Check]]:
+        """Run the doctor in a thread."""
+        client = self.client
+        known = Known(
+            environment=self.environment.place,
+            wheel_folder=self.environment.wheel_folder,
+            data=self.data,
+            remote=self.remote(),
+            online=online,
+            supervisor=self._supervisor.state if self._supervisor is not None else State(),
+            welcome=client.welcome if client is not None else None,
+            problem=client.problem if client is not None else None,
+            server=server,
+        )
+        return in_thread(lambda: examine(known))
+
     def disconnect(self) -> None:
         """Let go of any server, without ending it."""
         self._close_remote()
@@ -150,7 +171,7 @@ class BackendControl:
         if shown == "ready":
             return "ready", "", None
         if shown == "failed":
-            return "failed", message, _remedy_of_message(state.message)
+            return "failed", message, state.remedy or "log"
         return shown, message, None
 
     def _stands_remote(self) -> tuple[BackendState, str, str | None]:
@@ -178,16 +199,3 @@ class BackendControl:
         if self._remote_client is not None:
             self._remote_client.close()
             self._remote_client = None
-
-
-def _remedy_of_message(message: str) -> str:
-    """Which button goes with a supervisor's last sentence (``exit_codes``, ``supervision``)."""
-    for words, remedy in (
-        ("install it again", "reinstall"),
-        ("update", "reinstall"),
-        ("doctor", "doctor"),
-        ("log", "log"),
-    ):
-        if words in message:
-            return remedy
-    return "restart"

@@ -42,10 +42,10 @@ class EnvironmentControl:
     _size: Future[int] | None = None
     _shown: Progress | None = None
     _receipt: tuple[int, Path | None] = (0, None)
-    _place: Environment = field(init=False)
+    place: Environment = field(init=False)
 
     def __post_init__(self) -> None:
-        self._place = Environment(self.folder)
+        self.place = Environment(self.folder)
 
     @property
     def busy(self) -> bool:
@@ -55,23 +55,23 @@ class EnvironmentControl:
     @property
     def log(self) -> Path | None:
         """The log of the last installation."""
-        return self._place.log if self._place.log.is_file() else None
+        return self.place.log if self.place.log.is_file() else None
 
     def program(self) -> Path | None:
         """The ``likeness`` command, None when nothing whole is installed."""
         try:
-            written = self._place.receipt_file.stat().st_mtime_ns
+            written = self.place.receipt_file.stat().st_mtime_ns
         except OSError:
             return None
         if written != self._receipt[0]:
-            whole = self._place.receipt() is not None
-            self._receipt = (written, self._place.program if whole else None)
+            whole = self.place.receipt() is not None
+            self._receipt = (written, self.place.program if whole else None)
         return self._receipt[1]
 
     def outdated(self) -> bool:
         """Whether the add-on carries another backend than the one that is installed."""
         try:
-            return self._place.state(find_wheel(self.wheel_folder)) == "outdated"
+            return self.place.state(find_wheel(self.wheel_folder)) == "outdated"
         except EnvironmentProblem:
             return False  # told when Install is pressed
 
@@ -101,16 +101,16 @@ class EnvironmentControl:
         """Delete the environment; the server must have stopped."""
         if not self.busy:
             self.problem = self.remedy = self.freed_bytes = None
-            self._removal = in_thread(self._place.uninstall)
+            self._removal = in_thread(self.place.uninstall)
 
     def size_bytes(self) -> int:
         """What uninstalling would free. Walks the folder: some tenths of a second."""
-        return self._place.size_bytes()
+        return self.place.size_bytes()
 
     def measure(self) -> None:
         """Begin to measure what uninstalling would free; ``poll`` brings the result."""
         if self._size is None:
-            self._size = in_thread(self._place.size_bytes)
+            self._size = in_thread(self.place.size_bytes)
 
     def close(self) -> None:
         """The add-on is switched off; a half-done installation is gone on with next time."""

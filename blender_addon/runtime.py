@@ -19,6 +19,7 @@ from typing import Any
 
 from . import protocol
 from .backend_control import BackendControl
+from .checks import Check
 from .client import Answer, Client, Connected, Received, RequestError
 from .download import bring_files, bring_job
 from .environment_control import in_thread
@@ -76,6 +77,7 @@ class Runtime:
     heads: dict[str, str] = field(default_factory=dict)  # job: UUID of the head that it makes
     corrected: dict[str, tuple[Pin, ...]] = field(default_factory=dict)  # head: pins placed so far
     edit: PinEdit | None = None
+    server: protocol.State | None = None  # as it was told last
     import_note: str = ""  # why an import waits
     drain_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
     import_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
@@ -210,6 +212,7 @@ class Runtime:
 
         def take(answer: Answer) -> None:
             if isinstance(answer.reply, protocol.State):
+                self.server = answer.reply
                 apply_state(self.view, answer.reply, known)
 
         self.ask(protocol.List(id=0), take, failed=lambda error: None)  # asked again soon
@@ -376,14 +379,27 @@ class Runtime:
     def location_changed(self) -> None:
         """The preferences name another backend; its jobs are other ones."""
         self.control.disconnect()
+        self.server = None
         self.view.jobs.clear()
         self.view.notice = None
         self.control.poll(self.view)
         self.view.touch()
 
-    def run_checks(self) -> None:
+    def run_checks(self, *, online: bool) -> None:
         """Run the doctor; its lines come into the view later."""
-        self.control.run_checks(self.view)
+        backend = self.view.backend
+        backend.checking = True
+        self.view.touch()
+
+        def examined(checks: list[Check]) -> None:
+            backend.checks, backend.checking = checks, False
+
+        def failed(error: Exception) -> None:
+            backend.checking = False
+            self._told_failure(error)
+
+        future = self.control.examine(online=online, server=self.server)
+        self._pending.append(_Pending(future, examined, failed))
 
     def close(self) -> None:
         """End threads and connection; a server of this machine ends when its queue is empty."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import protocol
+from .checks import Check
 from .protocol import JobInfo, JobState, Options, Problem
 
 BackendState = Literal[
@@ -78,16 +79,6 @@ class JobView:
 
 
 @dataclass
-class CheckLine:
-    """One line of the doctor."""
-
-    name: str
-    passed: bool
-    text: str
-    remedy: str | None = None  # id of an entry of ``remedies.REMEDIES``
-
-
-@dataclass
 class BackendView:
     """The backend as the panels show it."""
 
@@ -107,7 +98,7 @@ class BackendView:
     step_fraction: float | None = None  # of the whole installation, in [0, 1]
     log_line: str = ""
     installed_bytes: int | None = None  # what Uninstall would free, once it was measured
-    checks: list[CheckLine] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     checking: bool = False
 
     @property

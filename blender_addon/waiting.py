@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import heads
+from .checks import Check
 from .importer import ImportFailed
 from .operators.base import Refusal
 from .protocol import Options
 from .runtime import Runtime
-from .view import CheckLine, JobView
+from .view import JobView
 
 PAUSE_SECONDS = 0.02
 DRAIN_SECONDS = 0.1
@@ -48,7 +49,7 @@ def until_installed(current: Runtime) -> None:
         raise Refusal(current.control.environment.problem)
 
 
-def until_checked(current: Runtime) -> list[CheckLine]:
+def until_checked(current: Runtime) -> list[Check]:
     """Wait for the doctor; returns its lines."""
     backend = current.view.backend
     until(current, lambda: not backend.checking)

@@ -154,10 +154,10 @@ class LIKENESS_OT_doctor(LikenessOperator):
 
     def run(self, context: Any) -> None:
         current = runtime.get()
-        current.run_checks()
+        current.run_checks(online=bool(bpy.app.online_access))
         if bpy.app.background:
             for line in waiting.until_checked(current):
-                self.report({"INFO" if line.passed else "WARNING"}, f"{line.name}: {line.text}")
+                self.report({"WARNING" if line.state == "bad" else "INFO"}, f"{line.name}: {line.detail}")
 
 
 class LIKENESS_OT_free_memory(LikenessOperator):

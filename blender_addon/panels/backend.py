@@ -93,19 +93,18 @@ def draw_backend(layout: Any, context: Any, view: View) -> None:
 
 def draw_doctor(layout: Any, context: Any, backend: BackendView) -> None:
     """One line per check; a red one has its button."""
-    layout.operator(
-        "likeness.doctor", text="Checking…" if backend.checking else "Check everything", icon="CHECKMARK"
-    )
+    text = "Checking…" if backend.checking else "Check everything"
+    layout.operator("likeness.doctor", text=text, icon="VIEWZOOM")
     for check in backend.checks:
-        if check.passed:
-            draw_text(layout, context, f"{check.name}: {check.text}", "CHECKMARK")
+        line = f"{check.name}: {check.detail}"
+        if check.state != "bad":
+            draw_text(layout, context, line, "CHECKMARK" if check.state == "good" else "RADIOBUT_OFF")
             continue
         box = layout.box()
-        box.alert = True
-        draw_text(box, context, f"{check.name}: {check.text}", "ERROR")
-        fix = box.column()
-        fix.alert = False
-        draw_remedy(fix, check.remedy)
+        alarm = box.column()
+        alarm.alert = True
+        draw_text(alarm, context, line, "ERROR")
+        draw_remedy(box, check.remedy)
 
 
 def _draw_privacy(layout: Any, backend: BackendView, remote: bool) -> None:
@@ -136,7 +135,7 @@ def _draw_absent(layout: Any, context: Any, view: View, remote: bool) -> None:
 
 
 def _draw_installing(layout: Any, context: Any, backend: BackendView) -> None:
-    layout.label(text=backend.step or "Preparing")
+    draw_text(layout, context, backend.step or "Preparing", "IMPORT")
     row = layout.row(align=True)
     if backend.step_fraction is not None:
         row.progress(factor=backend.step_fraction, text=f"{backend.step_fraction:.0%}")

@@ -108,18 +108,19 @@ class LIKENESS_PT_skin(LikenessPanel, bpy.types.Panel):
         if node is None:
             draw_reason(layout, context, "This head's skin has another material now")
             return
-        layout.use_property_split = True
         group = ""
         column = layout.column(align=True)
         for slider in SLIDERS:
             if slider.panel != group:
                 group = slider.panel
+                layout.label(text=group)
                 column = layout.column(align=True)
-                column.label(text=group)
             socket = node.inputs.get(slider.name)
             if socket is not None:
+                line = column.split(factor=0.5, align=True)
+                line.label(text=slider.name)
                 is_number = not isinstance(slider.default, tuple)
-                column.prop(socket, "default_value", text=slider.name, slider=is_number)
+                line.prop(socket, "default_value", text="", slider=is_number)
 
 
 CLASSES = (LIKENESS_PT_head, LIKENESS_PT_expression, LIKENESS_PT_skin)

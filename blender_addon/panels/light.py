@@ -35,7 +35,7 @@ class LIKENESS_PT_light(LikenessPanel, bpy.types.Panel):
         layout.separator()
         layout.label(text="Environment")
         column = layout.column(align=True)
-        column.template_icon_view(light, "hdri", show_labels=True, scale=5.0, scale_popup=4.0)
+        column.template_icon_view(light, "hdri", show_labels=True, scale=4.0, scale_popup=4.0)
         column.prop(light, "hdri", text="")
         column = layout.column(align=True)
         column.prop(light, "rotation")

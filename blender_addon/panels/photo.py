@@ -98,7 +98,7 @@ def _draw_backend_hint(layout: Any, context: Any, view: View) -> None:
         draw_remedy(box, "install")
     elif backend.state in ("installing", "removing"):
         box = layout.box()
-        box.label(text=backend.step or "Preparing", icon="IMPORT")
+        draw_text(box, context, backend.step or "Preparing", "IMPORT")
         fraction = backend.step_fraction or 0.0
         row = box.row(align=True)
         row.progress(factor=fraction, text=f"{fraction:.0%}")
@@ -158,7 +158,11 @@ def _draw_work(layout: Any, context: Any, view: View, import_note: str) -> None:
             _draw_running(layout, job)
         else:
             row = layout.row(align=True)
-            row.label(text=f"{job.name}: number {max(job.position, 1)} in the queue", icon="TIME")
+            row.label(text=job.name, icon="TIME")
+            place = row.row()
+            place.alignment = "RIGHT"
+            place.active = False
+            place.label(text=f"no. {max(job.position, 1)}")
             row.operator("likeness.cancel", text="", icon="X", emboss=False).job = job.job
     if len(queue) > SHOWN_QUEUE:
         layout.label(text=f"and {len(queue) - SHOWN_QUEUE} more in the queue")

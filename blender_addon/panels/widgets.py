@@ -11,7 +11,7 @@ from ..protocol import Problem
 from ..remedies import REMEDIES, remedy_of
 
 FONT_SIZE = 11.0  # of panels, points at interface scale 1
-MARGIN = 62.0  # what panel, box and scroll bar take of a region's width, points
+MARGIN = 88.0  # what panel, box and scroll bar take of a region's width, points
 ICON_WIDTH = 20.0
 
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from fake_layout import FakeLayout
 
+from blender_addon.checks import Check
 from blender_addon.protocol import Options, Problem
-from blender_addon.view import CheckLine, JobView, Notice
+from blender_addon.view import JobView, Notice
 
 pytestmark = pytest.mark.blend
 
@@ -78,8 +79,8 @@ def test_all_panels_draw(bpy, addon, avatar_folder, state, with_head):
     _state(addon.view, state)
     _jobs(addon.view)
     addon.view.backend.checks = [
-        CheckLine("Disk", True, "40 GB are free"),
-        CheckLine("Python", False, "no Python 3.11 or 3.12", "install"),
+        Check("Disk", "good", "40 GB are free"),
+        Check("Python", "bad", "no Python 3.11 or 3.12", "install"),
     ]
     addon.view.notice = Notice("The photo shows no face; choose another photo", "photo")
     layouts = _draw_all(bpy)
