@@ -16,15 +16,17 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from PIL import Image
+
 from backend.artifacts import Run
 from backend.export.avatar import write_avatar
 from backend.export.blender_process import BlenderProcess, export_avatar
+from backend.export.preview import preview
 from backend.pipeline import reconstruct
 
 
 def astronaut(folder: Path) -> Path:
     """Write scikit-image's public-domain astronaut portrait into ``folder``."""
-    from PIL import Image
     from skimage import data
 
     Image.fromarray(data.astronaut()).save(folder / "astronaut.png")
@@ -62,6 +64,9 @@ def _once(photo: Path, maps: int, directory: Path, blender: BlenderProcess) -> d
     directory.mkdir()
     write_avatar(result, directory / "without", blender=None, overwrite=False, run=Run())
     seconds["photo to maps and preview"] = time.perf_counter() - start
+    start = time.perf_counter()
+    Image.fromarray(preview(result)).save(directory / "preview.png", compress_level=3)
+    seconds["preview.png once more"] = time.perf_counter() - start
     start = time.perf_counter()
     export_avatar(directory / "without", Run(), blender=blender)
     seconds[".blend and .glb"] = time.perf_counter() - start

@@ -44,8 +44,10 @@ class Portrait:
     light: Environment
 
 
+@functools.lru_cache(maxsize=1)
 def studio_portraits() -> tuple[Portrait, ...]:
-    """Front, three-quarter left and right under three different procedural lights."""
+    """Front, three-quarter left and right under three different procedural lights, which keep what was
+    made of them."""
     return (
         Portrait("front", 0.0, 0.0, studio.three_point()),
         Portrait("three-quarter left", 40.0, 2.0, studio.hard_side()),
