@@ -108,7 +108,6 @@ class Jobs:
             raise Refusal("refused", f"this job is {record.state}; only one that ended badly can be rerun")
         if not self.data.photo(record.photo_sha256).exists():
             raise Refusal("missing", "the photo of this job is not kept any more; submit it again")
-        self.journal.drop_events(record.job)
         self._queue(
             msgspec.structs.replace(
                 record, state="queued", finished_s=None, stage=None, fraction=0.0, problem=None, warnings=()
@@ -135,8 +134,7 @@ class Jobs:
     def kept_events(self, record: Record, after: int) -> Iterable[tuple[Event, bytes | None]]:
         """The job's events above ``after`` as its owner may see them now. Raises: sqlite3.Error."""
         for kept, preview in self.journal.events(record.job, after):
-            if (event := with_paths(kept, record, self.data)) is not None:
-                yield event, preview
+            yield with_paths(kept, record, self.data), preview
 
     def files(self, record: Record) -> set[str]:
         """The names that may be fetched."""
@@ -332,9 +330,7 @@ class Jobs:
             self.journal.append(record, without_paths(event), preview)
         except sqlite3.Error as error:
             self._flood.warning("the journal cannot be written: %s", storage_problem(error).message)
-        shown = with_paths(event, record, self.data)
-        if shown is not None:
-            self.publish(record.owner, shown, preview)
+        self.publish(record.owner, with_paths(event, record, self.data), preview)
 
     def _worker_of(self, job: str) -> Worker:
         return next(w for w in self.pool.workers if w.device == self.running[job])

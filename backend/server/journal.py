@@ -113,11 +113,6 @@ class Journal:
         ).fetchall()
         return ((_event_decoder.decode(event), preview) for event, preview in rows)
 
-    def drop_events(self, job: str) -> None:
-        """Forget the events of an earlier attempt."""
-        with self._transaction():
-            self._database.execute("DELETE FROM events WHERE job = ?", (job,))
-
     def remove(self, jobs: Iterable[str]) -> None:
         """Remove jobs with their events and leave nothing of them in the file or its log."""
         with self._transaction():

@@ -46,13 +46,12 @@ def without_paths(event: Event) -> Event:
     return event
 
 
-def with_paths(event: Event, record: Record, data: DataFolder) -> Event | None:
-    """A kept event for the job's owner now; None when the files that it announces are gone."""
+def with_paths(event: Event, record: Record, data: DataFolder) -> Event:
+    """A kept event for the job's owner now. A Partial whose files are gone since announces none."""
     folder = _folder(record, data)
     if isinstance(event, Partial):
-        if record.state not in ("running", "done"):
-            return None
-        return msgspec.structs.replace(event, files=_at(event.files, folder))
+        there = event.files if record.state in ("running", "done") else ()
+        return msgspec.structs.replace(event, files=_at(there, folder))
     if isinstance(event, Queued | Done | Failed | Cancelled):
         info = msgspec.structs.replace(event.info, directory=folder, files=_at(event.info.files, folder))
         return msgspec.structs.replace(event, info=info)

@@ -71,8 +71,12 @@ def test_failed_job_is_rerun_under_its_own_name(client):
     assert second.number > first.number
     client.kept.clear()
     client.ask(p.Attach, job=job)
-    replayed = client.wait(job, p.Failed)  # only the last attempt's events are kept
-    assert replayed.number == second.number
+    replayed = [client.wait(job, p.Failed).number, client.wait(job, p.Failed).number]
+    assert replayed == [first.number, second.number]  # both attempts, without a gap
+    kept = [e for e, _ in client.kept if not isinstance(e, p.StageProgress)]
+    numbers = sorted([*replayed, *(event.number for event in kept)])
+    assert numbers == list(range(1, second.number + 1))
+    assert all(event.files == () for event in kept if isinstance(event, p.Partial))
     done = client.submit()
     client.wait(done, p.Done)
     assert client.ask(p.Rerun, job=done).problem.code == "refused"
