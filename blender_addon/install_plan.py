@@ -14,6 +14,7 @@ from .torch_source import TorchSource
 PYTHON_BY_UV = "3.11"
 FREE_GB = {False: 5.0, True: 14.0}  # needed while installing, without and with CUDA libraries
 
+_PIP = "pip>=24.1"  # the first that can tell its progress to programs
 _TORCH_DOWNLOAD = {False: 250_000_000, True: 3_200_000_000}
 _REST_DOWNLOAD = 480_000_000
 
@@ -57,7 +58,7 @@ def python_steps(found: Found, place: Environment) -> list[Step]:
     return [
         *steps,
         _step("python", f"Making an environment of Python {minor}", 4, make, marks=minor),
-        _step("pip", "Updating pip", 2, (*_pip(python), "install", "--upgrade", "pip"), 2_000_000),
+        _step("pip", "Updating pip", 2, (*_pip(python), "install", "--upgrade", _PIP), 2_000_000),
     ]
 
 

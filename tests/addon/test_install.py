@@ -81,7 +81,7 @@ def test_linux_without_a_card(setup: Setup) -> None:
     raw = ("--progress-bar", "raw")
     assert setup.runner.ran == [
         ("/usr/bin/python3.11", "-I", "-m", "venv", "--clear", str(place.venv)),
-        (*pip, "--upgrade", "pip"),
+        (*pip, "--upgrade", "pip>=24.1"),
         (*pip, *raw, "torch==2.13.0+cpu", "--index-url", CPU),
         (*pip, *raw, "torch==2.13.0", wheel),
         (*pip, "--no-deps", "--force-reinstall", wheel),
