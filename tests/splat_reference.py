@@ -2,15 +2,16 @@
 
 Written from the formulas, sharing nothing with the add-on but the container ``Splats``: splats sorted by the
 depth of their centres, composited front to back, with the coverage either exact along the ray or by the
-original's projected (EWA) Gaussian with its 0.3 px² low-pass. Colours come from scipy's harmonics.
+original's projected (EWA) Gaussian with its 0.3 px² low-pass. The harmonics are held against scipy's
+in ``test_splats_ply.py``; they are written out here because not every Blender's Python has scipy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import factorial, prod
 
 import numpy as np
-from scipy.special import sph_harm_y
 
 from blender_addon.splats import Splats
 
@@ -43,17 +44,23 @@ def look_at(eye, target, focal_px, size, up=(0.0, 0.0, 1.0)) -> Camera:
     )
 
 
-def scipy_basis(directions: np.ndarray, degree: int) -> np.ndarray:
-    """Real harmonics (N, K) with the Condon–Shortley sign, l by l, m from −l to l."""
-    polar = np.arccos(np.clip(directions[:, 2], -1, 1))
-    azimuth = np.arctan2(directions[:, 1], directions[:, 0])
-    columns = []
-    for order in range(degree + 1):
-        for m in range(-order, order + 1):
-            value = sph_harm_y(order, abs(m), polar, azimuth)
-            part = value.real if m >= 0 else value.imag
-            columns.append(part if m == 0 else np.sqrt(2) * part)
-    return np.stack(columns, -1)
+def harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
+    """Real harmonics (N, K), Condon–Shortley sign, l by l, m from −l to l, by Legendre's recursion."""
+    z, ring = directions[:, 2], directions[:, 0] + 1j * directions[:, 1]
+    columns = {}
+    for m in range(degree + 1):
+        below, here = np.zeros_like(z), np.full_like(z, (-1) ** m * factorial2(2 * m - 1))
+        for order in range(m, degree + 1):
+            norm = np.sqrt((2 * order + 1) / (4 * np.pi) * factorial(order - m) / factorial(order + m))
+            wave = norm * here * ring**m * (np.sqrt(2) if m else 1)
+            columns[order, m], columns[order, -m] = wave.real, wave.imag if m else wave.real
+            below, here = here, ((2 * order + 1) * z * here - (order + m) * below) / (order - m + 1)
+    return np.stack([columns[order, m] for order in range(degree + 1) for m in range(-order, order + 1)], -1)
+
+
+def factorial2(odd: int) -> int:
+    """1 · 3 · 5 · … · odd; 1 for −1."""
+    return prod(range(1, odd + 1, 2))
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:
@@ -88,7 +95,7 @@ def render(splats: Splats, camera: Camera, *, projected: bool = False, display: 
     towards = positions - camera.eye
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     sh = splats.sh.astype(np.float64)
-    colours = np.maximum(0.5 + np.einsum("nk,nkc->nc", scipy_basis(towards, splats.degree), sh), 0)
+    colours = np.maximum(0.5 + np.einsum("nk,nkc->nc", harmonics(towards, splats.degree), sh), 0)
     if not display:
         colours = to_linear(colours)
 

@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from splat_reference import matrices, scipy_basis
+from scipy.special import sph_harm_y
+from splat_reference import harmonics, matrices
 
 from blender_addon import splat_sh
 from blender_addon.splats import Splats, SplatsError, read_ply, write_ply
@@ -180,12 +181,24 @@ def unit(count: int, seed: int) -> np.ndarray:
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
+def scipy_basis(directions: np.ndarray, degree: int) -> np.ndarray:
+    """Real harmonics (N, K) from scipy's complex ones, their Condon–Shortley sign kept."""
+    polar = np.arccos(directions[:, 2])
+    azimuth = np.arctan2(directions[:, 1], directions[:, 0])
+    columns = []
+    for order in range(degree + 1):
+        for m in range(-order, order + 1):
+            value = sph_harm_y(order, abs(m), polar, azimuth)
+            columns.append(value.real if m == 0 else np.sqrt(2) * (value.real if m > 0 else value.imag))
+    return np.stack(columns, -1)
+
+
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_basis_is_scipys_with_its_sign(degree):
     directions = unit(200, 1)
-    np.testing.assert_allclose(
-        splat_sh.basis(directions, degree), scipy_basis(directions, degree), atol=1e-12
-    )
+    expected = scipy_basis(directions, degree)
+    np.testing.assert_allclose(splat_sh.basis(directions, degree), expected, atol=1e-12)
+    np.testing.assert_allclose(harmonics(directions, degree), expected, atol=1e-12)
 
 
 def test_colours_are_cut_at_zero():

@@ -236,13 +236,15 @@ def test_cycles_against_the_rasteriser(bpy, tmp_path, side):
 
     What differs is order alone: Cycles meets splats by the front of their bounding spheres.
     """
-    from mathutils import Matrix
+    from mathutils import Matrix, Quaternion
 
     from blender_addon.scene.splats import add_splats
 
     splats = ball(400, 3)
     thing = add_splats(splats, bpy.context.scene.collection, "ball", "BLENDER")
-    matrix = Matrix.LocRotScale((0.2, -0.1, 0.15), (0.8, 0.3, -0.4, 0.33), (0.8, 0.8, 0.8))
+    matrix = Matrix.LocRotScale(
+        (0.2, -0.1, 0.15), Quaternion((0.8, 0.3, -0.4, 0.33)).normalized(), (0.8,) * 3
+    )
     thing.matrix_world = matrix
     camera = look_at(SIDES[side], (0.1, 0.0, 0.1), 75.0, 64)
     place_camera(bpy, camera)
