@@ -31,6 +31,8 @@ from backend.head.base import ParametricHead
 
 PIN_SIGMA = 0.001  # of a pin, over the projected outer-eye-corner distance: a tenth of a landmark's
 REACH = 0.15  # over the same distance: how far a pin takes the landmarks beside it along
+TURN_SIGMA_DEG = 0.4  # one drag bends the face; only many together may turn the head …
+SHIFT_SIGMA = 0.004  # … or shift it, by this part of its distance
 HELD = 500  # vertices that stand for the whole head
 HELD_POINTS = 100.0  # they count as this many independent ones
 HELD_SIGMA_M = 0.001  # how far the head may move where no pin is near
@@ -39,7 +41,7 @@ HELD_FROM_M = (0.03, 0.07)  # from the nearest pin: where holding begins, and wh
 
 @dataclass(frozen=True)
 class _StayTerm:
-    """How dear it is to leave ``start``: identity and expression by their priors, vertices by their way."""
+    """How dear it is to leave ``start``: pose and shape by their priors, vertices by their way."""
 
     start: FitState
     stiffness: F64  # (P, P)
@@ -53,10 +55,17 @@ class _StayTerm:
         return Quadratic(0.5 * float(d @ self.stiffness @ d), self.stiffness @ d, self.stiffness)
 
     def _step(self, state: FitState) -> F64:
-        pose = np.zeros(SHAPE)  # held by the landmarks
-        pose[LOG_FOCAL] = state.log_focal - self.start.log_focal
-        shape = (state.identity - self.start.identity, state.expression - self.start.expression)
-        return np.concatenate([pose, *shape])
+        turn = state.rotation @ self.start.rotation.T
+        skew = 0.5 * (turn - turn.T)
+        return np.concatenate(
+            [
+                [skew[2, 1], skew[0, 2], skew[1, 0]],  # the rotation vector, for the small angles allowed
+                state.translation - self.start.translation,
+                [state.log_focal - self.start.log_focal],
+                state.identity - self.start.identity,
+                state.expression - self.start.expression,
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ def pin_problem(
     coefficients = np.concatenate([start.identity, start.expression])
     k = SHAPE + len(start.identity)
     prior = np.zeros((start.size, start.size))
+    prior[range(0, 3), range(0, 3)] = np.radians(TURN_SIGMA_DEG) ** -2
+    prior[range(3, 6), range(3, 6)] = (SHIFT_SIGMA * start.translation[2]) ** -2
     prior[LOG_FOCAL, LOG_FOCAL] = options.focal_sigma_exif**-2
     prior[range(SHAPE, k), range(SHAPE, k)] = options.identity_sigma**-2
     prior[k:, k:] = expression_prior(head.expression_names, options).stiffness
