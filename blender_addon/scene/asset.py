@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
+import imbuf
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,20 +64,24 @@ def set_preview(collection: Any, picture: NDArray[np.float32]) -> None:
 
 def portrait_of_sheet(path: Path, size: int = PREVIEW_SIZE) -> NDArray[np.float32]:
     """The front portrait of the sheet at ``path`` as ``(size, size, 4)``, top row first."""
-    image = bpy.data.images.load(str(path), check_existing=False)
-    try:
-        # Blender shrinks bytes much faster than it hands out floats.
-        shrink = size / (PORTRAIT[2] * image.size[0])
-        width, height = round(image.size[0] * shrink), round(image.size[1] * shrink)
-        image.scale(width, height)
-        pixels = np.empty(width * height * 4, np.float32)
-        image.pixels.foreach_get(pixels)
-    finally:
-        bpy.data.images.remove(image)
-    sheet = pixels.reshape(height, width, 4)[::-1]
-    left = min(max(round(PORTRAIT[0] * width), 0), width - size)
-    top = min(max(round(PORTRAIT[1] * width), 0), height - size)
-    return np.ascontiguousarray(sheet[top : top + size, left : left + size])
+    sheet = imbuf.load(str(path))
+    width, height = sheet.size
+    side = min(round(PORTRAIT[2] * width), width, height)
+    left = min(round(PORTRAIT[0] * width), width - side)
+    low = max(height - round(PORTRAIT[1] * width) - side, 0)  # rows count from below
+    sheet.crop((left, low), (left + side - 1, low + side - 1))
+    sheet.resize((size, size), method="BILINEAR")
+    # Blender hands out pixels of its pictures alone, and cuts and shrinks those far slower.
+    with tempfile.TemporaryDirectory(prefix="likeness-") as folder:
+        sheet.filepath = str(Path(folder) / "portrait.png")
+        imbuf.write(sheet)
+        image = bpy.data.images.load(sheet.filepath, check_existing=False)
+        try:
+            pixels = np.empty(size * size * 4, np.float32)
+            image.pixels.foreach_get(pixels)
+        finally:
+            bpy.data.images.remove(image)
+    return pixels.reshape(size, size, 4)[::-1]
 
 
 def write_catalogue(blend: Path) -> Path | None:

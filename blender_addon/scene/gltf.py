@@ -51,9 +51,9 @@ def build_gltf_head(avatar: Avatar, images: GltfImages, parent: Any) -> Any:
         obj = head_mesh.build_part(mesh, faces, part)
         obj.parent = root
         parent.objects.link(obj)
-        moving = head_mesh.moving_expressions(mesh, faces)
-        if moving:
-            head_mesh.set_shape_keys(obj, mesh, faces, moving)
+        motion = head_mesh.part_motion(mesh, faces)
+        if motion.moving:
+            head_mesh.set_shape_keys(obj, motion, motion.moving)
         obj.data.materials.append(_material(part, images))
     return root
 

@@ -86,41 +86,60 @@ def build_part(mesh: Mesh, faces: PartFaces, name: str) -> Any:
     return bpy.data.objects.new(name, data)
 
 
-def moving_expressions(mesh: Mesh, faces: PartFaces) -> tuple[str, ...]:
-    """The expressions that move at least one vertex of this part, in the mesh's order."""
-    in_part = np.zeros(len(mesh.vertices_neutral_head), bool)
-    in_part[faces.vertex] = True
-    moved = np.concatenate([[0], np.cumsum(in_part[mesh.expressions.vertex])])
-    counts = np.diff(moved[mesh.expressions.start])
-    return tuple(name for name, count in zip(mesh.expression_names, counts, strict=True) if count)
+@dataclass(frozen=True)
+class PartMotion:
+    """The expressions of one part, ready for its shape keys."""
+
+    names: tuple[str, ...]  # all of the mesh, whether they move this part or not
+    weights: NDArray[np.float32]  # (E,) fitted
+    neutral: NDArray[np.float32]  # (v, 3) scene space, metres
+    start: NDArray[np.int64]  # (E + 1,) expression e owns rows start[e]:start[e + 1]
+    row: NDArray[np.int64]  # (n,) vertex of the part
+    offset: NDArray[np.float32]  # (n, 3) scene space, metres at weight 1
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The expressions that move at least one vertex of this part, in the mesh's order."""
+        moves = np.diff(self.start) > 0
+        return tuple(name for name, own in zip(self.names, moves, strict=True) if own)
 
 
-def set_shape_keys(
-    obj: Any, mesh: Mesh, faces: PartFaces, names: Sequence[str], *, for_bones: bool = False
-) -> None:
+def part_motion(mesh: Mesh, faces: PartFaces) -> PartMotion:
+    """What the expressions of ``mesh`` do to the part ``faces``."""
+    row_in_part = np.full(len(mesh.vertices_neutral_head), -1, np.int64)
+    row_in_part[faces.vertex] = np.arange(len(faces.vertex))
+    row = row_in_part[mesh.expressions.vertex]
+    own = row >= 0
+    before = np.concatenate([[0], np.cumsum(own)])
+    return PartMotion(
+        names=mesh.expression_names,
+        weights=mesh.expression_weights,
+        neutral=to_scene(mesh.vertices_neutral_head[faces.vertex]).astype(np.float32),
+        start=before[mesh.expressions.start],
+        row=row[own],
+        offset=to_scene(mesh.expressions.offset[own]).astype(np.float32),
+    )
+
+
+def set_shape_keys(obj: Any, motion: PartMotion, names: Sequence[str], *, for_bones: bool = False) -> None:
     """Give ``obj`` the keys of the expressions ``names``, each at its fitted weight; existing ones are set.
 
     ``for_bones`` makes second keys, at 0 and named by ``bone_key``: a bone can show an expression through
     them while the artist's (or a face capture's) own key stays free.
     """
-    row_in_part = np.full(len(mesh.vertices_neutral_head), -1, np.int64)
-    row_in_part[faces.vertex] = np.arange(len(faces.vertex))
-    neutral = to_scene(mesh.vertices_neutral_head[faces.vertex]).astype(np.float32)
     if obj.data.shape_keys is None:
         obj.shape_key_add(name="Basis", from_mix=False)
     keys = obj.data.shape_keys.key_blocks
     for expression in names:
-        e = mesh.expression_names.index(expression)
-        vertices, offsets = mesh.expressions.rows(e)
-        rows = row_in_part[vertices]
-        own = rows >= 0
-        positions = neutral.copy()
-        positions[rows[own]] += to_scene(offsets[own]).astype(np.float32)
+        e = motion.names.index(expression)
+        own = slice(int(motion.start[e]), int(motion.start[e + 1]))
+        positions = motion.neutral.copy()
+        positions[motion.row[own]] += motion.offset[own]
         name = bone_key(expression) if for_bones else expression
         key = keys.get(name) or obj.shape_key_add(name=name, from_mix=False)
         key.points.foreach_set("co", positions.ravel())
         if not for_bones:
-            key.value = float(mesh.expression_weights[e])
+            key.value = float(motion.weights[e])
 
 
 def bone_key(expression: str) -> str:

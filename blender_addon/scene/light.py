@@ -86,11 +86,14 @@ def sh_panorama(radiance_sh: NDArray[np.floating[Any]], width: int, height: int)
     the clipped light has the given ones (or comes as near as non-negative light can).
     """
     target = np.asarray(radiance_sh, np.float64)
-    basis, solid_angle = _panorama_basis(64, 32)
+    basis, solid_angle = (table.reshape(64 * 32, -1) for table in _panorama_basis(64, 32))
+    weighted = (basis * solid_angle).T
     wanted = target.copy()
     for _ in range(200):
-        clipped = np.maximum(basis @ wanted, 0.0)
-        wanted += target - np.einsum("hwk,hwc->kc", basis * solid_angle, clipped)
+        missing = target - weighted @ np.maximum(basis @ wanted, 0.0)
+        wanted += missing
+        if np.abs(missing).max() < 1e-6:
+            break
     return np.maximum(_panorama_basis(width, height)[0] @ wanted, 0.0).astype(np.float32)
 
 

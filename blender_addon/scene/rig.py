@@ -82,11 +82,11 @@ def bind(obj: Any, rig: Any, levels: NDArray[np.int32]) -> None:
         else:
             group.remove(range(len(own)))
         # One call per weight rather than per vertex.
-        order = np.argsort(own, kind="stable")
-        levels_here, starts = np.unique(own[order], return_index=True)
-        for level, rows in zip(levels_here, np.split(order, starts[1:]), strict=True):
-            if level:
-                group.add(rows.tolist(), float(level) / anatomy.LEVELS, "REPLACE")
+        rows = np.flatnonzero(own)
+        rows = rows[np.argsort(own[rows], kind="stable")]
+        weights, starts = np.unique(own[rows], return_index=True)
+        for weight, members in zip(weights, np.split(rows, starts[1:]), strict=True):
+            group.add(members.tolist(), float(weight) / anatomy.LEVELS, "REPLACE")
     modifier = obj.modifiers.get(MODIFIER)
     if modifier is None:
         modifier = obj.modifiers.new(MODIFIER, "ARMATURE")
