@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from backend.artifacts import F64
 from backend.head.base import ParametricHead
 from backend.shading import sh
-from backend.uvspace.numba_rasteriser import NumbaRasteriser
+from backend.uvspace.kernels import in_bands
+from backend.uvspace.numba_rasteriser import nearest_depth
 
 DIRECTIONS = 48
 DEPTH_MAP = 160  # pixels a side: about 2 mm on a head
@@ -56,11 +57,7 @@ def blocked(
     scale = (DEPTH_MAP - 4) / float((high - low).max())
     pixel = (local[:, :2] - low) * scale + 2
     depth = local[:, 2] - local[:, 2].min() + _FAR_M
-    near = (
-        NumbaRasteriser()
-        .rasterise(np.concatenate([pixel, depth[:, None]], 1), triangles, DEPTH_MAP, DEPTH_MAP)
-        .depth
-    )
+    near = nearest_depth(np.concatenate([pixel, depth[:, None]], 1), triangles, DEPTH_MAP, DEPTH_MAP)
     row, column = pixel[:, 1].astype(np.int64), pixel[:, 0].astype(np.int64)
     hidden = np.zeros(len(local))
     for dr in (-1, 0, 1):
@@ -84,9 +81,15 @@ def shadowed_transfer(head: ParametricHead, vertices: NDArray[np.floating[Any]])
     hidden_cosine = np.zeros(len(normal))
     directions = sphere_directions()
     weight = 4 * np.pi / len(directions)
-    for direction, functions in zip(directions, sh.basis(directions), strict=True):
-        cosine = np.maximum(normal @ direction, 0)
-        lost = weight * cosine * blocked(vertices, skin, direction)
+    hidden = np.empty((len(directions), len(normal)))
+
+    def band(start: int, end: int) -> None:
+        for k in range(start, end):
+            hidden[k] = blocked(vertices, skin, directions[k])
+
+    in_bands(band, len(directions), least_rows=1)
+    for direction, functions, share in zip(directions, sh.basis(directions), hidden, strict=True):
+        lost = weight * np.maximum(normal @ direction, 0) * share
         transfer -= lost[:, None] * functions
         hidden_cosine += lost
     return transfer, np.clip(1 - hidden_cosine / np.pi, 0.0, 1.0)
