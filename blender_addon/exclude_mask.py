@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 from .grey_png import encode_grey
 from .scene.identity import first, tag
 
+log = logging.getLogger(__name__)
+
 ROLE = "exclude mask"
+BRUSH_NAME = "Likeness paint out"
+ESSENTIAL_BRUSH = "brushes/essentials_brushes-mesh_texture.blend/Brush/Paint Hard"
 BRUSH_COLOUR = (1.0, 0.0, 1.0)  # no skin has it
 CHANGED = 2.5 / 255.0  # below this a difference is the picture's own rounding
 
@@ -22,10 +27,10 @@ def find(uuid: str) -> Any | None:
     return first("images", uuid, ROLE)
 
 
-def create(uuid: str, photo: Path) -> Any:
+def create(uuid: str, name: str, photo: Path) -> Any:
     """A fresh copy of the photo to paint on, kept in the .blend. Raises: RuntimeError from Blender."""
     image = bpy.data.images.load(str(photo), check_existing=False)
-    image.name = f"{photo.parent.name} not skin"
+    image.name = f"{name} not skin"
     image.pack()
     tag(image, uuid, ROLE)
     image.use_fake_user = True
@@ -51,14 +56,34 @@ def painted_over(now: NDArray[np.float32], before: NDArray[np.float32]) -> NDArr
 
 
 def choose_brush(context: Any) -> None:
-    """Give the image paint brush a colour that stands out from skin."""
+    """Give image painting a brush, if it has none, and a colour that stands out from skin."""
     paint = context.tool_settings.image_paint
-    settings = context.tool_settings.unified_paint_settings
-    if settings.use_unified_color:
-        settings.color = BRUSH_COLOUR
-    if paint.brush is not None:
+    if paint.brush is None:
+        _activate_brush(paint)
+    unified = getattr(paint, "unified_paint_settings", None) or context.tool_settings.unified_paint_settings
+    if unified.use_unified_color:
+        unified.color = BRUSH_COLOUR
+    if paint.brush is not None and paint.brush.library is None:
         paint.brush.color = BRUSH_COLOUR
-        paint.brush.blend = "MIX"
+
+
+def _activate_brush(paint: Any) -> None:
+    """Blender's own hard brush; one of ours where it was packaged without its brushes."""
+    if not hasattr(bpy.ops.brush, "asset_activate") or not paint.bl_rna.properties["brush"].is_readonly:
+        paint.brush = bpy.data.brushes.new(BRUSH_NAME, mode="TEXTURE_PAINT")  # before Blender 4.3
+        return
+    try:
+        bpy.ops.brush.asset_activate(
+            asset_library_type="ESSENTIALS", relative_asset_identifier=ESSENTIAL_BRUSH
+        )
+    except RuntimeError as error:
+        log.info("Blender's own brush is not there: %s", error)
+    if paint.brush is None:
+        brush = bpy.data.brushes.get(BRUSH_NAME) or bpy.data.brushes.new(BRUSH_NAME, mode="TEXTURE_PAINT")
+        brush.asset_mark()
+        bpy.ops.brush.asset_activate(
+            asset_library_type="LOCAL", relative_asset_identifier=f"Brush/{BRUSH_NAME}"
+        )
 
 
 def _pixels(image: Any) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from .pins import HANDLES, LINES, PinBoard, handle_name, to_view
 from .scene.identity import ROLE_KEY, UUID_KEY
 
 CORNERS = 16
-RADIUS = 4.0  # of a handle, points
+RADIUS = 3.5  # of a handle, points
 LINE = (1.0, 1.0, 1.0, 0.35)
 FREE = (0.85, 0.85, 0.85, 0.9)
 PINNED = (1.0, 0.55, 0.1, 1.0)

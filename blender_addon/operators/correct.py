@@ -8,11 +8,12 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import exclude_mask, heads, obstacles, pin_overlay, runtime, ticker
 from ..bundle import read_manifest
 from ..landmarks import read_landmarks
-from ..pins import PinBoard, to_px
+from ..pins import HANDLES, PinBoard, to_px, to_view
 from ..runtime import PinEdit
 from ..scene.identity import first, tag
 from ..scene.photo import PHOTO_NAME
@@ -20,6 +21,7 @@ from ..scene.reshape import ShapeBefore, remember_shape, reshape, restore_shape,
 from .base import LikenessOperator, Refusal
 
 GRAB_POINTS = 14.0  # how near to a handle the mouse must be
+FACE_ROOM = 0.25  # around the face when it is brought into view, of its size
 TIMER_SECONDS = 0.05
 
 
@@ -59,9 +61,11 @@ class LIKENESS_OT_edit_pins(LikenessOperator):
         try:
             edit = begin_edit(context)
             self._before = remember_shape(edit.head, edit.photo.parent)
-            area = photo_area(context, photo_image(edit.head, edit.photo))
+            name = heads.require(context).collection.name
+            area = photo_area(context, photo_image(edit.head, name, edit.photo))
         except Exception as error:
             return self.fail(error)
+        zoom_to(context, area, view_of_face(edit.photo.parent))
         runtime.get().edit = edit
         self._area_pointer = area.as_pointer()
         self._timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
@@ -101,9 +105,7 @@ class LIKENESS_OT_edit_pins(LikenessOperator):
                 return self._leave(context, cancelled=True)
             area.tag_redraw()
             return {"RUNNING_MODAL"}
-        region = next((r for r in area.regions if r.type == "WINDOW"), None)
-        if region is None:
-            return {"PASS_THROUGH"}
+        region = window_region(area)
         x, y = event.mouse_x - region.x, event.mouse_y - region.y
         inside = 0 <= x < region.width and 0 <= y < region.height
         if board.held is None and (not inside or over_other_region(area, region, event)):
@@ -190,10 +192,14 @@ class LIKENESS_OT_paint_mask(LikenessOperator):
 
     def run(self, context: Any) -> None:
         uuid, photo = head_and_photo(context)
-        image = exclude_mask.find(uuid) or exclude_mask.create(uuid, photo)
+        name = heads.require(context).collection.name
+        image = exclude_mask.find(uuid) or exclude_mask.create(uuid, name, photo)
         area = photo_area(context, image)
+        zoom_to(context, area, view_of_face(photo.parent))
         area.spaces.active.mode = "PAINT"
-        exclude_mask.choose_brush(context)
+        with context.temp_override(area=area, region=window_region(area)):
+            bpy.ops.wm.tool_set_by_id(name="builtin.brush", space_type="IMAGE_EDITOR")
+            exclude_mask.choose_brush(context)
         area.tag_redraw()
 
 
@@ -281,11 +287,12 @@ def begin_edit(context: Any) -> PinEdit:
     return PinEdit(uuid, job, board, photo)
 
 
-def photo_image(uuid: str, photo: Path) -> Any:
+def photo_image(uuid: str, name: str, photo: Path) -> Any:
     """The head's photo as an image of Blender."""
     image = first("images", uuid, "photo")
     if image is None:
         image = bpy.data.images.load(str(photo), check_existing=False)
+        image.name = f"{name} photo"
         tag(image, uuid, "photo")
     return image
 
@@ -304,10 +311,32 @@ def photo_area(context: Any, image: Any) -> Any:
     space = area.spaces.active
     space.mode = "VIEW"
     space.image = image
-    region = next(r for r in area.regions if r.type == "WINDOW")
-    with context.temp_override(area=area, region=region):
+    with context.temp_override(area=area, region=window_region(area)):
         bpy.ops.image.view_all(fit_view=True)
     return area
+
+
+def window_region(area: Any) -> Any:
+    """The region of the area that shows its contents."""
+    return next(region for region in area.regions if region.type == "WINDOW")
+
+
+def view_of_face(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower left and upper right of the face with some room, fractions of the picture, y up."""
+    camera = read_manifest(folder).camera
+    size = (camera.width_px, camera.height_px)
+    face = to_view(read_landmarks(folder).solved_px[list(HANDLES)], size)
+    low, high = face.min(axis=0), face.max(axis=0)
+    room = FACE_ROOM * float((high - low).max())
+    return low - room, high + room
+
+
+def zoom_to(context: Any, area: Any, part: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    """Fill the image editor with a part of its picture."""
+    region = window_region(area)
+    (left, bottom), (right, top) = (region.view2d.view_to_region(x, y, clip=False) for x, y in part)
+    with context.temp_override(area=area, region=region):
+        bpy.ops.image.view_zoom_border(xmin=left, xmax=right, ymin=bottom, ymax=top, wait_for_input=False)
 
 
 def over_other_region(area: Any, window_region: Any, event: Any) -> bool:
