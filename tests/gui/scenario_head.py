@@ -12,7 +12,7 @@ import bpy
 sys.path.insert(0, str(Path(__file__).parent))
 from scenario_install import EXTENSION, install_zip
 from steps import Session, Steps, Wait, perform, redraw
-from window import box, centre, open_sidebar, press, press_button, region, view3d
+from window import box, centre, move, open_sidebar, press, press_button, region, view3d
 
 INSTALL_S = 1500
 RECONSTRUCT_S = 600
@@ -79,7 +79,7 @@ def drop_photo(session: Session) -> Steps:
     session.begin("drop the photo")
     area = view3d(session)
     settings = bpy.context.window_manager.likeness
-    middle = centre(region(area, "WINDOW"))
+    yield from move(session, centre(region(area, "WINDOW")))
     # What Blender calls when a file is dropped there; no mouse can drag one in from another program here.
     with bpy.context.temp_override(window=session.window, area=area, region=region(area, "WINDOW")):
         bpy.ops.wm.drop_import_file(
@@ -88,7 +88,10 @@ def drop_photo(session: Session) -> Steps:
     yield 0.5
     if not len(settings.photos):  # Blender asks who is to have it, where it has handlers of its own
         yield from session.shot("chooser")
-        yield from press(session, "RET", middle)
+        handler = next(cls for cls in bpy.types.FileHandler.__subclasses__() if "LIKENESS" in cls.__name__)
+        _, name = handler.bl_import_operator.split(".")
+        label = getattr(bpy.ops.likeness, name).get_rna_type().name
+        yield from press(session, label[0].upper())  # the letter that the menu underlines
     yield Wait("the photo in the panel", lambda: len(settings.photos) == 1, 5)
     yield from session.shot("photo", box(session, region(area, "UI")))
     session.expect_change("installed", "photo", box(session, region(area, "UI")))
@@ -111,6 +114,9 @@ def reconstruct(session: Session) -> Steps:
     session.begin("the coarse head")
     yield Wait("the coarse head", lambda: bool(heads()), RECONSTRUCT_S)
     session.figures["coarse_head_seconds"] = round(time.monotonic() - started, 1)
+    yield from move(session, centre(region(area, "WINDOW")))
+    yield from press(session, "HOME")  # frame everything
+    yield 1
     yield from session.shot("coarse", box(session, region(area, "WINDOW")))
     session.expect_change("working", "coarse", box(session, region(area, "WINDOW")))
     session.begin("the whole head")

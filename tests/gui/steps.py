@@ -14,8 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,7 @@ class Session:
     """What a scenario has at hand, and what it leaves in ``result.json``."""
 
     ticks: TickTimes
+    mouse: tuple[int, int] = (0, 0)  # window pixels from the left and the bottom
     step: str = "start"
     steps: list[dict[str, Any]] = field(default_factory=list)
     shots: list[dict[str, Any]] = field(default_factory=list)
@@ -121,23 +121,13 @@ class TickTimes:
         self._wrappers: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._timers = bpy.app.timers
         self._register = self._timers.register
-        self._unregister = self._timers.unregister
-        self._is_registered = self._timers.is_registered
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Time the timers of the add-on that are registered within this block."""
+    def watch(self) -> None:
+        """From now on, time the add-on's timers; Blender's own functions stay replaced until it ends."""
+        unregister, is_registered = self._timers.unregister, self._timers.is_registered
         self._timers.register = self.register
-        self._timers.unregister = lambda function: self._unregister(self._wrappers.get(function, function))
-        self._timers.is_registered = lambda function: self._is_registered(
-            self._wrappers.get(function, function)
-        )
-        try:
-            yield
-        finally:
-            self._timers.register = self._register
-            self._timers.unregister = self._unregister
-            self._timers.is_registered = self._is_registered
+        self._timers.unregister = lambda function: unregister(self._wrappers.get(function, function))
+        self._timers.is_registered = lambda function: is_registered(self._wrappers.get(function, function))
 
     def register(self, function: Callable[..., Any], **options: Any) -> None:
         """Register a timer; one of the add-on's is timed at every call."""
@@ -184,8 +174,7 @@ def perform(scenario: Callable[[Session], Steps], extension: str) -> None:
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.system.use_region_overlap = False  # a plain ground under the sidebar
     ticks = TickTimes(extension)
-    watching = ticks.watch()
-    watching.__enter__()
+    ticks.watch()
     session = Session(ticks)
     steps = scenario(session)
     waiting: dict[str, Any] = {"for": None, "until": time.monotonic() + 1.0}

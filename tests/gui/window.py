@@ -44,28 +44,30 @@ def move(session: Session, place: Place) -> Steps:
     # Blender takes a second move at another place for a real one, and wakes the button under it.
     session.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=place[0] - 1, y=place[1])
     session.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=place[0], y=place[1])
+    session.mouse = place
     yield BETWEEN_EVENTS_S
 
 
-def press(session: Session, kind: str, place: Place, **modifiers: bool) -> Steps:
-    """Press and release a key or a mouse button with the mouse at this place."""
-    yield from move(session, place)
-    session.window.event_simulate(type=kind, value="PRESS", x=place[0], y=place[1], **modifiers)
-    yield BETWEEN_EVENTS_S
-    session.window.event_simulate(type=kind, value="RELEASE", x=place[0], y=place[1], **modifiers)
-    yield BETWEEN_EVENTS_S
+def press(session: Session, kind: str, **modifiers: bool) -> Steps:
+    """Press and release a key or a mouse button where the mouse is."""
+    x, y = session.mouse
+    for value in ("PRESS", "RELEASE"):
+        session.window.event_simulate(type=kind, value=value, x=x, y=y, **modifiers)
+        yield BETWEEN_EVENTS_S
 
 
 def click(session: Session, place: Place) -> Steps:
     """Click with the left button."""
-    yield from press(session, "LEFTMOUSE", place)
+    yield from move(session, place)
+    yield from press(session, "LEFTMOUSE")
 
 
 def open_sidebar(session: Session, category: str) -> Steps:
     """Press N in the viewport and choose a tab of the sidebar."""
     area = view3d(session)
     if not area.spaces.active.show_region_ui:
-        yield from press(session, "N", centre(region(area, "WINDOW")))
+        yield from move(session, centre(region(area, "WINDOW")))
+        yield from press(session, "N")
         yield Wait("the sidebar", lambda: view3d(session).spaces.active.show_region_ui, 5)
     sidebar = region(view3d(session), "UI")
     yield Wait("the sidebar's width", lambda: region(view3d(session), "UI").width > 50, 5)
