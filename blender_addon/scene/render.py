@@ -28,11 +28,16 @@ def configure_cycles(scene: Any, samples: int, *, denoise: bool = True, seed: in
 def configure_eevee(scene: Any) -> None:
     """Traced occlusion and bounce light in EEVEE: without it mouth and eye corners glow."""
     eevee = scene.eevee
-    eevee.use_raytracing = True
-    eevee.use_fast_gi = True
-    eevee.fast_gi_method = "GLOBAL_ILLUMINATION"
-    eevee.fast_gi_distance = 0.0  # no limit
-    eevee.use_shadows = True
+    wanted = {
+        "use_raytracing": True,
+        "use_fast_gi": True,  # from Blender 4.3 on
+        "fast_gi_method": "GLOBAL_ILLUMINATION",
+        "fast_gi_distance": 0.0,  # no limit
+        "use_shadows": True,
+    }
+    for name, value in wanted.items():
+        if hasattr(eevee, name):
+            setattr(eevee, name, value)
 
 
 def render_to_file(scene: Any, path: Path, *, transparent: bool = False) -> None:
