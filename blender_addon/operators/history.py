@@ -104,8 +104,7 @@ class LIKENESS_OT_variant(LikenessOperator):
 
 
 class LIKENESS_OT_forget_photo(LikenessOperator):
-    """Delete everything that the backend keeps of this photo: picture, stages, avatars. Heads that are
-    in .blend files stay"""
+    """Delete everything that the backend keeps of this photo. Heads in .blend files stay"""
 
     bl_idname = "likeness.forget_photo"
     bl_label = "Forget Photo"
