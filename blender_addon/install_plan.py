@@ -54,7 +54,7 @@ def python_steps(found: Found, place: Environment) -> list[Step]:
                 ),
                 _step("uv", "Fetching uv", 2, (*_pip(helper), "install", "--upgrade", "uv"), 20_000_000),
             ]
-        make = (uv, "venv", "--seed", "--clear", "--python", minor, str(place.venv))
+        make = (uv, "venv", "--seed", "--python", minor, str(place.venv))
     return [
         *steps,
         _step("python", f"Making an environment of Python {minor}", 4, make, marks=minor),
@@ -114,6 +114,7 @@ def step_environment(host: Host, place: Environment) -> Mapping[str, str]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "UV_PYTHON_INSTALL_DIR": str(place.pythons),
         "UV_NO_PROGRESS": "1",
+        "UV_VENV_CLEAR": "1",  # as an option it is unknown to older ones, which clear unasked
         "TMPDIR": scratch,
         "TEMP": scratch,
         "TMP": scratch,

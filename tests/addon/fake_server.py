@@ -20,7 +20,7 @@ from blender_addon.client import Pace
 from blender_addon.connection import CONNECTION_NAME, Connection
 
 # A client that waits for nothing long.
-HURRIED = Pace(hello_s=0.5, ping_s=0.05, silence_s=0.3, retry_first_s=0.02, retry_most_s=0.05)
+HURRIED = Pace(hello_s=1.5, ping_s=0.1, silence_s=0.8, retry_first_s=0.02, retry_most_s=0.05)
 
 Reply = tuple[protocol.Reply, Sequence[bytes]]
 

@@ -156,7 +156,7 @@ def test_silent_from_the_start(server: FakeServer, connect: Connect) -> None:
 def test_quiet_server_is_kept_by_pings(server: FakeServer, connect: Connect) -> None:
     client = connect(server.connection_file)
     next_of(client, Connected)
-    time.sleep(3 * HURRIED.silence_s)
+    time.sleep(1.5 * HURRIED.silence_s)
     assert client.connected
     assert len(server.seen(protocol.Ping)) > 2
 

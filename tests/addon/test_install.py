@@ -220,7 +220,7 @@ def test_uv_on_path(tmp_path: Path) -> None:
     setup = Setup(tmp_path, make_host(tmp_path, on_path=["uv", "python3"]), FakeRunner(answers))
     setup.install()
     assert setup.runner.ran[0] == (
-        *("uv", "venv", "--seed", "--clear", "--python", "3.11"),
+        *("uv", "venv", "--seed", "--python", "3.11"),
         str(setup.place.venv),
     )
     assert setup.runner.environments[0]["UV_PYTHON_INSTALL_DIR"] == str(setup.place.pythons)
@@ -233,7 +233,7 @@ def test_uv_is_brought_by_blenders_python(tmp_path: Path) -> None:
     assert setup.runner.ran[:3] == [
         ("/blender/python", "-I", "-m", "venv", "--clear", str(place.helper)),
         (str(place.helper_python), "-I", "-m", "pip", "install", "--upgrade", "uv"),
-        (str(place.helper_uv), "venv", "--seed", "--clear", "--python", "3.11", str(place.venv)),
+        (str(place.helper_uv), "venv", "--seed", "--python", "3.11", str(place.venv)),
     ]
 
 
