@@ -12,6 +12,7 @@ from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 from .identity import first, tag, tagged
+from .nodes import empty_tree
 from .space import to_head, to_scene
 
 BACKDROP_LINEAR = 0.18  # middle grey
@@ -151,9 +152,7 @@ def build_studio(
 
 def _world(name: str, image: Any, rotation_degrees: float) -> Any:
     world = bpy.data.worlds.new(name)
-    world.use_nodes = True
-    tree = world.node_tree
-    tree.nodes.clear()
+    tree = empty_tree(world)
     output = tree.nodes.new("ShaderNodeOutputWorld")
     background = tree.nodes.new("ShaderNodeBackground")
     environment = tree.nodes.new("ShaderNodeTexEnvironment")

@@ -14,13 +14,19 @@ COLUMN = 280.0
 def new_material(name: str) -> tuple[Any, Any, Any]:
     """A node material: the material, its tree and its Principled shader, linked to the output."""
     material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
+    tree = empty_tree(material)
     output = add(tree, "ShaderNodeOutputMaterial", (COLUMN, 0.0))
     principled = add(tree, "ShaderNodeBsdfPrincipled", (0.0, 0.0))
     tree.links.new(principled.outputs["BSDF"], output.inputs["Surface"])
     return material, tree, principled
+
+
+def empty_tree(block: Any) -> Any:
+    """The node tree of a new material or world, without nodes."""
+    if block.node_tree is None:  # before Blender 5.0 there is none until it is asked for
+        block.use_nodes = True
+    block.node_tree.nodes.clear()
+    return block.node_tree
 
 
 def add(tree: Any, kind: str, location: tuple[float, float], label: str = "") -> Any:

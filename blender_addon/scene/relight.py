@@ -10,6 +10,7 @@ import numpy as np
 
 from .identity import ROLE_KEY, find, first, tag, tagged
 from .light import THREE_POINT, Lamp, build_studio, hide_from_camera, world_from_hdri
+from .nodes import empty_tree
 from .space import to_head
 
 HDRI_WORLD, STUDIO_WORLD = "hdri world", "studio world"
@@ -142,9 +143,7 @@ def _studio_world() -> Any:
         return world
     world = bpy.data.worlds.new("Studio (Likeness)")
     world[ROLE_KEY] = STUDIO_WORLD
-    world.use_nodes = True
-    tree = world.node_tree
-    tree.nodes.clear()
+    tree = empty_tree(world)
     output = tree.nodes.new("ShaderNodeOutputWorld")
     lit = tree.nodes.new("ShaderNodeBackground")
     lit.inputs["Color"].default_value = (STUDIO_AMBIENT,) * 3 + (1.0,)

@@ -79,6 +79,7 @@ def test_without_a_photo_all_but_the_background_is_set(bpy, head, folder):
 
 def test_seen_pixels_lie_on_seen_skin(avatar):
     """Against the backend's rasteriser: all visible gives the front of the head, none gives nothing."""
+    pytest.importorskip("numba")  # the other Blenders' environments go without
     from synthetic_avatar import make_reconstruction
 
     from backend.uvspace.rasterise import rasterise_camera

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.blend
 @pytest.fixture(scope="module")
 def open_head(tmp_path_factory):
     """The shipped mean head as an avatar: real anatomy, all 52 expressions."""
+    pytest.importorskip("safetensors")
     from synthetic_avatar import make_reconstruction
 
     from backend.export.bundle_writer import write_bundle
