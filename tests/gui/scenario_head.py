@@ -15,7 +15,7 @@ from steps import Session, Steps, Wait, perform, redraw
 from window import box, centre, move, open_sidebar, press, press_button, region, view3d
 
 INSTALL_S = 1500
-RECONSTRUCT_S = 600
+RECONSTRUCT_S = 900
 PHOTO = Path("/input/astronaut.png")
 SAVED = Path("/tmp/head.blend")
 
