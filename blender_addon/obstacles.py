@@ -24,11 +24,16 @@ def to_ask(view: View) -> str | None:
     return _NOT_READY.get(view.backend.state)
 
 
+def to_start_work(view: View, *, starts_on_demand: bool) -> str | None:
+    """Against any reconstruction now; one that may wait for a start is none."""
+    startable = view.backend.state == "starting" or (starts_on_demand and view.backend.state == "stopped")
+    return None if startable else to_ask(view)
+
+
 def to_submit(view: View, photos: Sequence[Path], *, starts_on_demand: bool) -> str | None:
     """Against reconstructing ``photos``."""
-    reason = to_ask(view)
-    startable = view.backend.state == "starting" or (starts_on_demand and view.backend.state == "stopped")
-    if reason is not None and not startable:
+    reason = to_start_work(view, starts_on_demand=starts_on_demand)
+    if reason is not None:
         return reason
     if not photos:
         return "Choose a photo first"

@@ -38,17 +38,28 @@ class LIKENESS_OT_choose_photo(LikenessOperator):
     )
 
     def invoke(self, context: Any, _event: Any) -> set[str]:
-        if self.directory and len(self.files):  # dropped into the viewport
-            return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
-        paths = chosen_files(self)
-        if not paths:
-            raise Refusal("No photo was chosen")
-        set_photos(context.window_manager.likeness, paths)
-        runtime.get().dismiss()
+        take_photos(self, context)
+
+
+class LIKENESS_OT_drop_photo(LikenessOperator):
+    """Take the dropped pictures into the Likeness panel"""
+
+    bl_idname = "likeness.drop_photo"
+    bl_label = "Head from Photo (Likeness)"  # what Blender's menu shows where several could take the file
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+
+    def run(self, context: Any) -> None:
+        take_photos(self, context)
+        space = context.space_data
+        if space is not None and space.type == "VIEW_3D":
+            space.show_region_ui = True
 
 
 class LIKENESS_OT_remove_photo(LikenessOperator):
@@ -96,14 +107,9 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
 
     @classmethod
     def obstacle(cls, context: Any) -> str | None:
-        if bpy.app.background:  # photos come as arguments; the backend is looked at in run
+        if bpy.app.background:  # then run itself waits for the backend
             return None
-        view = runtime.get().view
-        return obstacles.to_submit(
-            view,
-            photo_paths(context.window_manager.likeness),
-            starts_on_demand=preferences().start_on_demand,
-        )
+        return obstacles.to_start_work(runtime.get().view, starts_on_demand=preferences().start_on_demand)
 
     def invoke(self, context: Any, _event: Any) -> set[str]:
         settings = context.window_manager.likeness
@@ -195,7 +201,7 @@ class LIKENESS_FH_photo(bpy.types.FileHandler):
 
     bl_idname = "LIKENESS_FH_photo"
     bl_label = "Reconstruct head (Likeness)"
-    bl_import_operator = "likeness.choose_photo"
+    bl_import_operator = "likeness.drop_photo"
     bl_file_extensions = ";".join(PHOTO_SUFFIXES)
 
     @classmethod
@@ -205,6 +211,7 @@ class LIKENESS_FH_photo(bpy.types.FileHandler):
 
 CLASSES = (
     LIKENESS_OT_choose_photo,
+    LIKENESS_OT_drop_photo,
     LIKENESS_OT_remove_photo,
     LIKENESS_OT_reconstruct,
     LIKENESS_OT_cancel,
@@ -213,6 +220,15 @@ CLASSES = (
     LIKENESS_OT_dismiss,
     LIKENESS_FH_photo,
 )
+
+
+def take_photos(operator: Any, context: Any) -> None:
+    """Put the operator's files on the list. Raises: Refusal when there are none."""
+    paths = chosen_files(operator)
+    if not paths:
+        raise Refusal("No photo was chosen")
+    set_photos(context.window_manager.likeness, paths)
+    runtime.get().dismiss()
 
 
 def chosen_files(operator: Any) -> list[Path]:
