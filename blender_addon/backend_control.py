@@ -43,6 +43,8 @@ class BackendControl:
     remote: Callable[[], Path | None]  # the connection file of a server elsewhere; None: this machine
     serve_arguments: Callable[[], list[str]] = list
     _supervisor: Supervisor[Client] | None = None
+    _peek: Client | None = None  # looks for a server that another Blender, or one before this, has left
+    _peeked: bool = False
     _once_stopped: Callable[[], None] | None = None  # what waits for the server's end
     _remote_client: Client | None = None
 
@@ -126,6 +128,9 @@ class BackendControl:
     def disconnect(self) -> None:
         """Let go of any server, without ending it."""
         self._close_remote()
+        if self._peek is not None:
+            self._peek.close()
+            self._peek = None
         if self._supervisor is not None:
             self._supervisor.leave()
             self._supervisor = None
@@ -138,6 +143,7 @@ class BackendControl:
     def poll(self, view: View) -> None:
         """Look how things stand and bring ``view.backend`` up to date."""
         backend = view.backend
+        self._look_for_a_server()
         if self._once_stopped is not None and self._has_stopped():
             work, self._once_stopped = self._once_stopped, None
             work()
@@ -150,6 +156,21 @@ class BackendControl:
         if shown != (backend.state, backend.message, backend.remedy):
             backend.state, backend.message, backend.remedy = state, message, remedy
             view.touch()
+
+    def _look_for_a_server(self) -> None:
+        """Once, at the beginning: use a server that runs already, and start none."""
+        if self._peek is None:
+            if not self._peeked and self._supervisor is None and self.remote() is None:
+                self._peeked = True
+                if (self.data / CONNECTION_NAME).is_file():
+                    self._peek = Client(self.data / CONNECTION_NAME, self.program_name)
+            return
+        found, wanted = self._peek.connected, self._supervisor is not None or self.remote() is not None
+        if found or wanted or self._peek.problem is not None:
+            self._peek.close()
+            self._peek = None
+        if found and not wanted:
+            self.start()
 
     def _has_stopped(self) -> bool:
         return self._supervisor is None or self._supervisor.poll().phase in ("stopped", "gave_up")

@@ -107,11 +107,6 @@ class EnvironmentControl:
         """What uninstalling would free. Walks the folder: some tenths of a second."""
         return self.place.size_bytes()
 
-    def measure(self) -> None:
-        """Begin to measure what uninstalling would free; ``poll`` brings the result."""
-        if self._size is None:
-            self._size = in_thread(self.place.size_bytes)
-
     def close(self) -> None:
         """The add-on is switched off; a half-done installation is gone on with next time."""
         if self._installation is not None:
@@ -122,6 +117,8 @@ class EnvironmentControl:
         if self._size is not None and self._size.done():
             backend.installed_bytes, self._size = self._size.result(), None
             return True
+        if backend.installed_bytes is None and self._size is None and not self.busy and self.program():
+            self._size = in_thread(self.place.size_bytes)  # what uninstalling would free
         if self._installation is not None:
             return self._poll_installation(self._installation, backend)
         if self._removal is not None:

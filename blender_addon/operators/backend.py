@@ -64,7 +64,8 @@ class LIKENESS_OT_uninstall_backend(LikenessOperator):
         return obstacles.to_remove(runtime.get().view, remote=is_remote())
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        freed = runtime.get().control.environment.size_bytes()
+        current = runtime.get()
+        freed = current.view.backend.installed_bytes or current.control.environment.size_bytes()
         confirmed: set[str] = context.window_manager.invoke_confirm(
             self,
             event,
