@@ -109,9 +109,10 @@ def step(state: State, seen: Seen) -> Step:
 def _looking(state: State, seen: Seen) -> Step:
     if seen.answers:
         return _run(state, seen, adopted=True)
-    if seen.problem is not None and seen.problem.code != "missing":
-        # somebody is there and will not talk to us; a second server on its folder would not start
+    if state.only_look and seen.problem is not None and seen.problem.code != "missing":
+        # it holds the data folder and will not talk to us
         return _give_up(state, seen, Verdict(seen.problem.message, False, remedy_of(seen.problem)))
+    # any problem: nobody, or what a killed server left behind; a living one makes ours exit with 3
     nobody = seen.problem is not None and not state.only_look
     if not nobody and seen.now - state.since < LOOK_S:
         return state, ()

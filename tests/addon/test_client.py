@@ -260,6 +260,33 @@ def test_events_during_an_interruption_are_delivered_once(
     again.stop()
 
 
+def test_many_deaths_lose_no_event(tmp_path: Path, connect: Connect) -> None:
+    """Servers come and go, and drop events on the way; every event arrives once and in order."""
+    client = connect(tmp_path / "connection.json")
+    kept: dict[str, Any] = {}
+    number = 0
+    for round_ in range(8):
+        server = FakeServer(tmp_path, endpoint=("ipc://*", "tcp://127.0.0.1:*")[round_ % 2])
+        server.kept, server.infos = kept, {"j": job_info("j")}
+        server.does.drops = {number + 2, number + 5}
+        while round_ % 3 and not client.connected:
+            time.sleep(0.01)
+        for _ in range(7):
+            number += 1
+            server.emit(started("j", number))
+            time.sleep(0.005)
+        server.stop()
+    server = FakeServer(tmp_path)
+    server.kept, server.infos = kept, {"j": job_info("j")}
+    got: list[int] = []
+    while not got or got[-1] < number:
+        happening = client.events.get(timeout=10)
+        if isinstance(happening, Received):
+            got.append(happening.event.number)
+    assert got == list(range(1, number + 1))
+    server.stop()
+
+
 def test_a_job_forgotten_meanwhile_is_reported(server: FakeServer, connect: Connect, tmp_path: Path) -> None:
     client = connect(server.connection_file)
     next_of(client, Connected)

@@ -138,13 +138,25 @@ def test_an_undecided_look_ends_in_a_start(world: World) -> None:
     assert world.after(1).phase == "starting"
 
 
-def test_a_server_that_will_not_talk_is_not_raced(world: World) -> None:
+def test_a_server_that_will_not_talk_holds_the_folder(world: World) -> None:
     world.supervisor.start()
     world.client.problem = Problem(code="protocol", message="update the add-on")
-    state = world.after(0.1)
+    assert world.after(0.1).phase == "starting"
+    world.process.code = 3
+    state = world.after(0.3)
     assert (state.phase, state.message) == ("gave_up", "update the add-on")
     assert world.client.closed
-    assert not world.processes
+    assert len(world.processes) == 1
+
+
+@pytest.mark.parametrize("code", ["refused", "protocol", "missing"])
+def test_what_a_killed_server_left_behind_is_no_obstacle(world: World, code: Any) -> None:
+    """Its port may belong to another program by now, its connection file to another version."""
+    world.supervisor.start()
+    world.client.problem = Problem(code=code, message="it does not speak this protocol")
+    assert world.after(0.2).phase == "starting"
+    world.connect()
+    assert world.after(0.1).phase == "running"
 
 
 def test_crash_restarts_with_growing_pauses_then_gives_up(world: World) -> None:
