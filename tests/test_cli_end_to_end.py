@@ -23,7 +23,9 @@ from portraits import MAPS, astronaut, astronaut_reconstructed, save
 from backend.cli import main
 from blender_addon.bundle import MAP_NAMES, read_bundle
 
-FILES = {"avatar.json", "mesh.npz", "preview.png"} | {f"maps/{name}.png" for name in MAP_NAMES}
+FILES = {"avatar.json", "mesh.npz", "photo.jpg", "landmarks.npz", "preview.png"} | {
+    f"maps/{name}.png" for name in MAP_NAMES
+}
 
 
 # --- places that cannot be written to --------------------------------------------------------------

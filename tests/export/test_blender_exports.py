@@ -59,7 +59,10 @@ def _glb(path):
 
 def test_both_files_are_there_and_nothing_else(avatar):
     names = {p.name for p in avatar.iterdir()}
-    assert names == {"avatar.json", "mesh.npz", "maps", "avatar.blend", "avatar.glb"}
+    assert names == {
+        *("avatar.json", "mesh.npz", "maps", "photo.jpg", "landmarks.npz"),
+        *("avatar.blend", "avatar.glb"),
+    }
     assert (avatar / "avatar.blend").read_bytes()[:4] == b"\x28\xb5\x2f\xfd"  # Zstandard: compressed
 
 
