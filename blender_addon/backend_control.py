@@ -19,7 +19,7 @@ from .doctor import Known, examine
 from .environment_control import EnvironmentControl, in_thread
 from .supervision import State
 from .supervisor import ServerProcess, Supervisor, clean_environment, serve_command
-from .view import BackendState, View
+from .view import BackendState, View, sentence
 
 _LOCAL: dict[str, BackendState] = {
     "stopped": "stopped",
@@ -186,7 +186,7 @@ class BackendControl:
         state = self._supervisor.poll()
         shown = _LOCAL[state.phase]
         client = self._supervisor.client
-        message = state.message[:1].upper() + state.message[1:]
+        message = sentence(state.message)
         if shown == "ready" and (client is None or not client.connected):
             return "lost", "The backend does not answer; waiting for it", "restart"
         if shown == "ready":
@@ -203,8 +203,7 @@ class BackendControl:
             return "ready", "", None
         if client.problem is None:
             return "starting", "", None
-        message = client.problem.message
-        return "failed", message[:1].upper() + message[1:], "preferences"
+        return "failed", sentence(client.problem.message), "preferences"
 
     def _spawn(self) -> ServerProcess:
         program = self.environment.program()

@@ -11,7 +11,7 @@ from typing import Any
 
 from .environment import Environment, EnvironmentProblem, find_wheel
 from .install import Installation, InstallError, Progress, Request
-from .view import BackendView, size_label
+from .view import BackendView, sentence, size_label
 
 # Code of an InstallError: the button that helps.
 _REMEDIES = {
@@ -162,7 +162,7 @@ class EnvironmentControl:
         return "" if self.freed_bytes is None else f"{size_label(self.freed_bytes)} are free again"
 
     def _failed(self, message: str, remedy: str | None) -> None:
-        self.problem, self.remedy = message[:1].upper() + message[1:], remedy
+        self.problem, self.remedy = sentence(message), remedy
 
 
 def in_thread(work: Callable[[], Any]) -> Future[Any]:

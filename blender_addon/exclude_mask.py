@@ -63,7 +63,7 @@ def choose_brush(context: Any) -> None:
     unified = getattr(paint, "unified_paint_settings", None) or context.tool_settings.unified_paint_settings
     if unified.use_unified_color:
         unified.color = BRUSH_COLOUR
-    if paint.brush is not None and paint.brush.library is None:
+    if paint.brush is not None:
         paint.brush.color = BRUSH_COLOUR
 
 

@@ -76,8 +76,8 @@ class LikenessPreferences(bpy.types.AddonPreferences):
         default=True,
     )
     cache_cap_gb: FloatProperty(
-        name="Cache limit",
-        description="Finished avatars and stages beyond this size are deleted, the oldest first (GB). "
+        name="Cache limit (GB)",
+        description="Finished stages beyond this size are deleted, the oldest first. "
         "Takes effect when the backend starts",
         default=20.0,
         min=1.0,

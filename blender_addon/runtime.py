@@ -24,10 +24,11 @@ from .client import Answer, Client, Connected, Received, RequestError
 from .download import bring_files, bring_job
 from .environment_control import in_thread
 from .importer import HeadImport, ImportQueue
-from .pins import PinBoard
+from .pin_edit import PinEdit
 from .protocol import Corrections, Options, Pin
 from .remedies import remedy_of
-from .view import Arrived, Notice, View, apply_event, apply_state
+from .submission import Submission
+from .view import Arrived, Notice, View, apply_event, apply_state, sentence
 
 log = logging.getLogger(__name__)
 
@@ -35,35 +36,11 @@ STATE_SECONDS = 5.0  # between two looks at the server's memory and cache
 KEPT_TICKS = 8192
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A photo that waits for the backend."""
-
-    message: protocol.Submit
-    bulk: tuple[bytes, ...]
-    photo: Path | None
-    head: str | None  # the head that the result replaces; None makes a new one
-
-
 @dataclass
 class _Pending:
     future: Future[Any]
     then: Callable[[Any], None]
     failed: Callable[[Exception], None]
-
-
-@dataclass
-class PinEdit:
-    """The head whose pins are being dragged."""
-
-    head: str  # UUID of its collection
-    job: str
-    board: PinBoard
-    photo: Path
-    seconds: float | None = None  # of the last re-solve
-    landmark_error_px: float | None = None
-    problem: str | None = None
-    shape: list[Any] | None = None  # bulk frames of a Refined that is not in the mesh yet
 
 
 @dataclass
@@ -78,9 +55,11 @@ class Runtime:
     corrected: dict[str, tuple[Pin, ...]] = field(default_factory=dict)  # head: pins placed so far
     edit: PinEdit | None = None
     server: protocol.State | None = None  # as it was told last
+    last_slip: str = ""  # our last mistake in a tick, so that it is reported once
     import_note: str = ""  # why an import waits
     drain_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
     import_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
+    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)  # time.monotonic(), work
     _pending: list[_Pending] = field(default_factory=list)
     _state_asked: float = float("-inf")
 
@@ -137,7 +116,7 @@ class Runtime:
         head = self.heads.get(arrived.job)
         if head is None:
             return  # another window's; it waits in the history
-        directory = _folder_of(arrived)
+        directory = arrived.folder
         if directory is not None:
             self.imports.want(HeadImport(head, arrived.job, directory, arrived.complete))
         elif arrived.complete:
@@ -200,9 +179,9 @@ class Runtime:
 
     def _told_failure(self, error: Exception) -> None:
         if isinstance(error, RequestError):
-            self.view.notice = Notice(_sentence(error.problem.message), remedy_of(error.problem))
+            self.view.notice = Notice(sentence(error.problem.message), remedy_of(error.problem))
         else:
-            self.view.notice = Notice(_sentence(str(error)), "log")
+            self.view.notice = Notice(sentence(str(error)), "log")
         self.view.touch()
 
     def refresh(self) -> None:
@@ -262,18 +241,11 @@ class Runtime:
         self.view.touch()
 
     def _send(self, submission: Submission) -> None:
-        message, bulk = submission.message, list(submission.bulk)
-        if submission.photo is not None:
-            if self.view.backend.same_machine:
-                message = _with(message, path=str(submission.photo.resolve()))
-            else:
-                try:
-                    photo = submission.photo.read_bytes()
-                except OSError as error:
-                    self._told_failure(error)
-                    return
-                message = _with(message, photo_frame=len(bulk))
-                bulk.append(photo)
+        try:
+            message, bulk = submission.on_the_wire(same_machine=self.view.backend.same_machine)
+        except OSError as error:
+            self._told_failure(error)
+            return
         self.ask(message, lambda answer: self._accepted(answer, submission), bulk)
 
     def _accepted(self, answer: Answer, submission: Submission) -> None:
@@ -308,24 +280,9 @@ class Runtime:
     def refine(self, now_s: float) -> None:
         """Send the pins being edited when it is their time; the result waits in ``edit.shape``."""
         edit = self.edit
-        if edit is None or not edit.board.due(now_s):
-            return
-        message = protocol.Refine(id=0, job=edit.job, pins=edit.board.send(now_s))
-
-        def refined(answer: Answer) -> None:
-            if self.edit is edit and isinstance(answer.reply, protocol.Refined):
-                import numpy as np
-
-                edit.board.solved(np.frombuffer(answer.bulk[2], np.float32).reshape(-1, 2))
-                edit.shape = list(answer.bulk)
-                edit.seconds, edit.problem = answer.reply.seconds, None
-                edit.landmark_error_px = answer.reply.landmark_error_px
-
-        def failed(error: Exception) -> None:
-            edit.board.lost()
-            edit.problem = _sentence(str(error))
-
-        self.ask(message, refined, failed=failed)
+        if edit is not None and edit.board.due(now_s):
+            message = protocol.Refine(id=0, job=edit.job, pins=edit.board.send(now_s))
+            self.ask(message, lambda answer: edit.take(answer.reply, answer.bulk), failed=edit.failed)
 
     def import_job(self, job: str, head: str | None = None) -> None:
         """Build the head of a finished job, or build it anew."""
@@ -342,6 +299,18 @@ class Runtime:
         uuid = str(uuids.uuid4())
         self.imports.want(HeadImport(uuid, "", directory, True))
         return uuid
+
+    def after(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do ``work`` on a tick to come: what needs Blender to have drawn something new before."""
+        self.later.append((time.monotonic() + seconds, work))
+
+    def do_later(self) -> None:
+        """Do what is due of ``later``."""
+        now = time.monotonic()
+        due = [work for when, work in self.later if when <= now]
+        self.later = [(when, work) for when, work in self.later if when > now]
+        for work in due:
+            work()
 
     def dismiss(self, job: str | None = None) -> None:
         """Close the message at the top, or a failed job's."""
@@ -429,23 +398,3 @@ def close_runtime() -> None:
     if _runtime is not None:
         _runtime.close()
         _runtime = None
-
-
-def _folder_of(arrived: Arrived) -> Path | None:
-    """The avatar folder on this machine that an event speaks of."""
-    if arrived.info is not None and arrived.info.directory is not None:
-        return Path(arrived.info.directory)
-    for file in arrived.files:
-        if file.path is not None:
-            return Path(file.path).parents[file.name.count("/")]
-    return None
-
-
-def _with(message: protocol.Submit, **changes: Any) -> protocol.Submit:
-    import msgspec
-
-    return msgspec.structs.replace(message, **changes)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

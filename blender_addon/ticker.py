@@ -18,7 +18,7 @@ from .runtime import Runtime
 from .scene.asset import write_catalogue
 from .scene.importing import ImportOptions, import_steps
 from .scene.quality import full_maps_for_render, proxies_after_render
-from .view import Notice
+from .view import Notice, sentence
 
 DRAIN_SECONDS = 0.004
 BUSY_SECONDS = 0.05  # between ticks while something is going on
@@ -65,10 +65,17 @@ def _tick() -> float:
     try:
         return turn(current)
     except Exception as error:
-        file = write_report("tick", error)
-        current.view.notice = Notice(f"A mistake of ours; the report is {file}", "log")
-        current.view.touch()
+        _report_slip(current, error)
         return IDLE_SECONDS
+
+
+def _report_slip(current: Runtime, error: Exception) -> None:
+    """One report, however often the same mistake comes."""
+    if repr(error) != current.last_slip:
+        current.last_slip = repr(error)
+        file = write_report("tick", error)
+        current.view.notice = Notice(f"A mistake of ours; the report is {file}")
+        current.view.touch()
 
 
 def turn(current: Runtime) -> float:
@@ -76,6 +83,9 @@ def turn(current: Runtime) -> float:
     started = time.perf_counter()
     current.drain(started + DRAIN_SECONDS)
     current.refine(time.monotonic())
+    if current.later:
+        with _window():
+            current.do_later()
     drained = time.perf_counter()
     current.drain_seconds.append(drained - started)
     stepped = False
@@ -94,7 +104,7 @@ def turn(current: Runtime) -> float:
     _redraw(current)
     if stepped and current.imports:
         return STEP_SECONDS
-    busy = current.view.queue() or current.outbox or current.imports or current.edit
+    busy = current.view.queue() or current.outbox or current.imports or current.edit or current.later
     return BUSY_SECONDS if busy or current.view.backend.state != "ready" else IDLE_SECONDS
 
 
@@ -152,8 +162,7 @@ def push_undo(message: str) -> None:
 def _report_failed(current: Runtime, failure: ImportFailed) -> None:
     cause = failure.__cause__ or failure
     if isinstance(cause, EXPECTED):
-        text = str(cause)
-        current.view.notice = Notice(text[:1].upper() + text[1:])
+        current.view.notice = Notice(sentence(str(cause)))
     elif isinstance(cause, OSError):
         current.view.notice = Notice(f"The avatar's folder cannot be read: {cause.strerror or cause}", "log")
     else:

@@ -148,6 +148,16 @@ class Arrived:
     files: tuple[protocol.FileRef, ...]
     info: JobInfo | None = None
 
+    @property
+    def folder(self) -> Path | None:
+        """The avatar folder, if it lies on this machine."""
+        if self.info is not None and self.info.directory is not None:
+            return Path(self.info.directory)
+        for file in self.files:
+            if file.path is not None:
+                return Path(file.path).parents[file.name.count("/")]
+        return None
+
 
 def stage_label(stage: str | None) -> str:
     """What an artist reads for the stage called ``stage``."""
@@ -159,6 +169,11 @@ def stage_label(stage: str | None) -> str:
 def preset_label(maps: int) -> str:
     """The preset of ``maps`` texels a side, or the number itself."""
     return next((label for _, label, size in PRESETS if size == maps), f"{maps} px")
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital letter: the backend's lines begin with small ones."""
+    return text[:1].upper() + text[1:]
 
 
 def size_label(count: int) -> str:

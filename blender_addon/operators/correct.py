@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from .. import exclude_mask, heads, obstacles, pin_overlay, runtime, ticker
 from ..bundle import read_manifest
 from ..landmarks import read_landmarks
+from ..pin_edit import PinEdit
 from ..pins import HANDLES, PinBoard, to_px, to_view
-from ..runtime import PinEdit
 from ..scene.identity import first, tag
 from ..scene.photo import PHOTO_NAME
 from ..scene.reshape import ShapeBefore, remember_shape, reshape, restore_shape, solve_weights
@@ -22,7 +22,9 @@ from .base import LikenessOperator, Refusal
 
 GRAB_POINTS = 14.0  # how near to a handle the mouse must be
 FACE_ROOM = 0.25  # around the face when it is brought into view, of its size
+DRAWN_SECONDS = 0.25  # after which a new editor has been drawn
 TIMER_SECONDS = 0.05
+Part = tuple[NDArray[np.float64], NDArray[np.float64]]  # lower left, upper right; fractions, y up
 
 
 def to_correct(context: Any) -> str | None:
@@ -65,7 +67,7 @@ class LIKENESS_OT_edit_pins(LikenessOperator):
             area = photo_area(context, photo_image(edit.head, name, edit.photo))
         except Exception as error:
             return self.fail(error)
-        zoom_to(context, area, view_of_face(edit.photo.parent))
+        show_face(area, view_of_face(edit.photo.parent))
         runtime.get().edit = edit
         self._area_pointer = area.as_pointer()
         self._timer = context.window_manager.event_timer_add(TIMER_SECONDS, window=context.window)
@@ -89,8 +91,8 @@ class LIKENESS_OT_edit_pins(LikenessOperator):
     def _handle(self, context: Any, event: Any, edit: PinEdit, area: Any) -> set[str]:
         board, now = edit.board, time.monotonic()
         if event.type == "TIMER":
-            if edit.shape is not None:
-                apply_shape(edit, self._before)
+            if edit.solution is not None:
+                apply_solution(edit, self._before)
                 area.tag_redraw()
             return {"PASS_THROUGH"}
         if event.type in ("RET", "NUMPAD_ENTER") and event.value == "PRESS":
@@ -195,8 +197,10 @@ class LIKENESS_OT_paint_mask(LikenessOperator):
         name = heads.require(context).collection.name
         image = exclude_mask.find(uuid) or exclude_mask.create(uuid, name, photo)
         area = photo_area(context, image)
-        zoom_to(context, area, view_of_face(photo.parent))
-        area.spaces.active.mode = "PAINT"
+        show_face(area, view_of_face(photo.parent))
+        space = area.spaces.active
+        space.mode = "PAINT"
+        space.show_region_tool_header = space.show_region_toolbar = True
         with context.temp_override(area=area, region=window_region(area)):
             bpy.ops.wm.tool_set_by_id(name="builtin.brush", space_type="IMAGE_EDITOR")
             exclude_mask.choose_brush(context)
@@ -321,7 +325,7 @@ def window_region(area: Any) -> Any:
     return next(region for region in area.regions if region.type == "WINDOW")
 
 
-def view_of_face(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def view_of_face(folder: Path) -> Part:
     """Lower left and upper right of the face with some room, fractions of the picture, y up."""
     camera = read_manifest(folder).camera
     size = (camera.width_px, camera.height_px)
@@ -331,11 +335,24 @@ def view_of_face(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return low - room, high + room
 
 
-def zoom_to(context: Any, area: Any, part: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+def show_face(area: Any, part: Part) -> None:
+    """Fill the image editor with a part of its picture, once it has been drawn in its new size."""
+    pointer = area.as_pointer()
+
+    def zoom() -> None:
+        for window in bpy.context.window_manager.windows:
+            for drawn in window.screen.areas:
+                if drawn.as_pointer() == pointer and drawn.type == "IMAGE_EDITOR":
+                    zoom_to(window, drawn, part)
+
+    runtime.get().after(DRAWN_SECONDS, zoom)
+
+
+def zoom_to(window: Any, area: Any, part: Part) -> None:
     """Fill the image editor with a part of its picture."""
     region = window_region(area)
     (left, bottom), (right, top) = (region.view2d.view_to_region(x, y, clip=False) for x, y in part)
-    with context.temp_override(area=area, region=region):
+    with bpy.context.temp_override(window=window, area=area, region=region):
         bpy.ops.image.view_zoom_border(xmin=left, xmax=right, ymin=bottom, ymax=top, wait_for_input=False)
 
 
@@ -359,11 +376,9 @@ def reach_px(region: Any, board: PinBoard) -> float:
     return (right - left) * board.size_px[0]
 
 
-def apply_shape(edit: PinEdit, before: ShapeBefore) -> None:
+def apply_solution(edit: PinEdit, before: ShapeBefore) -> None:
     """Give the mesh the shape of the last re-solve."""
-    if edit.shape is None:
-        return
-    neutral = np.frombuffer(edit.shape[0], np.float32).reshape(-1, 3)
-    photographed = np.frombuffer(edit.shape[1], np.float32).reshape(-1, 3)
-    edit.shape = None
-    reshape(before, neutral, solve_weights(before, neutral, photographed))
+    solution, edit.solution = edit.solution, None
+    if solution is not None:
+        weights = solve_weights(before, solution.neutral, solution.photographed)
+        reshape(before, solution.neutral, weights)

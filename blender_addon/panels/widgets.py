@@ -9,6 +9,7 @@ import bpy
 
 from ..protocol import Problem
 from ..remedies import REMEDIES, remedy_of
+from ..view import sentence
 
 FONT_SIZE = 11.0  # of panels, points at interface scale 1
 MARGIN = 88.0  # what panel, box and scroll bar take of a region's width, points
@@ -80,6 +81,5 @@ def draw_remedy(layout: Any, remedy: str | None, *, job: str = "", path: str | N
 
 def draw_problem(layout: Any, context: Any, problem: Problem, job: str) -> None:
     """One sentence and its remedy."""
-    text = problem.message[:1].upper() + problem.message[1:]
-    draw_text(layout, context, text, "ERROR")
+    draw_text(layout, context, sentence(problem.message), "ERROR")
     draw_remedy(layout, remedy_of(problem), job=job, path=problem.report)

@@ -201,8 +201,8 @@ def test_a_drain_ends_at_its_deadline_and_the_rest_waits(runtime):
 def test_pins_are_sent_and_the_answer_waits_for_the_mesh(runtime):
     import numpy as np
 
+    from blender_addon.pin_edit import PinEdit
     from blender_addon.pins import HANDLES, PinBoard
-    from blender_addon.runtime import PinEdit
 
     board = PinBoard(np.zeros((478, 2), np.float32), (100, 100))
     runtime.edit = PinEdit("head", JOB, board, Path("/x/photo.jpg"))
@@ -212,11 +212,13 @@ def test_pins_are_sent_and_the_answer_waits_for_the_mesh(runtime):
     message, _, future = runtime.client.take(protocol.Refine)
     assert [(p.landmark, p.x_px, p.y_px) for p in message.pins] == [(HANDLES[0], 5.0, 6.0)]
     landmarks = np.full((478, 2), 9.0, np.float32)
-    bulk = [b"n", b"p", landmarks.tobytes()]
-    reply = protocol.Refined(id=1, vertices=1, seconds=0.2, landmark_error_px=1.5)
+    neutral, photographed = (np.full((2, 3), value, np.float32) for value in (1.0, 2.0))
+    bulk = [array.tobytes() for array in (neutral, photographed, landmarks)]
+    reply = protocol.Refined(id=1, vertices=2, seconds=0.2, landmark_error_px=1.5)
     future.set_result(Answer(reply, bulk))
     runtime.drain(float("inf"))
-    assert runtime.edit.shape == bulk
+    np.testing.assert_array_equal(runtime.edit.solution.neutral, neutral)
+    np.testing.assert_array_equal(runtime.edit.solution.photographed, photographed)
     assert not board.waiting
     assert board.place(HANDLES[1]) == (9.0, 9.0)
     assert (runtime.edit.seconds, runtime.edit.landmark_error_px) == (0.2, 1.5)
@@ -275,6 +277,9 @@ def test_a_slip_in_a_tick_is_told_and_the_timer_goes_on(bpy, addon, monkeypatch)
     monkeypatch.setattr(ticker, "turn", lambda current: 1 / 0)
     assert ticker._tick() > 0
     assert "mistake of ours" in addon.view.notice.text
+    addon.view.notice = None
+    assert ticker._tick() > 0  # told once, not with every tick
+    assert addon.view.notice is None
 
 
 @pytest.mark.blend
