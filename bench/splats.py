@@ -36,39 +36,35 @@ def emptied() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
 
 
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Median time of ``work`` in an empty file, after one call to warm disk and memory."""
-    times = []
-    for _ in range(repeats + 1):
-        emptied()
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
-
-
-def bench_import(counts: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for count in counts:
+def bench_import(counts: list[int], rounds: int) -> None:
+    """Everything once a round, one after the other, so that other work on the machine hits all alike."""
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "splats.ply"
             write_ply(path, ball(count, 3))
+            times: dict[str, list[float]] = {}
+
+            def timed(name: str, work: Callable[[], object], times: dict[str, list[float]] = times) -> None:
+                start = time.perf_counter()
+                work()
+                times.setdefault(name, []).append(time.perf_counter() - start)
 
             def build(path: Path = path) -> None:
                 add_splats(read_ply(path), bpy.context.scene.collection, "splats")
 
-            def draw_ready(build: Callable[[], None] = build) -> None:
-                build()
-                bpy.context.evaluated_depsgraph_get()
-
-            theirs = seconds(lambda path=path: bpy.ops.wm.ply_import(filepath=str(path)))
-            parts = {
-                "Blender's PLY reader": theirs,
-                "read": seconds(lambda path=path: read_ply(path)),
-                "read and build": seconds(build),
-                "read, build, geometry nodes": seconds(draw_ready),
-            }
-            for name, took in parts.items():
-                print(f"{count:8d} splats  {name:28s} {took:7.3f} s  {took / theirs:5.2f} x", flush=True)
+            for _ in range(rounds + 1):
+                emptied()
+                timed("Blender's PLY reader", lambda path=path: bpy.ops.wm.ply_import(filepath=str(path)))
+                emptied()
+                timed("read", lambda path=path: read_ply(path))
+                timed("first import into a file", build)
+                timed("geometry nodes of it", bpy.context.evaluated_depsgraph_get)
+                bpy.data.objects.remove(bpy.context.scene.objects[0])
+                timed("import once nodes are there", build)
+            theirs = statistics.median(times["Blender's PLY reader"][1:])
+            for name, took in times.items():
+                middle = statistics.median(took[1:])  # the first round warms disk and memory
+                print(f"{count:8d}  {name:28s} {middle:7.3f} s  {middle / theirs:5.2f} x", flush=True)
 
 
 def picture(camera: Camera, engine: str, samples: int, path: Path) -> tuple[np.ndarray, float]:
@@ -151,6 +147,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     importing = commands.add_parser("import")
     importing.add_argument("--counts", type=int, nargs="+", default=[100_000, 1_000_000])
+    importing.add_argument("--rounds", type=int, default=7)
     drawing = commands.add_parser("pictures")
     drawing.add_argument("--splats", type=Path)
     drawing.add_argument("--axes", choices=("HEAD", "COLMAP", "BLENDER"), default="HEAD")
@@ -160,7 +157,7 @@ def main() -> None:
     drawing.add_argument("--out", type=Path, default=Path("out/splats"))
     given = parser.parse_args()
     if given.command == "import":
-        bench_import(given.counts)
+        bench_import(given.counts, given.rounds)
         return
     splats = ball(2000, 3) if given.splats is None else read_ply(given.splats)
     bench_pictures(splats, given.axes, given.size, given.samples, given.engines, given.out)

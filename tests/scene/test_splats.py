@@ -264,8 +264,8 @@ def test_eevee_against_the_rasteriser(bpy, tmp_path):
     camera = look_at(SIDES[0], (0.0, 0.0, 0.0), 75.0, 64)
     place_camera(bpy, camera)
     expected = render(splats, camera)
-    picture = shoot(bpy, tmp_path / "ball.exr", "EEVEE", 16)
-    assert psnr(picture, expected) > 24.0
+    picture = shoot(bpy, tmp_path / "ball.exr", "EEVEE", 8)
+    assert psnr(picture, expected) > 22.0
     inside = expected[..., 3] > 0.9
     difference = picture[inside] - expected[inside]
     assert np.abs(difference.mean(axis=0)).max() < 0.02  # no bias in colour or coverage
