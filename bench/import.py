@@ -1,7 +1,7 @@
 """Importing a head, step by step: main-thread time of each, headless or in the window of a real Blender.
 
     python bench/import.py AVATAR [--repeat 3]             headless, in this environment's bpy
-    python bench/import.py AVATAR --window OUT [WHEEL]     in the Blender of packaging/gui (BLENDER=trixie, sid)
+    python bench/import.py AVATAR --window OUT [WHEEL]     in packaging/gui's Blender (BLENDER=trixie, sid)
 
 AVATAR is a finished avatar folder with 1K maps or stand-ins. In the window a timer does one step per tick; a
 stall is a step and all that Blender does before it calls the timer again: evaluation of the scene and drawing

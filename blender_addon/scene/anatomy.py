@@ -208,8 +208,9 @@ def _part_vertices(mesh: Mesh, part: str) -> NDArray[np.int64]:
     if part not in mesh.part_names:
         return np.zeros(0, np.int64)
     quads = mesh.quads[mesh.quad_part == mesh.part_names.index(part)]
-    rows: NDArray[np.int64] = np.unique(quads[quads >= 0]).astype(np.int64)
-    return rows
+    is_own = np.zeros(len(mesh.vertices_neutral_head), bool)
+    is_own[quads[quads >= 0]] = True
+    return np.flatnonzero(is_own)
 
 
 def blush_mask(mesh: Mesh, joints: Joints) -> NDArray[np.float32]:

@@ -94,6 +94,8 @@ def head_steps(head: Head, uuid: str, parent: Any) -> Iterator[str]:
     yield "collection"
     if objects_are_current(uuid, head):
         return
+    _ = head.parts, head.joints
+    yield "parts"
     for faces in head.parts:
         _build_part(head, faces, uuid)
         yield f"mesh of {faces.name}"
@@ -192,7 +194,7 @@ def _key_steps(head: Head, faces: head_mesh.PartFaces, uuid: str) -> Iterator[st
 
 def _rig_steps(head: Head, uuid: str) -> Iterator[str]:
     _ = head.bone_levels, head.turns
-    yield "joints"
+    yield "bone weights"
     objects = found(uuid)
     armature = first("objects", uuid, "rig")
     if armature is None:

@@ -40,7 +40,10 @@ def part_faces(mesh: Mesh, part: str, *, triangulated: bool = False) -> PartFace
         own = mesh.quad_part == index
         faces, uvs = mesh.quads[own], mesh.quad_uvs[own]
     used = faces >= 0
-    vertex, corners = np.unique(faces[used], return_inverse=True)
+    is_own = np.zeros(len(mesh.vertices_neutral_head), bool)
+    is_own[faces[used]] = True
+    vertex, row = np.flatnonzero(is_own), np.cumsum(is_own) - 1
+    corners = row[faces[used]]
     length = used.sum(axis=1)
     return PartFaces(
         name=part,
