@@ -51,7 +51,7 @@ from blender_addon.protocol import (
     Submit,
 )
 
-_CACHE_SIZE_SECONDS = 5.0  # how long a measured size of the data folder is good
+_CACHE_SIZE_SECONDS = 2.0  # how long a measured size of the data folder is good
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ def _serve_locked(
         end.setblocking(False)
         stack.callback(end.close)
 
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    # Encryption happens on these threads: a big transfer must not hold up everybody else's messages.
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
     stack.callback(context.term)
     keys, local = server_keys(data), new_key_pair()
     allowed = AllowList(local.public, options.authorize)
@@ -175,7 +176,10 @@ def _serve_locked(
     with _signals(stop, waker):
         _announce(data, endpoints, keys, local, options, announce, stack)
         loop.run()
-    storage.remove_leftovers(data)
+    try:
+        storage.remove_leftovers(data)
+    except OSError as error:  # the next start does it
+        logger.warning("what was half-written could not be removed (%s)", error)
 
 
 def _announce(

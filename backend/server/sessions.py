@@ -29,8 +29,9 @@ class Sessions:
 
     def open(self, identity: bytes, owner: str, client: str, now: float) -> Session:
         """A new session in place of the connection's old one. Raises: Refusal when there are too many."""
-        if identity not in self._by_identity and len(self._by_identity) >= MAX_SESSIONS:
-            raise Refusal("refused", f"{MAX_SESSIONS} clients are connected already; close some")
+        own = sum(session.owner == owner for session in self._by_identity.values())
+        if identity not in self._by_identity and own >= MAX_SESSIONS:
+            raise Refusal("refused", f"{MAX_SESSIONS} clients use this key already; close some")
         session = Session(secrets.token_hex(16), owner, identity, client, now)
         self._by_identity[identity] = session
         return session
