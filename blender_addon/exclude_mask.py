@@ -55,16 +55,18 @@ def painted_over(now: NDArray[np.float32], before: NDArray[np.float32]) -> NDArr
     return differs
 
 
-def choose_brush(context: Any) -> None:
-    """Give image painting a brush, if it has none, and a colour that stands out from skin."""
+def choose_brush(context: Any, size_px: int) -> None:
+    """Give image painting a brush of ``size_px`` of the picture, in a colour that stands out from skin."""
     paint = context.tool_settings.image_paint
     if paint.brush is None:
         _activate_brush(paint)
     unified = getattr(paint, "unified_paint_settings", None) or context.tool_settings.unified_paint_settings
     if unified.use_unified_color:
         unified.color = BRUSH_COLOUR
+    if unified.use_unified_size:
+        unified.size = size_px
     if paint.brush is not None:
-        paint.brush.color = BRUSH_COLOUR
+        paint.brush.color, paint.brush.size = BRUSH_COLOUR, size_px
 
 
 def _activate_brush(paint: Any) -> None:

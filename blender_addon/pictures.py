@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from .paths import session_folder
 from .scene.relight import bundled_hdris, hdris_in
 from .view import JobView
 
+STAGES = "stage"  # folder of the stages' pictures, and how their names begin
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif")
 
 
@@ -42,7 +43,7 @@ def unregister() -> None:
     if _pictures is not None:
         bpy.utils.previews.remove(_pictures.previews)
         _pictures = None
-    for file in session_folder("previews").glob("*"):
+    for file in session_folder(STAGES).glob("*"):
         file.unlink(missing_ok=True)
 
 
@@ -63,13 +64,28 @@ def icon_of_job(job: JobView) -> int:
     """Icon number of the job's latest stage preview, 0 when no stage has shown one."""
     if _pictures is None or job.preview is None:
         return 0
-    key = f"{job.job}|{job.preview_number}"
+    key = _stage_key(job)
     if key not in _pictures.previews:
-        suffix = ".png" if job.preview.startswith(b"\x89PNG") else ".jpg"
-        file = session_folder("previews") / f"{job.job}-{job.preview_number}{suffix}"
+        file = session_folder(STAGES) / key
         file.write_bytes(job.preview)
         _pictures.previews.load(key, str(file), "IMAGE")
     return int(_pictures.previews[key].icon_id)
+
+
+def drop_stages(jobs: Iterable[JobView]) -> None:
+    """Delete the stage pictures that none of ``jobs`` shows: of stages before, of forgotten photos."""
+    if _pictures is None:
+        return
+    shown = {_stage_key(job) for job in jobs}
+    for key in [key for key in _pictures.previews if key.startswith(STAGES) and key not in shown]:
+        del _pictures.previews[key]
+        (session_folder(STAGES) / key).unlink(missing_ok=True)
+
+
+def _stage_key(job: JobView) -> str:
+    """Name of preview and file."""
+    suffix = ".png" if job.preview is not None and job.preview.startswith(b"\x89PNG") else ".jpg"
+    return f"{STAGES}-{job.job}-{job.preview_number}{suffix}"
 
 
 def environments() -> Iterator[tuple[str, Path, int]]:

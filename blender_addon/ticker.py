@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import heads, runtime
+from . import heads, pictures, runtime
 from .importer import HeadImport, ImportFailed
 from .operators.base import EXPECTED, write_report
 from .preferences import preferences
@@ -183,6 +183,7 @@ def _redraw(current: Runtime) -> None:
     if current.view.revision == _drawn_revision:
         return
     _drawn_revision = current.view.revision
+    pictures.drop_stages(current.view.jobs.values())
     shown = {"VIEW_3D", "PREFERENCES"} | ({"IMAGE_EDITOR"} if current.edit else set())
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:

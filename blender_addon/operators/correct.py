@@ -22,6 +22,7 @@ from .base import LikenessOperator, Refusal
 
 GRAB_POINTS = 14.0  # how near to a handle the mouse must be
 FACE_ROOM = 0.25  # around the face when it is brought into view, of its size
+BRUSH_SHARE = 0.06  # size of the brush over what is shown
 DRAWN_SECONDS = 0.25  # after which a new editor has been drawn
 TIMER_SECONDS = 0.05
 Part = tuple[NDArray[np.float64], NDArray[np.float64]]  # lower left, upper right; fractions, y up
@@ -197,13 +198,16 @@ class LIKENESS_OT_paint_mask(LikenessOperator):
         name = heads.require(context).collection.name
         image = exclude_mask.find(uuid) or exclude_mask.create(uuid, name, photo)
         area = photo_area(context, image)
-        show_face(area, view_of_face(photo.parent))
+        part = view_of_face(photo.parent)
+        show_face(area, part)
         space = area.spaces.active
         space.mode = "PAINT"
         space.show_region_tool_header = space.show_region_toolbar = True
         with context.temp_override(area=area, region=window_region(area)):
             bpy.ops.wm.tool_set_by_id(name="builtin.brush", space_type="IMAGE_EDITOR")
-            exclude_mask.choose_brush(context)
+            exclude_mask.choose_brush(
+                context, max(2, round(BRUSH_SHARE * (part[1] - part[0])[0] * image.size[0]))
+            )
         area.tag_redraw()
 
 
@@ -288,6 +292,7 @@ def begin_edit(context: Any) -> PinEdit:
     board = PinBoard(landmarks.solved_px.copy(), (camera.width_px, camera.height_px))
     for pin in runtime.get().corrected.get(uuid, ()):
         board.pinned[pin.landmark] = (pin.x_px, pin.y_px)
+    board.changed_s = time.monotonic()  # the first solve, of what is there, lets the backend read the head
     return PinEdit(uuid, job, board, photo)
 
 

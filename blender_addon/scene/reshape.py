@@ -27,7 +27,8 @@ class ShapeBefore:
     rows: dict[str, NDArray[np.int64]]  # by part: rows of Mesh.vertices_neutral_head
     positions: dict[tuple[str, str], NDArray[np.float32]]  # (part, key): (v, 3) scene space, metres
     weights: dict[str, float]  # of the skin's shape keys
-    basis: NDArray[np.float64]  # (3V, E) head-space offsets of all expressions, for ``solve_weights``
+    basis: NDArray[np.float64]  # (3V, E) head-space offsets of all expressions
+    normal: NDArray[np.float64]  # (E, E) basisᵀ·basis, slightly damped
 
 
 def remember_shape(uuid: str, directory: Path) -> ShapeBefore:
@@ -53,7 +54,11 @@ def remember_shape(uuid: str, directory: Path) -> ShapeBefore:
     skin = head.parts.get(HEAD_PART)
     keys = skin.data.shape_keys.key_blocks if skin is not None and skin.data.shape_keys else []
     weights = {key.name: float(key.value) for key in keys}
-    return ShapeBefore(uuid, mesh, rows, positions, weights, _dense_basis(mesh))
+    basis = _dense_basis(mesh)
+    normal = basis.T @ basis
+    # An expression that moves nothing would leave its weight undetermined.
+    normal[np.diag_indices_from(normal)] += 1e-9 * max(float(np.trace(normal)), 1e-12)
+    return ShapeBefore(uuid, mesh, rows, positions, weights, basis, normal)
 
 
 def solve_weights(
@@ -61,10 +66,7 @@ def solve_weights(
 ) -> dict[str, float]:
     """Expression weights in [0, 1] that lead from ``neutral`` to ``photographed``, both ``(V, 3)`` metres."""
     moved = (photographed.astype(np.float64) - neutral).ravel()
-    basis = before.basis
-    normal = basis.T @ basis
-    normal[np.diag_indices_from(normal)] += 1e-9 * max(float(np.trace(normal)), 1e-12)
-    weights = np.clip(np.linalg.solve(normal, basis.T @ moved), 0.0, 1.0)
+    weights = np.clip(np.linalg.solve(before.normal, before.basis.T @ moved), 0.0, 1.0)
     return dict(zip(before.mesh.expression_names, weights.tolist(), strict=True))
 
 
@@ -99,7 +101,7 @@ def restore_shape(before: ShapeBefore) -> None:
 
 def _points(obj: Any) -> list[tuple[str, Any]]:
     keys = obj.data.shape_keys
-    named = [(key.name, key.data) for key in keys.key_blocks] if keys else []
+    named = [(key.name, key.points) for key in keys.key_blocks] if keys else []
     return [(BASIS, obj.data.vertices), *named]
 
 

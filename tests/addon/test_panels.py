@@ -152,3 +152,22 @@ def test_long_sentences_are_wrapped(bpy):
     assert len(lines) > 2
     assert " ".join(lines) == text
     assert wrap("", 120.0, 1.0) == []
+
+
+def test_stage_pictures_are_deleted_with_their_jobs(bpy, addon):
+    from blender_addon import pictures
+    from blender_addon.paths import session_folder
+
+    _jobs(addon.view)
+    job = addon.view.jobs["job0"]
+    folder = session_folder(pictures.STAGES)
+    pictures.icon_of_job(job)  # icons have no numbers without a window
+    (first,) = folder.iterdir()
+    assert first.read_bytes() == PNG
+    job.preview_number = 2
+    pictures.icon_of_job(job)  # icons have no numbers without a window
+    pictures.drop_stages(addon.view.jobs.values())
+    assert len(list(folder.iterdir())) == 1
+    del addon.view.jobs["job0"]
+    pictures.drop_stages(addon.view.jobs.values())
+    assert list(folder.iterdir()) == []
