@@ -13,6 +13,7 @@ ROW_PX = 10  # half of a button's height
 ARROW_PX = (9, 22)  # where a panel's header has its arrow, from the sidebar's left
 TABS_PX = 30  # the tabs at the sidebar's right
 OPENED_PX = 400  # how far below its header a panel's button is looked for
+SCREENFULS = 5  # how far down the sidebar is looked through
 DRAWN_LEVELS = 12  # difference of grey levels that tells a drawn thing from the background
 Place = tuple[int, int]  # window pixels from the left and the bottom, as Blender counts
 
@@ -54,6 +55,15 @@ def press(session: Session, kind: str, **modifiers: bool) -> Steps:
     for value in ("PRESS", "RELEASE"):
         session.window.event_simulate(type=kind, value=value, x=x, y=y, **modifiers)
         yield BETWEEN_EVENTS_S
+
+
+def turn_wheel(session: Session, kind: str, place: Place, notches: int = 10) -> Steps:
+    """Turn the mouse wheel (``WHEELUPMOUSE``, ``WHEELDOWNMOUSE``) over this place."""
+    yield from move(session, place)
+    for _ in range(notches):
+        session.window.event_simulate(type=kind, value="PRESS", x=place[0], y=place[1])
+        yield BETWEEN_EVENTS_S
+    yield 0.3
 
 
 def click(session: Session, place: Place) -> Steps:
@@ -116,8 +126,9 @@ def rows_with_content(session: Session, part: bpy.types.Region, left: int, right
 def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generator[float | Wait, None, Place]:
     """Where in the sidebar the button of an operator (``likeness.reconstruct``) or a property lies.
 
-    The mouse goes over what is drawn in the sidebar and asks Blender what lies under it. Closed panels are
-    opened one after the other, from below, so that what is above stays where it is.
+    The mouse goes over what is drawn in the sidebar and asks Blender what lies under it; the wheel brings
+    what lies further down. Then closed panels are opened one after the other, from below, so that what is
+    above stays where it is.
 
     Raises:
         LookupError: no such button is there.
@@ -138,9 +149,15 @@ def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generato
                     buttons[y] = found
         return None
 
-    place = yield from scan(part.y, part.y + part.height)
-    if place is not None:
-        return place
+    middle = centre(part)
+    for _ in range(SCREENFULS):
+        place = yield from scan(part.y, part.y + part.height)
+        if place is not None:
+            return place
+        before = screen_pixels(box(session, part))
+        yield from turn_wheel(session, "WHEELDOWNMOUSE", middle)
+        if np.mean(screen_pixels(box(session, part)) != before) < 0.02:
+            break  # the end
     headers = [y for y in rows_with_content(session, part, *ARROW_PX) if y not in buttons]
     for header in reversed(headers):
         arrow = part.x + sum(ARROW_PX) // 2, header
@@ -157,5 +174,6 @@ def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generato
 
 def press_button(session: Session, wanted: str) -> Steps:
     """Find the button of an operator or a property in the viewport's sidebar and click it."""
+    yield from turn_wheel(session, "WHEELUPMOUSE", centre(region(view3d(session), "UI")), 3 * SCREENFULS)
     place = yield from find_button(session, view3d(session), wanted)
     yield from click(session, place)
