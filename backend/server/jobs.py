@@ -282,6 +282,7 @@ class Jobs:
             self._end_failed(record, Problem(code="worker_died", message=message))
 
     def _on_end(self, record: Record, message: worker.JobDone | worker.JobFailed) -> None:
+        self._trim()
         if record.job in self._cancelling:
             self._remove_quietly(record)
             self._end_cancelled(record)
@@ -289,7 +290,6 @@ class Jobs:
             done = self._ended(record, state="done", fraction=1.0, problem=None)
             done = msgspec.structs.replace(done, files=message.files, warnings=message.warnings)
             self._tell(done, lambda number: Done(job=done.job, number=number, info=self.info(done)))
-            self._trim()
         elif message.problem.code == "cancelled":
             self._end_cancelled(record)
         else:
