@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 120.0  # from the start of the process to Ready (a cold disk is slow to import torch)
 SILENCE_SECONDS = 120.0  # without a heartbeat; native code may hold the interpreter for a while
-CANCEL_SECONDS = 0.7  # from Cancel to the kill
+CANCEL_SECONDS = 0.6  # from Cancel to the kill
 STOP_SECONDS = 3.0  # from Stop to the kill
 ASIDE_SECONDS = 60.0  # for a short request (refine, drive)
 IDLE_SECONDS = 600.0  # then an idle worker is ended: all of its memory is given back
