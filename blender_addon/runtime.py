@@ -20,7 +20,7 @@ from typing import Any
 from . import protocol
 from .backend_control import BackendControl
 from .checks import Check
-from .client import Answer, Client, Connected, Received, RequestError
+from .client import Answer, Client, Connected, NoAnswer, Received, RequestError
 from .download import bring_files, bring_job
 from .environment_control import in_thread
 from .importer import HeadImport, ImportQueue
@@ -178,6 +178,8 @@ class Runtime:
         self._pending.append(_Pending(future, then, failed or self._told_failure))
 
     def _told_failure(self, error: Exception) -> None:
+        if isinstance(error, NoAnswer) and self.view.backend.state in ("stopping", "stopped", "absent"):
+            return  # the artist stopped it
         if isinstance(error, RequestError):
             self.view.notice = Notice(sentence(error.problem.message), remedy_of(error.problem))
         else:
@@ -268,14 +270,11 @@ class Runtime:
 
     def forget(self, photo_sha256: str) -> None:
         """Delete everything that the backend keeps of a photo."""
-        self.ask(protocol.Forget(id=0, photo_sha256=photo_sha256), self._freed)
+        self.ask(protocol.Forget(id=0, photo_sha256=photo_sha256), lambda answer: self.refresh())
 
     def free_memory(self) -> None:
         """Let idle workers drop their models."""
-        self.ask(protocol.FreeMemory(id=0), self._freed)
-
-    def _freed(self, answer: Answer) -> None:
-        self.refresh()
+        self.ask(protocol.FreeMemory(id=0), lambda answer: self.refresh())
 
     def refine(self, now_s: float) -> None:
         """Send the pins being edited when it is their time; the result waits in ``edit.shape``."""

@@ -24,7 +24,8 @@ class LIKENESS_PT_history(LikenessPanel, bpy.types.Panel):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
-        view = runtime.get().view
+        current = runtime.get()
+        view = current.view
         jobs = view.history()
         if not jobs:
             reason = obstacles.to_ask(view)
@@ -32,9 +33,12 @@ class LIKENESS_PT_history(LikenessPanel, bpy.types.Panel):
             return
         rows = context.window_manager.likeness.history_rows
         column = layout.column(align=True)
-        for job in jobs[:rows]:
+        for number, job in enumerate(jobs[:rows]):
+            if number:
+                column.separator(factor=0.5)
             _draw_row(column, job)
-            if job.state == "failed" and job.problem is not None and not job.dismissed:
+            told_above = job.job in current.heads or job.dismissed  # in the panel's upper part
+            if job.state == "failed" and job.problem is not None and not told_above:
                 box = column.box()
                 draw_problem(box, context, job.problem, job.job)
             elif job.state == "interrupted":
