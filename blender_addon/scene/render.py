@@ -17,7 +17,10 @@ def configure_cycles(scene: Any, samples: int, *, denoise: bool = True, seed: in
     cycles.use_adaptive_sampling = True
     cycles.adaptive_threshold = 0.01
     cycles.use_denoising = denoise
-    cycles.denoiser = "OPENIMAGEDENOISE"
+    try:
+        cycles.denoiser = "OPENIMAGEDENOISE"
+    except TypeError:  # a distribution's Blender may be built without any denoiser
+        cycles.use_denoising = False
     cycles.seed = seed
     cycles.max_bounces = 8
     cycles.caustics_reflective = cycles.caustics_refractive = False
