@@ -153,6 +153,9 @@ def serve(
     """Serve Blender on this machine, or on others (docs/remote.md)."""
     if context.invoked_subcommand is not None:
         return
+    from blender_addon.libsodium import prefer_system_libsodium
+
+    prefer_system_libsodium()  # before zmq is imported
     from backend.server.data_folder import default_root
     from backend.server.pool import worker_command
     from backend.server.serve import ServeOptions

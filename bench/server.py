@@ -7,7 +7,8 @@ path: from the request to five arrays opened and their first and last element re
 fetched in chunks of 8 MiB, four under way, once through the server with CURVE, once from a plain ROUTER
 that sends the same pages of the same files without encryption, in turns.
 
-CURVE is as fast as the libsodium that pyzmq brings; ``LD_PRELOAD=…/libsodium.so.23`` tries another one.
+CURVE is as fast as its libsodium: ``--wheel-libsodium`` measures the one in the pyzmq wheel instead of
+the system's, on both sides.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from blender_addon.libsodium import prefer_system_libsodium
+
+WHEEL = "--wheel-libsodium" in sys.argv
+SODIUM = None if WHEEL else prefer_system_libsodium()  # before zmq is imported
+# ruff: noqa: E402
 import zmq
 
 from backend.server.auth import LOCAL
@@ -44,7 +51,9 @@ UNDER_WAY = 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--wheel-libsodium", action="store_true")
     repeat: int = parser.parse_args().repeat
+    print(f"encryption: {SODIUM or 'the libsodium of the pyzmq wheel'}")
     with tempfile.TemporaryDirectory(prefix="likeness-bench-") as folder:
         print(f"ready: {_spread([start_time(Path(folder) / f'empty{n}') for n in range(repeat)], 's')}")
         data = open_data_folder(Path(folder) / "data")
@@ -82,7 +91,8 @@ def start_time(data: Path) -> float:
 @contextlib.contextmanager
 def running_server(data: Path, *options: str) -> Iterator[int]:
     """``likeness serve``; gives its pid once it is ready."""
-    code = "import sys; from backend.cli import main; sys.exit(main())"
+    too_late = "import zmq; " if WHEEL else ""
+    code = f"import sys; {too_late}from backend.cli import main; sys.exit(main())"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "serve", "--data", str(data), *options], stdout=subprocess.PIPE
     )
