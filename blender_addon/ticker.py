@@ -23,6 +23,7 @@ from .view import Notice, sentence
 DRAIN_SECONDS = 0.004
 BUSY_SECONDS = 0.05  # between ticks while something is going on
 IDLE_SECONDS = 0.25
+PASSING_STATES = ("installing", "removing", "starting", "stopping", "lost")
 STEP_SECONDS = 0.01  # between the steps of an import
 
 _drawn_revision = -1
@@ -104,8 +105,9 @@ def turn(current: Runtime) -> float:
     _redraw(current)
     if stepped and current.imports:
         return STEP_SECONDS
-    busy = current.view.queue() or current.outbox or current.imports or current.edit or current.later
-    return BUSY_SECONDS if busy or current.view.backend.state != "ready" else IDLE_SECONDS
+    view = current.view
+    busy = view.queue() or current.outbox or current.imports or current.edit or current.later
+    return BUSY_SECONDS if busy or view.backend.state in PASSING_STATES else IDLE_SECONDS
 
 
 def obstacle_to_import() -> str:

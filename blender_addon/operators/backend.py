@@ -20,6 +20,14 @@ def is_remote() -> bool:
     return remote_connection() is not None
 
 
+def to_start() -> str | None:
+    """Why the backend cannot be started, or connected to."""
+    remote = remote_connection()
+    if remote is not None and not remote.is_file():
+        return "Choose the connection file in the add-on's preferences"
+    return obstacles.to_start(runtime.get().view, remote=remote is not None)
+
+
 class LIKENESS_OT_install_backend(LikenessOperator):
     """Download and install what reconstructs heads (PyTorch and more), apart from Blender's own Python"""
 
@@ -91,7 +99,7 @@ class LIKENESS_OT_start_backend(LikenessOperator):
 
     @classmethod
     def obstacle(cls, context: Any) -> str | None:
-        return obstacles.to_start(runtime.get().view, remote=is_remote())
+        return to_start()
 
     def run(self, context: Any) -> None:
         current = runtime.get()

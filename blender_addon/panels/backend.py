@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 
 from .. import obstacles, runtime
-from ..operators.backend import is_remote
+from ..operators.backend import is_remote, to_start
 from ..view import BackendView, View, size_label
 from .photo import LikenessPanel
 from .widgets import draw_button, draw_reason, draw_remedy, draw_text
@@ -76,7 +76,7 @@ def draw_backend(layout: Any, context: Any, view: View) -> None:
     if backend.state == "ready":
         _draw_facts(layout, context, backend)
     row = layout.row(align=True)
-    start = obstacles.to_start(view, remote=remote)
+    start = to_start()
     stop = obstacles.to_stop(view, remote=remote)
     draw_button(row, "likeness.start_backend", start, text="Connect" if remote else "Start", icon="PLAY")
     if not remote:
