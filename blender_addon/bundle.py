@@ -20,6 +20,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import SparseOffsets as SparseOffsets
+from .arrays import write_arrays
+
 SCHEMA = 1  # raised when a reader of the older schema would misread a bundle
 MANIFEST_NAME = "avatar.json"
 MESH_NAME = "mesh.npz"
@@ -126,32 +129,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class SparseOffsets:
-    """Expression offsets stored by the vertices that they move (compressed rows)."""
-
-    start: NDArray[np.int64]  # (E + 1,) expression e owns rows start[e]:start[e + 1]
-    vertex: NDArray[np.int32]  # (N,)
-    offset: NDArray[np.float32]  # (N, 3) head space, metres at weight 1
-
-    def __len__(self) -> int:
-        return len(self.start) - 1
-
-    def rows(self, expression: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Vertices ``(n,)`` and their offsets ``(n, 3)`` in metres of one expression."""
-        own = slice(int(self.start[expression]), int(self.start[expression + 1]))
-        return self.vertex[own], self.offset[own]
-
-    @classmethod
-    def from_dense(cls, offsets: NDArray[np.floating[Any]], smallest_m: float = 1e-6) -> SparseOffsets:
-        """From ``(E, V, 3)`` metres; vertices that move less than ``smallest_m`` are left out."""
-        moved = (
-            np.abs(offsets).max(axis=2) > smallest_m if offsets.size else np.zeros(offsets.shape[:2], bool)
-        )
-        start = np.concatenate([[0], np.cumsum(moved.sum(axis=1))]).astype(np.int64)
-        return cls(start, np.nonzero(moved)[1].astype(np.int32), offsets[moved].astype(np.float32))
-
-
-@dataclass(frozen=True)
 class Mesh:
     """``mesh.npz``: the neutral head of this person, its charts and its expressions."""
 
@@ -227,7 +204,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 def write_mesh(directory: Path, mesh: Mesh) -> None:
     """Write ``mesh.npz``; names are stored as UTF-8 text, nothing is pickled. Raises: OSError."""
     arrays = {name: getattr(mesh, name) for name in _ARRAYS}
-    np.savez(
+    write_arrays(
         directory / MESH_NAME,
         part_names=np.array(mesh.part_names, np.str_),
         expression_names=np.array(mesh.expression_names, np.str_),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import write_arrays
 from .bundle import BundleError
 
 LANDMARKS_NAME = "landmarks.npz"
@@ -27,7 +28,7 @@ class Landmarks:
 
 def write_landmarks(directory: Path, landmarks: Landmarks) -> None:
     """Write ``landmarks.npz``. Raises: OSError."""
-    np.savez(directory / LANDMARKS_NAME, **vars(landmarks))
+    write_arrays(directory / LANDMARKS_NAME, **vars(landmarks))
 
 
 def read_landmarks(directory: Path) -> Landmarks:
