@@ -69,7 +69,12 @@ def place_bones(rig: Any, joints: Joints) -> None:
 
 
 def bind(obj: Any, rig: Any, levels: NDArray[np.int32]) -> None:
-    """Weight ``obj`` to the bones by ``levels`` ``(v, len(BONES))`` and give it the armature modifier."""
+    """Weight ``obj`` to the bones by ``levels`` ``(v, len(BONES))``, with modifier and parent for it.
+
+    Exporters find a skinned mesh below its armature. The rig rests on its own parent, so nothing moves.
+    """
+    if obj.parent == rig.parent:
+        obj.parent = rig
     for column, bone in enumerate(anatomy.BONES):
         group = obj.vertex_groups.get(bone)
         own = levels[:, column]

@@ -42,7 +42,8 @@ def test_positions_and_faces(objects, avatar):
         made = [[int(own[v]) for v in polygon.vertices] for polygon in obj.data.polygons]
         assert made == [[int(v) for v in q if v >= 0] for q in quads]
         assert all(polygon.use_smooth for polygon in obj.data.polygons)
-        assert obj.parent == objects.root
+        assert obj.parent.type == "ARMATURE"
+        assert obj.parent.parent == objects.root
 
 
 def test_every_corner_has_its_chart_point(objects, avatar):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+import struct
 
 import msgspec
 import numpy as np
@@ -144,6 +146,37 @@ def test_a_head_that_vanishes_between_steps_ends_them(bpy, folder, after):
     bpy.ops.wm.read_factory_settings(use_empty=True)
     assert len(list(steps)) <= (40 if after == 1 else 0)  # not begun yet: it may be built in the new file
     assert bool(_marked(bpy)["collections"]) == (after == 1)
+
+
+def test_a_real_undo_in_between_ends_the_steps(bpy, folder, take):
+    from blender_addon.scene.importing import ImportOptions, find, import_steps
+
+    bpy.ops.ed.undo_push(message="before")
+    steps = import_steps(folder, ImportOptions(), collection_uuid=UUID)
+    for _ in range(8):
+        next(steps)
+    bpy.ops.ed.undo_push(message="the artist does something")
+    bpy.ops.ed.undo()
+    assert find(UUID) is None
+    assert list(steps) == []
+    take(folder)
+    assert find(UUID) is not None
+
+
+def test_blenders_own_gltf_exporter_finds_maps_and_skin(bpy, take, folder, tmp_path):
+    take(folder)
+    path = tmp_path / "scene.glb"
+    bpy.ops.export_scene.gltf(filepath=str(path))
+    data = path.read_bytes()
+    gltf = json.loads(data[20 : 20 + struct.unpack("<I", data[12:16])[0]])
+    skin = next(m for m in gltf["materials"] if m["name"] == "portrait skin")
+    assert "baseColorTexture" in skin["pbrMetallicRoughness"]
+    assert "metallicRoughnessTexture" in skin["pbrMetallicRoughness"]
+    assert "normalTexture" in skin
+    assert "specularTexture" in skin["extensions"]["KHR_materials_specular"]
+    names = {node.get("name") for node in gltf["nodes"]}
+    assert {"neck", "head", "jaw", "eye.L", "eye.R"} <= names
+    assert len(gltf["skins"]) == 1
 
 
 def test_steps_after_reopening_the_saved_file_do_nothing_twice(bpy, take, folder, tmp_path):
