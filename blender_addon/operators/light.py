@@ -23,7 +23,7 @@ from ..scene.photo import (
 from ..scene.relight import relight_hdri, relight_preset
 from ..settings import LIGHT_PRESETS
 from .base import LikenessOperator, Refusal
-from .correct import photo_area
+from .correct import photo_area, show_face, view_of_face
 
 
 def to_match(context: Any) -> str | None:
@@ -99,7 +99,8 @@ class LIKENESS_OT_difference_view(LikenessOperator):
             if not self._target.is_file():
                 raise Refusal("The render was cancelled; there is no difference to show")
             difference = difference_of(self._uuid, self._folder, self._target)
-            photo_area(context, difference.image)
+            area = photo_area(context, difference.image)
+            show_face(area, view_of_face(self._folder))
         except Exception as error:
             return self.fail(error)
         finally:
