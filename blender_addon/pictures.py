@@ -68,7 +68,8 @@ def icon_of_job(job: JobView) -> int:
     if key not in _pictures.previews:
         file = session_folder(STAGES) / key
         file.write_bytes(job.preview)
-        _pictures.previews.load(key, str(file), "IMAGE")
+        picture = _pictures.previews.load(key, str(file), "IMAGE")
+        _ = picture.image_size[0]  # loads it now: small, and a place left empty meanwhile would flicker
     return int(_pictures.previews[key].icon_id)
 
 

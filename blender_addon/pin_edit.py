@@ -38,9 +38,7 @@ class PinEdit:
     def take(self, reply: protocol.Reply, bulk: Sequence[protocol.Buffer]) -> None:
         """A re-solve came back."""
         if not isinstance(reply, protocol.Refined) or len(bulk) != 3:
-            self.failed(
-                ValueError("the backend answered the re-solve with something else; update it")
-            )
+            self.failed(ValueError("the backend answered the re-solve with something else; update it"))
             return
         neutral, photographed, landmarks = (np.frombuffer(frame, np.float32) for frame in bulk)
         self.board.solved(landmarks.reshape(-1, 2))
