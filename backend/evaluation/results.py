@@ -1,0 +1,152 @@
+"""A run folder: ``run.json``, ``results/<method>/<case>.json``, ``avatars/``, ``pictures/``, the report."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from backend.errors import BadInput
+from backend.evaluation.case_schema import Source
+
+SCHEMA = 1
+RUN_NAME = "run.json"
+
+
+class CaseFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the report says of a case without having its folder."""
+
+    id: str
+    subject: str
+    group: str
+    digest: str
+    missing: tuple[str, ...]
+    skin_tone_ita_degrees: float | None = None
+    sources: tuple[Source, ...] = ()
+
+
+class UsedWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of parameters that took part."""
+
+    name: str
+    sha256: str | None
+    licence: str
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``run.json``: what was run, so that it can be run again."""
+
+    schema: int
+    created_by: str
+    methods: tuple[str, ...]
+    groups: tuple[str, ...]  # of metrics
+    options: dict[str, str | int]
+    code_version: str  # a hash
+    cases: tuple[CaseFacts, ...]
+    unusable: tuple[str, ...]  # one line for each case that could not be read
+    weights: tuple[UsedWeights, ...] = ()
+
+
+class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """``results/<method>/<case>.json``; kept while ``key`` stays the same."""
+
+    schema: int
+    key: str
+    case: str
+    method: str
+    metrics: dict[str, float | None]
+    missing: tuple[str, ...]  # parts of the truth that kept metrics from being measured
+    pictures: tuple[str, ...]  # relative to the run folder
+    seconds: float
+    error: str | None = None  # why there is no reconstruction
+    notes: tuple[str, ...] = ()  # metrics that failed, and why
+    warnings: tuple[str, ...] = ()  # of the reconstruction
+
+
+class SetResult(msgspec.Struct, frozen=True, kw_only=True):
+    """``results/<method>/_set.json``: figures that only several photographs together have."""
+
+    schema: int
+    key: str
+    method: str
+    metrics: dict[str, float | None]
+
+
+class RunFolder:
+    """Paths of a run folder, and its files read and written whole."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def result_path(self, method: str, case_id: str) -> Path:
+        return self.root / "results" / folder_name(method) / f"{case_id}.json"
+
+    def set_path(self, method: str) -> Path:
+        return self.root / "results" / folder_name(method) / "_set.json"
+
+    def pictures(self, method: str, case_id: str) -> Path:
+        return self.root / "pictures" / folder_name(method) / case_id
+
+    @property
+    def avatars(self) -> Path:
+        return self.root / "avatars"
+
+    def read_run(self) -> RunRecord:
+        """``run.json``. Raises: BadInput when ``root`` is no run folder, or another version's."""
+        path = self.root / RUN_NAME
+        if not path.is_file():
+            raise BadInput(f"'{self.root}' is not a run of `likeness evaluate`: it has no {RUN_NAME}")
+        try:
+            run = msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        except (OSError, msgspec.DecodeError) as error:
+            raise BadInput(f"'{path}' cannot be read ({error}); run the evaluation again") from error
+        if run.schema != SCHEMA:
+            raise BadInput(f"'{path}' has schema {run.schema}, this version reads {SCHEMA}; run it again")
+        return run
+
+    def read_result(self, method: str, case_id: str) -> CaseResult | None:
+        """A finished result, None where there is none or it is damaged (it is made again then)."""
+        try:
+            return msgspec.json.decode(self.result_path(method, case_id).read_bytes(), type=CaseResult)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def read_set(self, method: str) -> SetResult | None:
+        """Figures over all cases, None where there are none."""
+        try:
+            return msgspec.json.decode(self.set_path(method).read_bytes(), type=SetResult)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def results(self, run: RunRecord) -> dict[str, dict[str, CaseResult]]:
+        """Finished results of ``run`` by method and case; what an interrupted run left out is absent."""
+        found: dict[str, dict[str, CaseResult]] = {method: {} for method in run.methods}
+        for method in run.methods:
+            for case in run.cases:
+                result = self.read_result(method, case.id)
+                if result is not None:
+                    found[method][case.id] = result
+        return found
+
+
+def folder_name(method: str) -> str:
+    """``method`` as the name of a folder on any system."""
+    return method.replace(":", "-")
+
+
+def write_json(path: Path, value: msgspec.Struct) -> None:
+    """Write ``value`` so that ``path`` is there whole or not at all. Raises: OSError."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` is there whole or not at all. Raises: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        fresh.write_bytes(data)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)

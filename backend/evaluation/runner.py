@@ -1,0 +1,255 @@
+"""Cases × methods: reconstruct, measure, keep. Stopped at any moment it goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from backend import __version__
+from backend.artifacts import Run
+from backend.errors import BadInput, Cancelled, LikenessError
+from backend.evaluation.cases import Case
+from backend.evaluation.methods import BASELINE, Options
+from backend.evaluation.prediction import Prediction
+from backend.evaluation.registry import MetricGroup
+from backend.evaluation.results import (
+    RUN_NAME,
+    SCHEMA,
+    CaseFacts,
+    CaseResult,
+    RunFolder,
+    RunRecord,
+    SetResult,
+    UsedWeights,
+    write_json,
+)
+from backend.failures import one_line
+from backend.stages import code_version
+from blender_addon.bundle import BundleError
+
+
+class Predicts(Protocol):
+    """What makes reconstructions (``methods.Methods``)."""
+
+    def predict(self, case: Case, method: str, run: Run) -> Prediction: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run is to do."""
+
+    cases: tuple[Case, ...]
+    methods: tuple[str, ...]
+    groups: tuple[MetricGroup, ...]
+    options: Options
+    unusable: tuple[str, ...] = ()  # one line for each case that could not be read
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told before each piece of work."""
+
+    done: int
+    total: int
+    what: str  # "<case>, <method>: <step>"
+    fraction: float = 0.0  # of this piece
+
+
+def run_cases(
+    job: Job, folder: RunFolder, methods: Predicts, on_progress: Callable[[Progress], None]
+) -> RunRecord:
+    """Measure every case by every method into ``folder``, and write ``run.json``.
+
+    A result whose key (case, method, code, metrics, options) is already there is kept. A photo that cannot
+    be reconstructed gives a result that says why; the others go on. Deterministic but for ``seconds``.
+    Raises: Cancelled and KeyboardInterrupt, after which nothing is half-written; OSError.
+    """
+    order = with_baseline(job.methods)
+    total = len(job.cases) * len(order)
+    weights: dict[str, UsedWeights] = {}
+    done = 0
+    _write_run(job, folder, order, weights)  # a run that is stopped can be reported, too
+    for case in job.cases:
+        for method in order:
+            say = _saying(on_progress, done, total, f"{case.id}, {method}")
+            _one(case, method, job, folder, methods, say, weights)
+            done += 1
+    for method in order:
+        _over_cases(method, job, folder, methods, _saying(on_progress, total, total, method))
+    return _write_run(job, folder, order, weights)
+
+
+def with_baseline(methods: Sequence[str]) -> tuple[str, ...]:
+    """``methods`` without repeats, and with the mean head."""
+    return tuple(dict.fromkeys((*methods, BASELINE)))
+
+
+def result_key(case: Case, method: str, job: Job) -> str:
+    """What a result depends on, as a hash."""
+    parts = (
+        *(case.digest, method, repr(job.options), code_version(), evaluation_version()),
+        *(group.name for group in job.groups),
+    )
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+@cache
+def evaluation_version() -> str:
+    """A hash of the code that measures and of the libraries that it measures with."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        if not file.stem.startswith(("report", "compare", "command")):  # showing a figure does not change it
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for library in ("numpy", "scipy", "numba"):
+        digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
+    return digest.hexdigest()
+
+
+Say = Callable[[str, float], None]
+
+
+def _saying(on_progress: Callable[[Progress], None], done: int, total: int, what: str) -> Say:
+    return lambda step, fraction: on_progress(Progress(done, total, f"{what}: {step}", fraction))
+
+
+def _one(
+    case: Case,
+    method: str,
+    job: Job,
+    folder: RunFolder,
+    methods: Predicts,
+    say: Say,
+    weights: dict[str, UsedWeights],
+) -> None:
+    key = result_key(case, method, job)
+    kept = folder.read_result(method, case.id)
+    if kept is not None and kept.key == key:
+        return
+    start = time.perf_counter()
+    pictures = folder.pictures(method, case.id)
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir(parents=True)
+    metrics: dict[str, float | None] = {name: None for group in job.groups for name in group.metrics}
+    missing: list[str] = []
+    notes: list[str] = []
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    try:
+        prediction = methods.predict(case, method, Run(seed=job.options.seed, on_progress=say))
+        warnings = prediction.avatar.manifest.warnings
+        for used in prediction.avatar.manifest.weights:
+            weights[used.name] = UsedWeights(name=used.name, sha256=used.sha256, licence=used.licence)
+    except Cancelled:
+        raise
+    except Exception as problem:  # one photo that fails must not end a night's work
+        error = _why(problem)
+    else:
+        for group in job.groups:
+            absent = [part for part in group.needs if not case.has(part)]
+            missing += [part for part in absent if part not in missing]
+            if absent or group.measure is None:
+                continue
+            say(group.name, 0.0)
+            try:
+                _take(metrics, group.measure(case, prediction, pictures), group)
+            except Cancelled:
+                raise
+            except Exception as problem:
+                notes.append(f"{group.name}: {_why(problem)}")
+    result = CaseResult(
+        schema=SCHEMA,
+        key=key,
+        case=case.id,
+        method=method,
+        metrics=metrics,
+        missing=tuple(missing),
+        pictures=tuple(p.relative_to(folder.root).as_posix() for p in sorted(pictures.rglob("*.png"))),
+        seconds=round(time.perf_counter() - start, 3),
+        error=error,
+        notes=tuple(notes),
+        warnings=warnings,
+    )
+    write_json(folder.result_path(method, case.id), result)
+
+
+def _take(metrics: dict[str, float | None], values: object, group: MetricGroup) -> None:
+    found = dict(values)  # type: ignore[call-overload]
+    strange = sorted(set(found) - set(group.metrics))
+    if strange:
+        raise ValueError(f"gave figures that it does not list: {', '.join(strange)}")
+    for name, value in found.items():
+        finite = value is not None and value == value and abs(value) != float("inf")
+        metrics[name] = float(value) if finite else None
+
+
+def _why(problem: Exception) -> str:
+    if isinstance(problem, LikenessError | BundleError | ValueError):
+        return " ".join(str(problem).split())
+    return one_line(problem)  # a bug of ours, or the machine's limits
+
+
+def _over_cases(method: str, job: Job, folder: RunFolder, methods: Predicts, say: Say) -> None:
+    groups = [group for group in job.groups if group.over_cases is not None]
+    if not groups:
+        return
+    good = [case for case in job.cases if (r := folder.read_result(method, case.id)) and r.error is None]
+    keys = [result_key(case, method, job) for case in good]
+    key = hashlib.blake2b("\0".join(keys).encode(), digest_size=16).hexdigest()
+    kept = folder.read_set(method)
+    if kept is not None and kept.key == key:
+        return
+    say("over all cases", 0.0)
+    run = Run(seed=job.options.seed, on_progress=say)
+    pairs = [(case, methods.predict(case, method, run)) for case in good]
+    metrics: dict[str, float | None] = {}
+    for group in groups:
+        if group.over_cases is not None:
+            metrics |= dict(group.over_cases(pairs))
+    write_json(folder.set_path(method), SetResult(schema=SCHEMA, key=key, method=method, metrics=metrics))
+
+
+def _write_run(
+    job: Job, folder: RunFolder, methods: tuple[str, ...], weights: dict[str, UsedWeights]
+) -> RunRecord:
+    record = RunRecord(
+        schema=SCHEMA,
+        created_by=f"likeness {__version__}",
+        methods=methods,
+        groups=tuple(group.name for group in job.groups),
+        options=asdict(job.options),
+        code_version=evaluation_version(),
+        cases=tuple(_facts(case) for case in job.cases),
+        unusable=job.unusable,
+        weights=_all_weights(folder, weights),
+    )
+    write_json(folder.root / RUN_NAME, record)
+    return record
+
+
+def _facts(case: Case) -> CaseFacts:
+    return CaseFacts(
+        id=case.id,
+        subject=case.subject,
+        group=case.record.group,
+        digest=case.digest,
+        missing=case.missing,
+        skin_tone_ita_degrees=case.record.skin_tone_ita_degrees,
+        sources=case.record.provenance.sources,
+    )
+
+
+def _all_weights(folder: RunFolder, now: dict[str, UsedWeights]) -> tuple[UsedWeights, ...]:
+    """Those of this call, and of results that were kept from an earlier one."""
+    try:
+        before = folder.read_run().weights
+    except BadInput:
+        before = ()
+    every = {used.name: used for used in before} | now
+    return tuple(every[name] for name in sorted(every))
