@@ -33,7 +33,7 @@ PALEST = 0.92  # no skin reflects more
 
 # A head before its maps: neutral clay.
 CLAY = {
-    "Albedo": (0.46, 0.42, 0.39),
+    "Albedo": (0.37, 0.315, 0.275),
     "Normal": (0.5, 0.5, 1.0),
     "Roughness": 0.55,
     "Specular": 0.4,

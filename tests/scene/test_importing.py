@@ -164,6 +164,8 @@ def test_a_real_undo_in_between_ends_the_steps(bpy, folder, take):
 
 
 def test_blenders_own_gltf_exporter_finds_maps_and_skin(bpy, take, folder, tmp_path):
+    if bpy.app.version < (4, 3):
+        pytest.skip("after any glTF export the module of 4.2 crashes when Python ends")
     take(folder)
     path = tmp_path / "scene.glb"
     bpy.ops.export_scene.gltf(filepath=str(path))
