@@ -8,14 +8,17 @@ from pathlib import Path
 from types import ModuleType
 
 import bpy
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scenario_install import EXTENSION, install_zip
-from steps import Session, Steps, Wait, perform, redraw
+from steps import Session, Steps, Wait, perform, redraw, screen_pixels
 from window import box, centre, move, open_sidebar, press, press_button, region, view3d
 
 INSTALL_S = 1500
 RECONSTRUCT_S = 900
+RENDER_S = 300
+SAMPLES_S = 12.0  # EEVEE gathers its samples, in software
 PHOTO = Path("/input/astronaut.png")
 SAVED = Path("/tmp/head.blend")
 
@@ -137,14 +140,24 @@ def reconstruct(session: Session) -> Steps:
 
 
 def show(session: Session, name: str) -> Steps:
-    """Rendered, through the scene's camera; a screenshot of it."""
+    """Rendered, through the scene's camera, without overlays; a screenshot once the head is to be seen."""
     area = view3d(session)
     space = area.spaces.active
+    space.overlay.show_overlays = space.show_gizmo = False
     space.shading.type = "RENDERED"
     space.region_3d.view_perspective = "CAMERA"
     redraw()
-    yield 12  # EEVEE compiles its shaders and gathers samples, all of it in software
-    yield from session.shot(name, box(session, region(area, "WINDOW")))
+    viewport = box(session, region(area, "WINDOW"))
+
+    def head_is_drawn() -> bool:
+        picture = screen_pixels(viewport).astype(int)
+        return float((np.abs(picture - np.median(picture, axis=(0, 1))).max(axis=2) > 30).mean()) > 0.01
+
+    # Blender compiles EEVEE's shaders in the background, here without a graphics card.
+    yield Wait("EEVEE's picture of the head", head_is_drawn, RENDER_S)
+    yield SAMPLES_S
+    yield from session.shot(name, viewport)
+    space.overlay.show_overlays = space.show_gizmo = True
 
 
 def relight(session: Session) -> Steps:
