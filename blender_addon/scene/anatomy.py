@@ -227,4 +227,4 @@ def blush_mask(mesh: Mesh, joints: Joints) -> NDArray[np.float32]:
         mask = np.maximum(
             mask, np.exp(-0.5 * ((length / (0.42 * unit)) ** 2 + (across / (0.22 * unit)) ** 2))
         )
-    return mask.astype(np.float32)
+    return (0.65 * mask).astype(np.float32)  # powder lets skin through at its densest
