@@ -151,7 +151,7 @@ def show(session: Session, name: str) -> Steps:
 
     def head_is_drawn() -> bool:
         # Skin has a hue; the ground and the camera's frame are grey.
-        return float((np.ptp(screen_pixels(viewport).astype(int), axis=2) > 20).mean()) > 0.01
+        return float((np.ptp(screen_pixels(viewport).astype(int), axis=2) > 20).mean()) > 0.005
 
     # Blender compiles EEVEE's shaders in the background, here without a graphics card.
     yield Wait("EEVEE's picture of the head", head_is_drawn, RENDER_S)
