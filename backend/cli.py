@@ -48,7 +48,7 @@ def reconstruct(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="JPEG, PNG, WebP or TIFF files.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Avatars go to DIR/<photo name>/.")],
     engine: Annotated[str, typer.Option(help="auto or embedded.")] = "auto",
-    head: Annotated[str, typer.Option(help="open, ict:PATH or hifi3dpp:PATH.")] = "open",
+    head: Annotated[str, typer.Option(help="open, open:PATH, ict:PATH or hifi3dpp:PATH.")] = "open",
     maps: Annotated[int, typer.Option(help="Side of the maps in texels: 512, 1024, 2048 or 4096.")] = 1024,
     face: Annotated[
         int | None, typer.Option(help="Which face, 0 being the largest and most central.", min=0)

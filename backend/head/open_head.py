@@ -48,6 +48,8 @@ def load_open_head(path: Path | None = None) -> ParametricHead:
     Raises: Missing (no file), BadInput (not an open head of this version).
     """
     file = Path(__file__).resolve().parents[1] / "weights" / WEIGHTS_FILE if path is None else Path(path)
+    if not file.is_file() and path is not None:
+        raise Missing(f"there is no head file '{path}'; build one with python -m synthdata.headmodel")
     if not file.is_file():
         raise Missing(
             f"the open head '{file.name}' is missing from backend/weights/embedded; reinstall Likeness"

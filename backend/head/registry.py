@@ -1,4 +1,6 @@
-"""Heads by name: ``open`` (shipped), ``ict:PATH`` (ICT-FaceKit) and ``hifi3dpp:PATH`` (published .mat)."""
+"""Heads by name: ``open`` (shipped), ``open:PATH`` (built by ``python -m synthdata.headmodel``), ``ict:PATH``
+(ICT-FaceKit) and ``hifi3dpp:PATH`` (published .mat).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from backend.head.base import ParametricHead
 
 @lru_cache(maxsize=4)
 def load_head(name_or_path: str = "open") -> ParametricHead:
-    """The head called ``open``, ``ict:PATH`` or ``hifi3dpp:PATH``; the same object on every call.
+    """The head called ``open``, ``open:PATH``, ``ict:PATH`` or ``hifi3dpp:PATH``; the same object each time.
 
     ICT stands in the open head's pose and scale, so it gets the open head's landmarks, regions and albedo.
 
@@ -22,6 +24,10 @@ def load_head(name_or_path: str = "open") -> ParametricHead:
         from backend.head.open_head import load_open_head
 
         return load_open_head()
+    if kind == "open" and path:
+        from backend.head.open_head import load_open_head
+
+        return load_open_head(Path(path))
     if kind == "ict" and path:
         from backend.head.ict import load_ict
         from backend.head.surface import carry_over
@@ -31,4 +37,4 @@ def load_head(name_or_path: str = "open") -> ParametricHead:
         from backend.head.hifi3dpp import load_hifi3dpp
 
         return load_hifi3dpp(Path(path))
-    raise BadInput(f"unknown head '{name_or_path}'; use open, ict:PATH or hifi3dpp:PATH")
+    raise BadInput(f"unknown head '{name_or_path}'; use open, open:PATH, ict:PATH or hifi3dpp:PATH")

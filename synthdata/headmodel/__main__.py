@@ -1,4 +1,4 @@
-"""``python -m synthdata.headmodel --data DATA -o FILE``: build the open head."""
+"""``python -m synthdata.headmodel --data DATA -o FILE [--eval]``: build the open head."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from synthdata.headmodel.build import build
+from synthdata.headmodel.heldout import build_eval
 
 
 def main() -> None:
@@ -14,9 +15,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m synthdata.headmodel", description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with ict-facekit/ and makehuman/")
     parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument(
+        "--eval",
+        action="store_true",
+        help="the shipped head without the identity modes held out (heldout.py)",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    head = build(options.data, options.output)
+    head = (build_eval if options.eval else build)(options.data, options.output)
     print(
         f"{options.output}: {len(head.mean_vertices)} vertices, {len(head.quads)} quads, "
         f"{options.output.stat().st_size / 1e6:.1f} MB"

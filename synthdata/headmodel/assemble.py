@@ -87,18 +87,27 @@ def assemble(parts: list[PartHalf]) -> Whole:
 
 
 def identity_modes(ict: ParametricHead, parts: list[PartHalf]) -> tuple[F64, NDArray[np.int8]]:
-    """ICT's identity space on the half's vertices, as principal modes ``(K, H, 3)`` with their parity.
+    """ICT's identity space on the half's vertices, as principal modes ``(K, H, 3)`` with their parity."""
+    carried, parity = carried_modes(ict, parts)
+    return principal_identity(carried, parity, len(parts[0].vertices))
 
-    ICT's coefficients are standard normal, so the population's covariance is known in closed form and
-    an orthogonal turn of the offsets is its PCA; it is done apart for symmetric (+1) and antisymmetric
-    (−1) offsets, which the half then stores exactly. Coefficients stay in standard deviations.
-    """
+
+def carried_modes(ict: ParametricHead, parts: list[PartHalf]) -> tuple[F64, NDArray[np.int8]]:
+    """ICT's own identity modes on the half's vertices ``(K, H, 3)``, made purely (anti)symmetric: ±1 each."""
     offsets = ict.identity_basis
     flipped = offsets[:, ict.mirror_vertex] * MIRROR_X.astype(np.float32)
     parity = np.where((offsets * flipped).sum((1, 2)) >= 0, 1, -1).astype(np.int8)
     pure = 0.5 * (offsets + parity[:, None, None] * flipped)
-    carried = np.concatenate([p.carry(pure) for p in parts], axis=1)
-    skin = len(parts[0].vertices)
+    return np.concatenate([p.carry(pure) for p in parts], axis=1), parity
+
+
+def principal_identity(carried: F64, parity: NDArray[np.int8], skin: int) -> tuple[F64, NDArray[np.int8]]:
+    """Principal modes of the population that ``carried`` ``(K, H, 3)`` with standard normal coefficients is.
+
+    The population's covariance is known in closed form and an orthogonal turn of the offsets is its PCA (on
+    the first ``skin`` vertices); it is done apart for symmetric (+1) and antisymmetric (−1) offsets, which
+    the half then stores exactly. Coefficients stay in standard deviations.
+    """
     modes, signs = [], []
     for sign in (1, -1):
         block = carried[parity == sign]

@@ -52,29 +52,12 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     landmarks68 = _landmarks68(data, surface)
     skin = build_skin_half(surface, layout)
     log.info("skin laid out: %d vertices in the half", len(skin.mesh.start))
-    points = skin.on_ict.apply(surface.vertices)
-    points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
-    points = close_lips(skin.mesh, unfold_quads(points, skin.mesh.quads))
+    points = _closed_skin(surface, skin)
     regions = half_regions(skin.mesh, points, landmarks68, len(EYE_LOOPS))
     regions["nostrils"] = _nostrils(skin, points)
     uv = _chart(skin, points, regions, unwrap_iterations)
     log.info("chart made")
-    parts = [
-        PartHalf(
-            name="skin",
-            mirror_name="skin",
-            vertices=points,
-            quads=skin.mesh.quads,
-            uvs=uv,
-            quad_uvs=skin.mesh.quads,
-            carry=skin.on_ict.apply,
-            own_expressions={"eyeBlinkLeft": _blink(surface.head, skin, points)},
-            mirror_uv=same_chart_mirrored,
-        ),
-        *_inner_parts(surface, skin, layout),
-        build_eye(surface.head),
-        *build_teeth(surface.head),
-    ]
+    parts = _parts(surface, skin, points, uv, layout)
     whole = assemble(parts)
     identity = identity_modes(surface.head, parts)
     expressions = expression_modes(surface.head, parts, whole)
@@ -107,6 +90,38 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
     head = store()
     return head
+
+
+def carrying_parts(surface: IctSurface, layout: Layout = DEFAULT) -> list[PartHalf]:
+    """The parts of ``build`` without a chart: enough to carry ICT's offsets to the same vertices."""
+    skin = build_skin_half(surface, layout)
+    points = _closed_skin(surface, skin)
+    return _parts(surface, skin, points, np.zeros((len(points), 2)), layout)
+
+
+def _closed_skin(surface: IctSurface, skin: SkinHalf) -> F64:
+    points = skin.on_ict.apply(surface.vertices)
+    points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
+    return close_lips(skin.mesh, unfold_quads(points, skin.mesh.quads))
+
+
+def _parts(surface: IctSurface, skin: SkinHalf, points: F64, uv: F64, layout: Layout) -> list[PartHalf]:
+    return [
+        PartHalf(
+            name="skin",
+            mirror_name="skin",
+            vertices=points,
+            quads=skin.mesh.quads,
+            uvs=uv,
+            quad_uvs=skin.mesh.quads,
+            carry=skin.on_ict.apply,
+            own_expressions={"eyeBlinkLeft": _blink(surface.head, skin, points)},
+            mirror_uv=same_chart_mirrored,
+        ),
+        *_inner_parts(surface, skin, layout),
+        build_eye(surface.head),
+        *build_teeth(surface.head),
+    ]
 
 
 def _landmarks68(data: Path, surface: IctSurface) -> F64:

@@ -29,8 +29,6 @@ def write_open_head(
     eye_centres: NDArray[np.floating[Any]],
 ) -> None:
     """Write the file; the same input gives the same bytes."""
-    from safetensors.numpy import save
-
     flat = expressions.reshape(-1, 3)
     kept = np.flatnonzero(np.abs(flat).max(1) > NEGLIGIBLE_M)
     modes = albedo[1][:, whole.half]
@@ -61,6 +59,33 @@ def write_open_head(
         "region_names": json.dumps(list(regions)),
         "licence": LICENCE,
     }
+    _write(path, arrays, metadata)
+
+
+def rewrite_identity(
+    source: Path,
+    path: Path,
+    identity: tuple[NDArray[np.float64], NDArray[np.int8]],
+    metadata: dict[str, str],
+) -> None:
+    """Write the head in ``source`` with another identity basis (as ``write_open_head``) and more metadata."""
+    arrays, known = read_stored(source)
+    arrays["identity_half"], arrays["identity_parity"] = identity[0].astype(np.float16), identity[1]
+    _write(path, arrays, known | metadata)
+
+
+def read_stored(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The file's arrays as they are stored, and its metadata."""
+    from safetensors.numpy import load
+
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    return load(data), json.loads(data[8 : 8 + size])["__metadata__"]
+
+
+def _write(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
+    from safetensors.numpy import save
+
     data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
     # safetensors writes metadata in hash order; a sorted header keeps the file reproducible.
     size = int.from_bytes(data[:8], "little")

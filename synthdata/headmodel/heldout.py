@@ -1,0 +1,90 @@
+"""A basis of the open head that lacks part of its population, so that evaluation heads lie outside it.
+
+The split, fixed by SEED: of ICT-FaceKit's 100 identity modes, strongest first on the open head's skin, the
+LEADING stay; of every following pair one is drawn and left out of ``open-eval``. MakeHuman's shapes are in
+neither basis. Topology, chart, expressions, landmarks and albedo are those of the shipped head.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import BadInput
+from backend.head.base import ParametricHead
+from backend.head.open_head import MIRROR_X as _REFLECTION
+from backend.head.open_head import WEIGHTS_FILE, load_open_head, unfold
+from synthdata.headmodel.assemble import carried_modes, principal_identity
+from synthdata.headmodel.build import carrying_parts
+from synthdata.headmodel.source import IctSurface
+from synthdata.headmodel.store import read_stored, rewrite_identity
+
+SEED = 4
+LEADING = 10
+SHIPPED = Path(__file__).resolve().parents[2] / "backend" / "weights" / WEIGHTS_FILE
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of ICT's identity modes."""
+
+    kept: NDArray[np.intp]
+    held_out: NDArray[np.intp]
+
+
+def split_modes(strength: NDArray[np.float64], seed: int = SEED) -> Split:
+    """Which modes are kept, which left out, given each one's ``strength`` ``(K,)``; both sorted."""
+    order = np.argsort(-np.asarray(strength), kind="stable")[LEADING:]
+    pairs = order[: len(order) // 2 * 2].reshape(-1, 2)
+    drawn = np.random.default_rng(seed).integers(0, 2, len(pairs))
+    held_out = np.sort(pairs[np.arange(len(pairs)), drawn])
+    return Split(np.setdiff1d(np.arange(len(strength)), held_out), held_out)
+
+
+@dataclass(frozen=True)
+class Population:
+    """ICT's identity modes on the open head, taken apart into those that ``open-eval`` knows and the rest."""
+
+    kept: NDArray[np.float32]  # (K, V, 3) metres per standard deviation
+    held_out: NDArray[np.float32]  # (L, V, 3)
+
+
+def load_population(data: Path) -> Population:
+    """ICT's modes from the folder of shared ``data`` on the shipped head. Raises: Missing, BadInput."""
+    stored, parity, skin = _carried(data)
+    split = split_modes(np.square(stored[:, :skin]).sum((1, 2)))
+    shipped = read_stored(SHIPPED)[0]
+    modes = unfold(
+        stored.astype(np.float32), shipped["half_vertices"], shipped["mirror_vertex"], parity, _REFLECTION
+    )
+    return Population(modes[split.kept], modes[split.held_out])
+
+
+def build_eval(data: Path, output: Path) -> ParametricHead:
+    """Write the head whose identity basis lacks the modes held out, and read it back. Deterministic.
+
+    Raises: Missing, BadInput, OSError.
+    """
+    stored, parity, skin = _carried(data)
+    split = split_modes(np.square(stored[:, :skin]).sum((1, 2)))
+    identity = principal_identity(stored[split.kept], parity[split.kept], skin)
+    rewrite_identity(SHIPPED, output, identity, {"held_out_ict_modes": json.dumps(split.held_out.tolist())})
+    return load_open_head(output)
+
+
+def _carried(data: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], int]:
+    """ICT's modes on the stored half of the shipped head, their parity, how many vertices are skin."""
+    surface = IctSurface.load(data / "ict-facekit")
+    parts = carrying_parts(surface)
+    stored, parity = carried_modes(surface.head, parts)
+    shipped = read_stored(SHIPPED)[0]
+    mean = np.concatenate([part.vertices for part in parts])
+    if not np.allclose(mean, shipped["mean_vertices"][shipped["half_vertices"]], atol=1e-5):
+        raise BadInput(
+            "the shipped open head was built from other data; rebuild it with python -m synthdata.headmodel"
+        )
+    return stored, parity, len(parts[0].vertices)
