@@ -1,4 +1,4 @@
-"""The command line: ``likeness reconstruct | render | serve | doctor``.
+"""The command line: ``likeness reconstruct | render | serve | evaluate | doctor``.
 
 Only light imports at the top: ``likeness --help`` must answer in under 0.3 s, so whatever pulls in
 numpy or torch is imported inside the command that needs it.
@@ -15,6 +15,7 @@ import typer
 
 from backend import __version__
 from backend.errors import BadInput, Cancelled, LikenessError
+from backend.evaluation.command import evaluate_app
 from backend.failures import EXIT_CODES, exit_code_of, one_line, usage_line
 
 app = typer.Typer(
@@ -187,6 +188,9 @@ def serve_keys(
 
     public, connection = make_client(open_data_folder(data or default_root()), out, name, address)
     typer.echo(f"{public} lets '{name}' in; give {connection} to them and then delete it here")
+
+
+app.add_typer(evaluate_app, name="evaluate")
 
 
 @app.command()

@@ -46,3 +46,9 @@ def error_colour(error_mm: NDArray[np.floating[Any]]) -> F64:
     """sRGB ``(N, 3)`` in [0, 1] for errors ``(N,)``; everything from FULL_SCALE_MM on is the same red."""
     at = np.clip(np.asarray(error_mm, np.float64) / FULL_SCALE_MM, 0, 1) * (len(_STOPS) - 1)
     return np.stack([np.interp(at, np.arange(len(_STOPS)), _STOPS[:, k]) for k in range(3)], axis=-1)
+
+
+def css_gradient() -> str:
+    """The colours from 0 to FULL_SCALE_MM as CSS, for a legend."""
+    stops = ", ".join(f"rgb({', '.join(str(round(255 * c)) for c in stop)})" for stop in _STOPS)
+    return f"linear-gradient(90deg, {stops})"

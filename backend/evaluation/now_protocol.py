@@ -10,7 +10,8 @@ Reconstruction from 2D Face Images in the Wild* (FG 2018), with NoW's radius.
    eye corners' distance and the bridge's from the base.
 3. The prediction is moved rigidly to the least scan-to-mesh distance.
 4. The error is the distance from every cropped scan vertex to the closest point of the prediction's
-   surface: median, mean and standard deviation over all vertices of all scans, and per scan.
+   surface: median, mean and standard deviation over the scan's vertices. (The benchmark's own table takes
+   them over the vertices of all scans together; here every scan counts once.)
 
 What the description leaves open, and what is done here: step 3 minimises the mean SQUARED distance over
 the cropped vertices; the prediction's surface is its skin. The direction matters: a prediction larger than

@@ -45,6 +45,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str | int]
     code_version: str  # a hash
     cases: tuple[CaseFacts, ...]
+    keys: dict[str, dict[str, str]]  # by method and case: the result that belongs to this run
     unusable: tuple[str, ...]  # one line for each case that could not be read
     weights: tuple[UsedWeights, ...] = ()
 
@@ -89,6 +90,10 @@ class RunFolder:
     def pictures(self, method: str, case_id: str) -> Path:
         return self.root / "pictures" / folder_name(method) / case_id
 
+    def photo(self, case_id: str) -> Path:
+        """A small copy of the case's photo, for the report."""
+        return self.root / "pictures" / "_photos" / f"{case_id}.jpg"
+
     @property
     def avatars(self) -> Path:
         return self.root / "avatars"
@@ -121,12 +126,12 @@ class RunFolder:
             return None
 
     def results(self, run: RunRecord) -> dict[str, dict[str, CaseResult]]:
-        """Finished results of ``run`` by method and case; what an interrupted run left out is absent."""
+        """Finished results of ``run`` by method and case; absent is what is not done or of older code."""
         found: dict[str, dict[str, CaseResult]] = {method: {} for method in run.methods}
         for method in run.methods:
             for case in run.cases:
                 result = self.read_result(method, case.id)
-                if result is not None:
+                if result is not None and result.key == run.keys.get(method, {}).get(case.id):
                     found[method][case.id] = result
         return found
 

@@ -34,6 +34,8 @@ from backend.failures import one_line
 from backend.stages import code_version
 from blender_addon.bundle import BundleError
 
+_PHOTO_SIDE = 512  # pixels, of the report's copy
+
 
 class Predicts(Protocol):
     """What makes reconstructions (``methods.Methods``)."""
@@ -77,6 +79,7 @@ def run_cases(
     done = 0
     _write_run(job, folder, order, weights)  # a run that is stopped can be reported, too
     for case in job.cases:
+        _keep_photo(case, folder)
         for method in order:
             say = _saying(on_progress, done, total, f"{case.id}, {method}")
             _one(case, method, job, folder, methods, say, weights)
@@ -226,11 +229,23 @@ def _write_run(
         options=asdict(job.options),
         code_version=evaluation_version(),
         cases=tuple(_facts(case) for case in job.cases),
+        keys={method: {case.id: result_key(case, method, job) for case in job.cases} for method in methods},
         unusable=job.unusable,
         weights=_all_weights(folder, weights),
     )
     write_json(folder.root / RUN_NAME, record)
     return record
+
+
+def _keep_photo(case: Case, folder: RunFolder) -> None:
+    from PIL import Image, ImageOps
+
+    path = folder.photo(case.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(case.photo) as image:
+        small = ImageOps.exif_transpose(image).convert("RGB")
+    small.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE))
+    small.save(path, quality=88)
 
 
 def _facts(case: Case) -> CaseFacts:

@@ -1,0 +1,191 @@
+"""``likeness evaluate``. Only light imports at the top: ``likeness --help`` must not pay for numpy.
+
+Commands of other packages join through the entry point group ``likeness.evaluate``: each entry point names
+a function whose annotations are typer's, and its own name is the command's.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from backend.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.metadata import EntryPoint
+
+    from backend.evaluation.runner import Progress
+    from backend.progress import Reporter
+
+ENTRY_POINTS = "likeness.evaluate"
+
+
+class _WithEntryPoints(TyperGroup):
+    """The commands below, and those of the entry points; these are loaded when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        own = super().list_commands(ctx)
+        return [*own, *sorted(set(_entry_points()) - set(own))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        point = _entry_points().get(cmd_name)
+        if point is None:
+            return None
+        try:
+            function = point.load()
+        except ImportError as error:
+            raise BadInput(f"`likeness evaluate {cmd_name}` cannot be loaded here ({error})") from error
+        joined = typer.Typer(add_completion=False, rich_markup_mode=None)
+        joined.command(cmd_name)(function)
+        return typer.main.get_command(joined)
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+evaluate_app = typer.Typer(
+    cls=_WithEntryPoints,
+    help="Measure reconstructions against independent truth (docs/evaluation.md).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+_Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
+
+
+@evaluate_app.command("run")
+def run(
+    cases: Annotated[Path, typer.Argument(help="A case, or a folder of cases (docs/case-format.md).")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The run's folder; goes on there.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="engine:NAME, mean-head or no-delight. Repeatable; the mean head is always added."),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="A group of metrics, such as realy. Repeatable; all by default.")
+    ] = None,
+    head: Annotated[str, typer.Option(help="open, ict:PATH or hifi3dpp:PATH.")] = "open",
+    maps: Annotated[int, typer.Option(help="Side of the maps in texels.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many cases.", min=1)] = None,
+) -> None:
+    """Reconstruct every case, measure, and write the report. Run again to go on where it stopped."""
+    from backend.evaluation.cases import read_cases
+    from backend.evaluation.methods import DEFAULT_METHODS, Methods, Options, check_method
+    from backend.evaluation.registry import choose_groups
+    from backend.evaluation.report import write_report
+    from backend.evaluation.results import RunFolder
+    from backend.evaluation.runner import Job, run_cases
+    from backend.head.registry import load_head
+    from backend.pipeline import MAP_SIZES
+    from backend.progress import progress_reporter
+
+    methods = tuple(check_method(name) for name in method or DEFAULT_METHODS)
+    groups = choose_groups(metrics or ())
+    if maps not in MAP_SIZES:
+        raise BadInput(f"map size {maps} is not offered; take one of {', '.join(map(str, MAP_SIZES))}")
+    load_head(head)
+    found, unusable = read_cases(cases)
+    folder = RunFolder(_made(out, cases))
+    options = Options(head=head, maps=maps, seed=seed)
+    job = Job(found[:limit], methods, groups, options, unusable)
+    with progress_reporter(enabled=True) as reporter:
+        for line in unusable:
+            reporter.error(line)
+        run_cases(job, folder, Methods(folder.avatars, options), _shown(reporter))
+    report = write_report(folder)
+    failed = {row.id for row in report.cases if row.errors or row.notes}
+    typer.echo(f"{out / 'report.html'}  ({len(report.cases)} cases, {len(failed)} with failures)")
+    if unusable:
+        raise typer.Exit(BadInput.exit_code)
+
+
+@evaluate_app.command("report")
+def report(
+    out: _Run,
+    sort: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="Which metric puts the worst case first.")
+    ] = None,
+) -> None:
+    """Write report.json, report.md and report.html of a run, finished or not."""
+    from backend.evaluation.report import write_report
+    from backend.evaluation.results import RunFolder
+
+    made = write_report(RunFolder(out), sort)
+    typer.echo(f"{out / 'report.html'}  ({len(made.cases)} cases, {len(made.unfinished)} unfinished)")
+
+
+@evaluate_app.command("compare")
+def compare(
+    a: _Run,
+    b: _Run,
+    method_a: Annotated[str | None, typer.Option(help="Only this method of A.")] = None,
+    method_b: Annotated[str | None, typer.Option(help="Only this method of B.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two runs case by case, with intervals of the paired differences."""
+    import msgspec
+
+    from backend.evaluation.compare import as_text
+    from backend.evaluation.compare import compare as compared
+    from backend.evaluation.results import RunFolder
+
+    found = compared(RunFolder(a), RunFolder(b), method_a, method_b)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(found), ensure_ascii=False))
+    else:
+        print("\n\n".join(as_text(comparison) for comparison in found))
+
+
+@evaluate_app.command("import")
+def import_benchmark(
+    kind: Annotated[str, typer.Argument(metavar="realy|now", help="Which benchmark.")],
+    source: Annotated[Path, typer.Argument(help="Its folder, as published.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Cases go here.")],
+    images: Annotated[
+        Path | None, typer.Option(help="The photographs, where they lie outside the benchmark's folder.")
+    ] = None,
+) -> None:
+    """Turn a benchmark that you have (REALY, or NoW's validation set) into cases."""
+    from backend.evaluation.benchmarks import import_now, import_realy
+
+    importers = {"realy": import_realy, "now": import_now}
+    if kind not in importers:
+        raise BadInput(f"benchmark '{kind}' is unknown; take realy or now")
+    made = importers[kind](source, _made(out, source), images)
+    typer.echo(f"{out}  ({made} cases)")
+
+
+def _made(out: Path, source: Path) -> Path:
+    """``out``, made where only its last part is missing. Raises: BadInput."""
+    if out.resolve() == source.resolve():
+        raise BadInput(f"'{out}' is where the cases come from; choose another output folder")
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"'{out}' is a file; choose another output folder")
+    if not out.exists() and not out.parent.is_dir():
+        raise BadInput(f"output folder '{out.parent}' does not exist; create it or choose another")
+    try:
+        out.mkdir(exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"output folder '{out}' cannot be made ({error.strerror}); choose another") from error
+    return out
+
+
+def _shown(reporter: Reporter) -> Callable[[Progress], None]:
+    def show(progress: Progress) -> None:
+        counted = f"{progress.done + 1} of {progress.total}: {progress.what}"
+        reporter.on_progress(counted, progress.fraction)
+
+    return show
