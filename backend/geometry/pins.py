@@ -99,7 +99,7 @@ def pin_problem(
     coefficients = np.concatenate([start.identity, start.expression])
     k = SHAPE + len(start.identity)
     prior = np.zeros((start.size, start.size))
-    prior[range(0, 3), range(0, 3)] = np.radians(TURN_SIGMA_DEG) ** -2
+    prior[range(3), range(3)] = np.radians(TURN_SIGMA_DEG) ** -2
     prior[range(3, 6), range(3, 6)] = (SHIFT_SIGMA * start.translation[2]) ** -2
     prior[LOG_FOCAL, LOG_FOCAL] = options.focal_sigma_exif**-2
     prior[range(SHAPE, k), range(SHAPE, k)] = options.identity_sigma**-2
