@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,21 @@ from backend.texture.noise import skin_noise
 from backend.uvspace.seams import dilate
 
 
-def paint_skin(head: ParametricHead, chart: ChartMaps, albedo: F32, seed: int) -> tuple[Materials, F32]:
-    """Skin maps of the chart's size from linear vertex albedo ``(V, 3)``, and where the skin is bare.
+@dataclass(frozen=True)
+class Hair:
+    """Painted hair."""
+
+    linear: tuple[float, float, float] = (0.030, 0.019, 0.013)
+    brows: float = 0.8  # of the skin that the brows cover
+    scalp: bool = True  # cropped hair on the scalp
+
+
+def paint_skin(
+    head: ParametricHead, chart: ChartMaps, albedo: F32, seed: int, hair: Hair | None = None
+) -> tuple[Materials, F32]:
+    """Skin maps of the chart's size from linear albedo, and where the skin is bare.
+
+    ``albedo`` is per vertex ``(V, 3)``, or a map of the chart's size ``(S, S, 3)``.
 
     Bare ``(S, S)`` in [0, 1] is 0 under the scalp's hair. Everything random comes from ``seed``.
     """
@@ -31,7 +45,8 @@ def paint_skin(head: ParametricHead, chart: ChartMaps, albedo: F32, seed: int) -
         waves, strengths = zip(*octaves, strict=True)
         return skin_noise(position, chart.inside, waves, strengths, seed * 100 + salt)
 
-    skin = spread(albedo)
+    style = hair or Hair()
+    skin = spread(albedo) if albedo.ndim == 2 else albedo.astype(np.float32)
     melanin = noise((0.030, 0.08), (0.008, 0.06), (0.0025, 0.06), (0.0012, 0.04), salt=1)
     blood = noise((0.020, 0.10), (0.005, 0.05), salt=2)
     # Blood absorbs green and blue most, melanin the short waves a little more than the long.
@@ -45,11 +60,11 @@ def paint_skin(head: ParametricHead, chart: ChartMaps, albedo: F32, seed: int) -
 
     strands = 0.5 + 0.9 * noise((0.0022, 1.0), (0.0011, 0.6), salt=3, stretch=(0.6, 1.0, 1.0))
     hairs = np.clip(0.15 + 0.85 * strands, 0, 1)
-    brow = np.clip((spread(head.regions["brows"]) - 0.35) / 0.5, 0, 1) * 0.8 * hairs
+    brow = np.clip((spread(head.regions["brows"]) - 0.35) / 0.5, 0, 1) * style.brows * hairs
     edge = 0.25 * noise((0.012, 1.0), (0.004, 0.6), salt=4)
-    scalp = np.clip((spread(head.regions["scalp"]) + edge - 0.35) / 0.3, 0, 1)
+    scalp = np.clip((spread(head.regions["scalp"]) + edge - 0.35) / 0.3, 0, 1) * np.float32(style.scalp)
     crop = scalp * np.clip(0.72 + 0.35 * strands, 0, 0.97)
-    hair_linear = np.array([0.030, 0.019, 0.013])
+    hair_linear = np.array(style.linear)
     for cover in (brow, crop):
         skin += cover[..., None] * (hair_linear - skin)
 

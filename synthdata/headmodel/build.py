@@ -204,7 +204,7 @@ def _skin_details(head: ParametricHead, data: Path, regions: dict[str, F64]) -> 
     plain = regions["face"] * (1 - regions["lips"]) * (1 - regions["brows"])
     plain *= (1 - regions["eyelids"]) * (1 - regions["scalp"])
     even = remove_shading(skins, vertices, head.triangles, head.mirror_vertex, plain)
-    return log_details(even, regions, plain, _calm(vertices, regions))
+    return log_details(even, regions, plain, calm(vertices, regions))
 
 
 def _nostrils(skin: SkinHalf, points: F64) -> F64:
@@ -213,7 +213,7 @@ def _nostrils(skin: SkinHalf, points: F64) -> F64:
     return nostrils(both, np.concatenate([triangles, triangles[:, ::-1] + len(points)]))[: len(points)]
 
 
-def _calm(vertices: F64, regions: dict[str, F64]) -> F64:
+def calm(vertices: F64, regions: dict[str, F64]) -> F64:
     """Where painted colour is given up: 1 on ears, in nostrils and within 5 mm of the lips, 0 from 17 mm."""
     gap, _ = cKDTree(vertices[regions["lips"] > 0.5]).query(vertices)
     share = np.clip((0.017 - gap) / 0.012, 0.0, 1.0)

@@ -39,6 +39,7 @@ class BaseHead:
     uvs: F64  # (U, 2)
     triangle_uvs: I32  # (T, 3)
     is_eye: NDArray[np.bool_]  # (T,)
+    source_vertex: NDArray[np.intp]  # (V,) rows of base.obj, which MakeHuman's targets name
 
 
 def load_base_head(folder: Path) -> BaseHead:
@@ -67,7 +68,50 @@ def load_base_head(folder: Path) -> BaseHead:
     v = v - v[np.unique(t[eye])].mean(0)
     keep = (v[t, 1].min(1) > -HEAD_BELOW_EYES_M) & (np.abs(v[t, 0]).max(1) < 0.16)
     used, compact = np.unique(t[keep], return_inverse=True)
-    return BaseHead(v[used], compact.reshape(-1, 3).astype(np.int32), np.asarray(uvs), tuv[keep], eye[keep])
+    triangles = compact.reshape(-1, 3).astype(np.int32)
+    return BaseHead(v[used], triangles, np.asarray(uvs), tuv[keep], eye[keep], used)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Where the open head's vertices lie on MakeHuman's head, and its skins."""
+
+    base: BaseHead
+    body: NDArray[np.intp]  # rows of base.triangles: outer skin
+    place: F64  # (V, 3) open-head vertices moved near MakeHuman's surface
+    triangle: NDArray[np.intp]  # (V,) rows of body
+    barycentric: F64  # (V, 3)
+    skin_names: tuple[str, ...]
+    skins: list[F32]  # (2048, 2048, 3) linear, in MakeHuman's chart
+
+    @property
+    def uvs(self) -> F64:
+        """Where each open-head vertex lies in MakeHuman's chart ``(V, 2)``."""
+        corners = self.base.uvs[self.base.triangle_uvs[self.body][self.triangle]]
+        return np.asarray(np.einsum("nk,nkc->nc", self.barycentric, corners))
+
+
+def register_makehuman(
+    folder: Path,
+    head_vertices: F64,
+    head_triangles: I32,
+    mediapipe: SurfacePoints,
+    scratch_light: float = 0.04,
+) -> Registered:
+    """Lay the open head onto MakeHuman's. Raises: ValueError when Face Mesh finds no face on the latter."""
+    import cv2
+
+    base = load_base_head(folder)
+    files = sorted((folder / "skins").glob("*.jpg"))
+    images = [
+        srgb_to_linear(cv2.imread(str(f), cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255.0)
+        for f in files
+    ]
+    landmarks = _landmarks_on(base, images, scratch_light)
+    place = _register(base, landmarks, head_vertices, head_triangles, mediapipe)
+    body = np.flatnonzero(~base.is_eye & ~_inside_of_eye_or_mouth(base))
+    hit, weight = closest_on(place, base.vertices, base.triangles[body])
+    return Registered(base, body, place, hit, weight, tuple(f.stem for f in files), images)
 
 
 def sample_skins(
@@ -81,26 +125,22 @@ def sample_skins(
 
     Raises: ValueError when Face Mesh finds no face on MakeHuman's head.
     """
+    registered = register_makehuman(folder, head_vertices, head_triangles, mediapipe, scratch_light)
+    return np.asarray([sample_skin(image, registered.uvs) for image in registered.skins], np.float64)
+
+
+def sample_skin(image: F32, uvs: F64, blur_px: float = SPACING_PX) -> F32:
+    """Colours ``(N, 3)`` of a skin at ``uvs`` ``(N, 2)`` of its chart, blurred to ``blur_px`` (0: not)."""
     import cv2
 
-    base = load_base_head(folder)
-    files = sorted((folder / "skins").glob("*.jpg"))
-    images = [
-        srgb_to_linear(cv2.imread(str(f), cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255.0)
-        for f in files
+    soft = cv2.GaussianBlur(image, (0, 0), blur_px) if blur_px > 0 else image
+    size = np.array([soft.shape[1], soft.shape[0]])
+    xy = (np.stack([uvs[:, 0], 1 - uvs[:, 1]], 1) * size - 0.5).astype(np.float32)
+    rows = [
+        cv2.remap(soft, part[None, :, 0], part[None, :, 1], cv2.INTER_LINEAR)[0]
+        for part in np.array_split(xy, len(xy) // 30000 + 1)  # remap's pictures have at most 2^15 columns
     ]
-    landmarks = _landmarks_on(base, images, scratch_light)
-    place = _register(base, landmarks, head_vertices, head_triangles, mediapipe)
-    body = np.flatnonzero(~base.is_eye & ~_inside_of_eye_or_mouth(base))
-    hit, weight = closest_on(place, base.vertices, base.triangles[body])
-    uv = np.einsum("nk,nkc->nc", weight, base.uvs[base.triangle_uvs[body][hit]])
-    out = []
-    for image in images:
-        soft = cv2.GaussianBlur(image, (0, 0), SPACING_PX)
-        size = np.array([soft.shape[1], soft.shape[0]])
-        xy = (np.stack([uv[:, 0], 1 - uv[:, 1]], 1) * size - 0.5).astype(np.float32)
-        out.append(cv2.remap(soft, xy[None, :, 0], xy[None, :, 1], cv2.INTER_LINEAR)[0])
-    return np.asarray(out, np.float64)
+    return np.concatenate(rows)
 
 
 def _landmarks_on(base: BaseHead, images: list[F32], gloss: float) -> F64:

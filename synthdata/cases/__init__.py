@@ -1,0 +1,1 @@
+"""Evaluation cases: made-up heads and scans, photographed by Cycles, with their truth."""
