@@ -58,6 +58,26 @@ class Surface:
         point = np.einsum("nk,nkc->nc", barycentric, self.corners[triangle])
         return Hits(triangle, barycentric, point, np.linalg.norm(point - query, axis=1))
 
+    def on_border(self, hits: Hits) -> NDArray[np.bool_]:
+        """Which of ``hits`` lie on an edge that has one triangle only, where the surface ends."""
+        count = len(self.vertices)
+        corners, used = self.triangles[hits.triangle], hits.barycentric > 1e-9
+        ends_vertex = np.zeros(count, bool)
+        ends_vertex[np.concatenate([self._border // count, self._border % count])] = True
+        border = (used.sum(1) == 1) & (used & ends_vertex[corners]).any(1)
+        for i, j in ((0, 1), (1, 2), (2, 0)):
+            edge = np.minimum(corners[:, i], corners[:, j]) * count + np.maximum(corners[:, i], corners[:, j])
+            border |= used[:, i] & used[:, j] & (used.sum(1) == 2) & np.isin(edge, self._border)
+        return np.asarray(border)
+
+    @cached_property
+    def _border(self) -> I64:
+        """Edges with one triangle, as smaller vertex · V + larger vertex."""
+        t = self.triangles
+        edges = np.sort(np.concatenate([t[:, [0, 1]], t[:, [1, 2]], t[:, [2, 0]]]), axis=1)
+        keys, shared = np.unique(edges[:, 0] * len(self.vertices) + edges[:, 1], return_counts=True)
+        return np.asarray(keys[shared == 1], np.int64)
+
     @cached_property
     def _tree(self) -> tuple[F64, F64, I64, I64, I64, I64]:
         built: tuple[F64, F64, I64, I64, I64, I64] = _build(

@@ -13,8 +13,8 @@ from backend.evaluation.closest import Surface
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
-STIFFNESS_M = (0.040, 0.020, 0.010, 0.005)  # lengths over which offsets are shared, first to last
-ROUNDS = 5  # at each stiffness
+STIFFNESS_M = (0.040, 0.020, 0.010, 0.005, 0.0025)  # lengths over which offsets are shared, first to last
+ROUNDS = 4  # at each stiffness
 REACH_M = 0.020  # closest points farther than this do not pull
 ON_PATCH_M = 0.003  # an anchor farther from the patch than this belongs to another one
 FACING = 0.5  # least cosine between the normals of two points that may correspond
@@ -25,12 +25,13 @@ _MOST_COTANGENT = 20.0
 def bend_onto(vertices: F64, triangles: I64, target: Surface, anchors: Anchors | None = None) -> F64:
     """``vertices`` ``(V, 3)`` of a patch, metres, bent onto ``target``; returns their new places.
 
-    Offsets ``d`` minimise  Σ aᵢ·|vᵢ + dᵢ − cᵢ|²  +  ℓ²·∫|∇d|²  +  Σ w·|dₖ − (tₖ − sₖ)|², where aᵢ is the
-    vertex's share of the patch's area, cᵢ its closest point on the target (left out where it is farther
-    than REACH_M or faces away), the integral is the patch's cotangent Laplacian, and the last sum runs over
-    those ``anchors`` that lie on the patch: the vertex nearest to ``source`` s moves as s does to ``target``
-    t; ``weight`` is in mean vertex areas. ℓ falls through STIFFNESS_M; every ℓ is solved ROUNDS times, with
-    closest points found anew. The lengths make the result independent of the patch's resolution.
+    Offsets ``d`` minimise  Σ aᵢ·|vᵢ + dᵢ − cᵢ|²  +  ℓ²·∫|∇d|²  +  Σ w·|dₖ − (tₖ − sₖ)|². Here aᵢ is the
+    vertex's share of the patch's area and cᵢ its closest point on the target; it is left out where it is
+    farther than REACH_M, faces away, or lies where the target ends (a hole does not draw its surroundings
+    in). The integral is the patch's cotangent Laplacian. The last sum runs over those ``anchors`` that lie
+    on the patch: the vertex nearest to ``source`` s moves as s does to ``target`` t; ``weight`` is in mean
+    vertex areas. ℓ falls through STIFFNESS_M; every ℓ is solved ROUNDS times, with closest points found
+    anew. The lengths make the result independent of the patch's resolution.
     """
     area, laplacian = _operators(vertices, triangles)
     used = area > 0
@@ -45,7 +46,8 @@ def bend_onto(vertices: F64, triangles: I64, target: Surface, anchors: Anchors |
         for _ in range(ROUNDS):
             hits = target.closest(bent)
             facing = np.einsum("nc,nc->n", own, target.normals[hits.triangle]) > FACING
-            pull = area * (used & facing & (hits.distance < REACH_M))
+            ends = target.on_border(hits)
+            pull = area * (used & facing & ~ends & (hits.distance < REACH_M))
             rest = np.where(used, 1e-6 * area, area)  # keeps parts that nothing pulls where they are
             matrix = sparse.diags(pull + rest + held) + length**2 * laplacian
             right = pull[:, None] * (hits.point - vertices) + wanted
