@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 
-ROUNDS = 4000
+ROUNDS = 20_000  # fewer leave the ends of a skewed sample uncertain by a twentieth of the width
 LEVEL = 0.95
 
 
@@ -59,8 +60,8 @@ def mean_interval(
     leave_one_out = (sums.sum() - sums) / (counts.sum() - counts)
     if np.ptp(leave_one_out) <= 1e-12 * max(abs(mean), 1e-300):
         return Interval(mean, mean, mean, len(x))
-    draws = np.random.default_rng([seed, groups]).integers(groups, size=(ROUNDS, groups))
-    means = np.sort(sums[draws].sum(1) / counts[draws].sum(1))
+    times = _draws(groups, seed)
+    means = np.sort((times @ sums) / (times @ counts))
     low, high = _bca(means, mean, leave_one_out)
     return Interval(mean, low, high, len(x))
 
@@ -77,6 +78,14 @@ def paired_difference(
         int((difference < 0).sum()),
         int((difference == 0).sum()),
     )
+
+
+@lru_cache(maxsize=8)
+def _draws(groups: int, seed: int) -> F64:
+    """How often each of ``groups`` subjects is drawn, ``(ROUNDS, groups)``."""
+    drawn = np.random.default_rng([seed, groups]).integers(groups, size=(ROUNDS, groups))
+    flat = drawn + groups * np.arange(ROUNDS)[:, None]
+    return np.bincount(flat.ravel(), minlength=ROUNDS * groups).reshape(ROUNDS, groups).astype(np.float64)
 
 
 def _by_subject(x: F64, subjects: Sequence[Hashable] | None) -> tuple[F64, F64]:
