@@ -191,12 +191,12 @@ def build_scene(portrait: Portrait, folder: Path, camera: Camera) -> tuple[Any, 
     scene.camera = build_camera("Portrait", camera_record(camera))
     scene.collection.objects.link(scene.camera)
     set_output(scene, SIZE, SIZE)
-    light = _pixels(bpy.data.images.load(str(path), check_existing=True))[..., :3]
+    light = pixels_of(bpy.data.images.load(str(path), check_existing=True))[..., :3]
     # A Mapping node turns the looked-up direction, so the surroundings turn the other way.
     return scene, Environment(portrait.hdri, light).rotated(-portrait.turn_degrees)
 
 
-def _pixels(image: Any) -> F32:
+def pixels_of(image: Any) -> F32:
     """Pixels ``(H, W, 4)`` of a Blender image, top row first."""
     width, height = image.size
     flat = np.empty(width * height * 4, np.float32)
@@ -212,14 +212,15 @@ def render_beauty(scene: Any, samples: int, folder: Path) -> F32:
     settings.file_format, settings.color_mode, settings.color_depth = "OPEN_EXR", "RGBA", "32"
     scene.render.filepath = str(folder / "beauty.exr")
     bpy.ops.render.render(write_still=True)
-    return _read_exr(folder / "beauty.exr")
+    return read_exr(folder / "beauty.exr")
 
 
-def _read_exr(path: Path) -> F32:
+def read_exr(path: Path) -> F32:
+    """Linear premultiplied pixels ``(H, W, 4)`` of an OpenEXR file, top row first."""
     image = bpy.data.images.load(str(path))
     image.colorspace_settings.name = "Linear Rec.709"
     image.alpha_mode = "PREMUL"
-    return _pixels(image)
+    return pixels_of(image)
 
 
 def render_truth(scene: Any, folder: Path) -> dict[str, F32]:
@@ -250,7 +251,7 @@ def render_truth(scene: Any, folder: Path) -> dict[str, F32]:
         tree.links.new(layers.outputs[name], writer.inputs[name])
     bpy.ops.render.render(write_still=False)
     return {
-        name.lower(): _read_exr(next(folder.glob(f"{name}*.exr")))
+        name.lower(): read_exr(next(folder.glob(f"{name}*.exr")))
         for name in ("Position", "Normal", "albedo", "skin")
     }
 

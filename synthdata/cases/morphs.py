@@ -219,7 +219,10 @@ def _skins(registered: Registered) -> tuple[tuple[str, ...], NDArray[np.float16]
     whole = np.ptp(uvs[head.triangles], axis=1).max(1) < SEAM_UV
     texel_uv = drawn.interpolate(uvs, head.triangles)[drawn.covered].astype(np.float64)
     out = np.zeros((len(low), CHART, CHART, 3), np.float16)
+    # Linings of eyes and mouth lie next to the lids and lips in MakeHuman's chart and must not show on them.
+    low *= (1 - 0.8 * np.maximum(regions["eyelids"], regions["lips"]))[:, None]
     keep = (1 - regions["scalp"]) * (1 - regions["ears"]) * (1 - regions["neck"])
+    keep *= (1 - regions["eyelids"]) * (1 - regions["lips"]) * (1 - regions["nostrils"])
     share = (drawn.interpolate(keep[:, None], head.triangles)[..., 0] * whole[drawn.triangle])[drawn.covered]
     for k, image in enumerate(registered.skins):
         fine = np.log(np.maximum(sample_skin(image, texel_uv, 0.0), 2e-3)) - np.log(

@@ -1,0 +1,218 @@
+"""From a plan to a case: a made-up head in the studio."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from backend.artifacts import F32, Camera
+from backend.evaluation.case_schema import Provenance, Source
+from backend.export.map_files import encode_maps
+from backend.head.base import ParametricHead
+from backend.uvspace.chart import skin_triangles
+from blender_addon import bundle
+from blender_addon.scene.scene import assemble_scene
+from synthdata import fixtures
+from synthdata.cases.case_set import CasePlan, HeadPlan
+from synthdata.cases.glasses import frame_paths, tube_mesh
+from synthdata.cases.hair import RADIUS_M, grow_hair
+from synthdata.cases.heads import expressed, make_shape
+from synthdata.cases.morphs import Material
+from synthdata.cases.photograph import Photograph, make_case
+from synthdata.cases.scene import (
+    Light,
+    Studio,
+    add_strands,
+    add_tubes,
+    adopt,
+    brightest_azimuth_degrees,
+    environment_of,
+    place_subject,
+)
+from synthdata.cases.skins import Skin, make_skin, relief_in_head, tone_ita_degrees
+from synthdata.cases.subject import Subject
+from synthdata.headmodel.preview import look_at
+
+HIDDEN_PARTS = ("gums", "tongue", "teeth")  # mouths are closed, and in rare heads these show through
+TARGET_HEAD = (0.0, 0.0, 0.03)
+SIDE_DISTANCE_M, SIDE_FRAME_M = 1.2, 0.34
+SUBSURFACE = 0.75  # darker skin lets less light walk
+SIDE_SHARE = 2 / 3  # of the set's picture size, for the views from the sides
+SOURCES = (
+    Source(name="ICT-FaceKit (shape, motion)", licence="MIT"),
+    Source(name="MakeHuman (shapes, skins)", licence="CC0-1.0"),
+    Source(name="Blender's studio HDRIs", licence="CC0-1.0"),
+)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How large and how clean pictures are rendered."""
+
+    size: int  # pixels of the photograph's side
+    samples: int
+
+
+def make_head_case(
+    plan: CasePlan,
+    material: Material,
+    head: ParametricHead,
+    relit_hdris: tuple[Path, ...],
+    quality: Quality,
+    folder: Path,
+    told: Callable[[float], None],
+) -> None:
+    """Render ``plan`` into the new case ``folder``, relit by ``relit_hdris``."""
+    shape = make_shape(plan.head, head, material)
+    vertices, weights = expressed(head, shape.neutral, plan.expression)
+    skin = make_skin(plan.head, head, shape.neutral, material)
+    subject = head_subject(head, shape.neutral, vertices, skin)
+    size = max(96, round(quality.size * plan.size_share))
+    camera = look_at(TARGET_HEAD, plan.yaw_degrees, plan.pitch_degrees, plan.distance_m, plan.frame_m, size)
+    with tempfile.TemporaryDirectory() as temporary:
+        studio = _studio(plan.head, head, shape.neutral, vertices, weights, skin, camera, Path(temporary))
+    place_subject(studio, subject, SUBSURFACE * min(1.0, 0.4 + 1.5 * plan.head.luminance))
+    _dress(studio, plan.head, head, vertices)
+    make_case(
+        studio,
+        subject,
+        Photograph(
+            id=plan.id,
+            subject=f"head{plan.head.index + 1:02d}",
+            condition=plan.condition,
+            camera=camera,
+            side_cameras=_side_cameras(round(quality.size * SIDE_SHARE)),
+            light=_placed(_bundled(plan.hdri), plan.light_azimuth_degrees, is_seen=True),
+            relit=_relit(plan, relit_hdris),
+            bright_skin=plan.bright_skin,
+            jpeg_quality=plan.jpeg_quality,
+            ita_degrees=tone_ita_degrees(head, skin),
+            provenance=Provenance(
+                made_by="likeness evaluate make-cases",
+                seed=plan.head.seed,
+                sources=(
+                    *SOURCES,
+                    *(Source(name=p.name, licence="as its publisher says") for p in relit_hdris),
+                ),
+            ),
+            samples=quality.samples,
+            seed=plan.seed % 2**31,
+        ),
+        folder,
+        told,
+    )
+
+
+def head_subject(head: ParametricHead, neutral: F32, vertices: F32, skin: Skin) -> Subject:
+    """The visible surface of the open head with ``skin``, photographed as ``vertices``."""
+    hidden = [head.part_names.index(name) for name in HIDDEN_PARTS if name in head.part_names]
+    shown = ~np.isin(head.triangle_part, hidden)
+    is_skin = np.zeros(len(head.triangles), bool)
+    is_skin[skin_triangles(head)] = True
+    face = head.regions["face"].astype(np.float32).copy()
+    on_skin = np.zeros(len(face), bool)
+    on_skin[head.triangles[is_skin]] = True
+    face[~on_skin] = 1.0  # eyes and mouth are in the face
+    known = (head.mediapipe.triangle >= 0)[:, None]
+    encoded = encode_maps(skin.materials, skin.bare)
+    return Subject(
+        vertices_head=vertices,
+        triangles=head.triangles[shown],
+        is_skin=is_skin[shown],
+        uvs=head.uvs,
+        triangle_uvs=head.triangle_uvs[shown],
+        face=face,
+        albedo_linear=skin.materials.albedo_linear,
+        roughness=skin.materials.roughness,
+        specular=skin.materials.specular,
+        normal_map_head=relief_in_head(head, vertices, skin.relief_tangent),
+        displacement_m=skin.materials.displacement_m,
+        bare=skin.bare,
+        neutral_head=neutral,
+        points478_head=_points(head, vertices, known),
+        points478_neutral_head=_points(head, neutral, known),
+        maps={name: encoded[name] for name in ("albedo", "normal", "roughness", "specular", "displacement")},
+    )
+
+
+def _points(head: ParametricHead, vertices: F32, known: np.ndarray) -> F32:  # type: ignore[type-arg]
+    found = head.mediapipe.positions(vertices, head.triangles)
+    return np.asarray(np.where(known, found, np.nan), np.float32)
+
+
+def _studio(
+    plan: HeadPlan,
+    head: ParametricHead,
+    neutral: F32,
+    vertices: F32,
+    weights: F32,
+    skin: Skin,
+    camera: Camera,
+    folder: Path,
+) -> Studio:
+    """Eyes and mouth as the add-on builds them; the skin is left to ``place_subject``."""
+    portrait = fixtures.Portrait(
+        name="case",
+        seed=plan.seed,
+        yaw_degrees=0.0,
+        pitch_degrees=0.0,
+        hdri="",
+        turn_degrees=0.0,
+        tone=0.0,
+        expression={},
+        iris_srgb=plan.iris_srgb,
+        has_exif=False,
+    )
+    person = fixtures.Person(head, neutral, vertices, weights, skin.materials, skin.bare)
+    fixtures.write_avatar_folder(person, portrait, camera, folder)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    objects = assemble_scene(bundle.read_bundle(folder), scene)
+    for name, part in objects.parts.items():
+        part.modifiers.clear()
+        part.hide_render = name == "skin" or name in HIDDEN_PARTS
+    return adopt(scene)
+
+
+def _dress(studio: Studio, plan: HeadPlan, head: ParametricHead, vertices: F32) -> None:
+    strands = grow_hair(plan, head, vertices)
+    if strands is not None:
+        add_strands(studio, strands, RADIUS_M, plan.hair_linear)
+    if plan.has_glasses:
+        tubes = [tube_mesh(path, closed) for path, closed in frame_paths(head, vertices)]
+        add_tubes(studio, tubes, (0.02, 0.016, 0.014))
+
+
+def _side_cameras(size: int) -> dict[str, Camera]:
+    """Cameras on the subject's left and right."""
+    return {
+        name: look_at(TARGET_HEAD, yaw, 0.0, SIDE_DISTANCE_M, SIDE_FRAME_M, size)
+        for name, yaw in (("left45", 45.0), ("right45", -45.0))
+    }
+
+
+def _bundled(name: str) -> Path:
+    return Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world" / name
+
+
+def _placed(path: Path, azimuth_degrees: float, is_seen: bool) -> Light:
+    """The HDRI turned so that its brightest side stands at ``azimuth_degrees``.
+
+    A Mapping node turns the looked-up direction, so the surroundings turn the other way.
+    """
+    turn = brightest_azimuth_degrees(environment_of(path)) - azimuth_degrees
+    return Light(path, round((turn + 180) % 360 - 180, 3), is_seen)
+
+
+def _relit(plan: CasePlan, hdris: tuple[Path, ...]) -> tuple[tuple[Light, str], ...]:
+    """Two lights that did not take part in the photograph: one from all views, one from the photo's."""
+    rng = np.random.default_rng([plan.seed, 4])
+    chosen = rng.choice(len(hdris), min(2, len(hdris)), replace=False)
+    lights = [_placed(hdris[k], float(rng.uniform(-75, 75)), is_seen=False) for k in chosen]
+    views = [(lights[0], view) for view in ("photo", "left45", "right45")]
+    return tuple(views + [(light, "photo") for light in lights[1:]])
