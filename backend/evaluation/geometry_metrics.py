@@ -16,7 +16,7 @@ from backend.evaluation.regions import REGIONS, label_regions
 from backend.evaluation.registry import MetricGroup, MetricInfo, Values
 from backend.evaluation.truth_mesh import F64, TruthMesh
 
-_REGION_LABELS = {"nose": "nose", "mouth": "mouth", "forehead": "forehead", "cheek": "cheeks", "all": "all"}
+_REGION_LABELS = {"all": "all", "nose": "nose", "mouth": "mouth", "forehead": "forehead", "cheek": "cheeks"}
 
 
 def measure_realy(case: Case, prediction: Prediction, pictures: Path) -> Values:

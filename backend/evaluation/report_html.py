@@ -96,13 +96,13 @@ def _range(estimate: Estimate, table: MetricTable) -> str:
 
 
 def _plot(table: MetricTable, methods: tuple[str, ...]) -> str:
-    """Means and intervals as dots on bars, one line per method, on a common scale from 0 where that fits."""
+    """Means and intervals as dots on bars, one line per method; from 0 on unless all lie far from it."""
     shown = [(method, table.overall[method]) for method in methods if method in table.overall]
     ends = [v for _, e in shown for v in (e.mean, e.low, e.high) if v is not None]
     if not ends:
         return ""
     low, high = min(ends), max(ends)
-    low = min(0.0, low) if low < 2 * (high - low) else low - 0.15 * max(high - low, 1e-9)
+    low = low - 0.15 * max(high - low, 1e-9) if low > 0.75 * high else min(0.0, low)
     span = max(high - low, 1e-9) * 1.05
     lines = []
     step = 34 / len(methods)
@@ -143,7 +143,7 @@ def _by_group(report: Report) -> str:
             rows.append(f"<tr><td>{escape(head_of(table))}</td>{''.join(cells)}</tr>")
         parts.append(
             f"<details{' open' if index == 0 else ''}><summary>{escape(method)}</summary>"
-            f'<div class="panel"><table><thead><tr><th>metric</th>{head}</tr></thead>'
+            f'<div class="panel"><table class="dense"><thead><tr><th>metric</th>{head}</tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table></div></details>"
         )
     return "<h2>By condition</h2>" + "".join(parts)
@@ -194,7 +194,8 @@ def _case(row: CaseRow, report: Report, folder: RunFolder) -> str:
     table = next((t for t in report.metrics if t.name == report.sorted_by), None)
     value = row.values.get(report.methods[0], {}).get(report.sorted_by or "")
     shown = f"{_number(value, table)} {table.unit}" if table is not None and value is not None else "–"
-    strip = _figure(folder.photo(row.id), "photo")
+    photo = _figure(folder.photo(row.id), "photo")
+    strip = f'<div class="split"><small>input</small><div class="row">{photo}</div></div>'
     for method in report.methods:
         pictures = "".join(
             _figure(folder.root / path, Path(path).stem.replace("_", " "))

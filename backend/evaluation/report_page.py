@@ -20,6 +20,7 @@ td.n, th.n { text-align:right } th.sorts { cursor:pointer } th.sorts:hover { col
 th[aria-sort=ascending]::after { content:" ▲" } th[aria-sort=descending]::after { content:" ▼" }
 td.best { font-weight:700 } tr.metric:hover td, #cases-table tr:hover td { background:var(--back) }
 .range { display:block; color:var(--soft); font-size:12px }
+.dense td, .dense th { padding:4px 12px } .dense .range { display:inline; margin-left:9px }
 .sure { color:var(--good) } .worse { color:var(--bad) }
 details > summary { cursor:pointer; color:var(--mark); margin:10px 0 }
 .bar { display:flex; gap:14px; align-items:center; flex-wrap:wrap; margin:10px 0 14px }
@@ -34,7 +35,8 @@ select { font:inherit; color:inherit; background:var(--card); border:1px solid v
 .strip { display:flex; gap:14px; overflow-x:auto; padding-bottom:4px }
 figure { margin:0; flex:none } figure img { display:block; height:210px; border-radius:6px; background:#fff }
 figcaption { font-size:12px; color:var(--soft); margin-top:4px }
-.split { border-left:1px solid var(--line); padding-left:14px } .split > small { display:block;
+.split { border-left:1px solid var(--line); padding-left:14px } .split:first-child {
+  border:0; padding:0 } .split > small { display:block;
   margin-bottom:4px; font-weight:600 }
 .split .row { display:flex; gap:10px } .error { color:var(--bad); margin:4px 0 }
 .plot { display:block; width:190px; height:34px }
