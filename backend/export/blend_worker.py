@@ -6,7 +6,8 @@ Answers are JSON lines on standard output: ``{"progress": 0.5}``, then ``{"done"
 ``{"error": kind, "message": line}``. Blender's own chatter goes to standard error.
 
 Requests: ``{"command": "export", "avatar", "blend", "glb", "hdri"?}`` and ``{"command": "render",
-"avatar", "output", "view", "size", "samples", "hdri"?, "denoise"?, "transparent"?, "seed"?}``.
+"avatar", "output", "view", "size", "samples", "hdri"?, "rotation_degrees"?, "strength"?, "denoise"?,
+"transparent"?, "seed"?}``; rotation and strength are the HDRI's.
 """
 
 from __future__ import annotations
@@ -66,9 +67,12 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
     camera = view_camera(avatar, str(request["view"]), int(request["size"]))
     if request.get("hdri"):
         try:
-            scene.world = world_from_hdri("HDRI", str(request["hdri"]), pack=False)
+            rotation = float(request.get("rotation_degrees", 0.0))
+            scene.world = world_from_hdri("HDRI", str(request["hdri"]), rotation, pack=False)
         except RuntimeError as error:
             raise BadInput(f"'{request['hdri']}' is not a readable HDRI; give an .hdr or .exr") from error
+        background = next(n for n in scene.world.node_tree.nodes if n.bl_idname == "ShaderNodeBackground")
+        background.inputs["Strength"].default_value = float(request.get("strength", 1.0))
     scene.camera = build_camera("View", camera)
     objects.collection.objects.link(scene.camera)
     set_output(scene, camera.width_px, camera.height_px)

@@ -1,0 +1,195 @@
+"""Maps of an avatar beside a truth's, in the truth's own pictures: transforms, masks, units."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from avatar_cases import TEXELS, camera_at, make_case, make_prediction, plain_materials, uv_map, write_truth
+from scipy.spatial.transform import Rotation
+
+from backend.errors import BadInput
+from backend.evaluation.align import Similarity
+from backend.evaluation.material_metrics import (
+    mean_angle_degrees,
+    relief_rmse_mm,
+)
+from backend.evaluation.material_metrics import (
+    measure as measure_materials,
+)
+from backend.evaluation.registration import moved_camera, onto_truth, own_camera, same_picture
+from backend.evaluation.skin_tone_groups import measure as measure_tone
+from backend.evaluation.texture_groups import (
+    measure_albedo,
+    measure_occluders,
+    measure_texture,
+    measure_turned_albedo,
+)
+from backend.head.registry import load_head
+
+
+def waves(uv):
+    """A colour that tells where in the chart it lies."""
+    u, v = uv[..., 0], uv[..., 1]
+    return np.stack([0.3 + 0.2 * np.sin(25 * u), 0.3 + 0.2 * np.cos(25 * v), 0.3 + 0 * u], -1)
+
+
+@pytest.fixture(scope="module")
+def wavy(tmp_path_factory):
+    return make_prediction(
+        tmp_path_factory.mktemp("wavy") / "a", plain_materials(albedo_linear=uv_map(waves))
+    )
+
+
+def test_the_same_albedo_meets_itself_in_the_photo(wavy, tmp_path):
+    case = make_case(tmp_path / "c", {"photo": camera_at(0)}, albedo=waves)
+    values = measure_albedo(case, wavy, tmp_path)
+    assert values["albedo_rmse"] < 0.012
+    assert values["albedo_psnr_db"] > 34
+    assert values["albedo_ssim"] > 0.98
+    assert values["albedo_covered_percent"] > 97
+    assert (tmp_path / "albedo.png").stat().st_size > 1000
+
+
+def test_a_pixel_off_is_seen(wavy, tmp_path):
+    camera = camera_at(0)
+    x, y = camera.principal_px
+    shifted = make_case(tmp_path / "c", {"photo": replace(camera, principal_px=(x + 2, y))}, albedo=waves)
+    assert measure_albedo(shifted, wavy, tmp_path)["albedo_rmse"] > 0.02
+
+
+def test_the_photo_is_compared_in_the_truths_resolution(wavy, tmp_path):
+    camera = camera_at(0, 225, 300)
+    case = make_case(tmp_path / "c", {"photo": camera}, albedo=waves)
+    assert measure_albedo(case, wavy, tmp_path)["albedo_rmse"] < 0.012
+    with pytest.raises(ValueError, match="not the same picture"):
+        same_picture(camera, 300, 225)
+
+
+def test_known_factor_and_units(tmp_path):
+    prediction = make_prediction(
+        tmp_path / "a", plain_materials(albedo_linear=np.full((TEXELS, TEXELS, 3), 0.2, np.float32))
+    )
+    case = make_case(
+        tmp_path / "c", {"photo": camera_at(0)}, albedo=lambda uv: np.full((*uv.shape[:2], 3), 0.3)
+    )
+    values = measure_albedo(case, prediction, tmp_path)
+    assert values["albedo_rmse"] == pytest.approx(0.1, abs=2e-3)  # of linear albedo, not of sRGB (0.1 → 0.1)
+    assert values["albedo_rmse_one_scale"] < 1e-3
+    srgb = [1.055 * c ** (1 / 2.4) - 0.055 for c in (0.2, 0.3)]
+    assert values["albedo_psnr_db"] == pytest.approx(-20 * np.log10(srgb[1] - srgb[0]), abs=0.2)
+    assert measure_tone(case, prediction, tmp_path)["skin_delta_e_2000"] == pytest.approx(8.1, abs=1.0)
+
+
+MOVE = Similarity(
+    1.08, Rotation.from_euler("xyz", [8, -14, 5], degrees=True).as_matrix(), np.array([0.02, -0.03, 0.05])
+)
+
+
+def _moved_case(folder):
+    """The truth stands elsewhere, is turned and larger; its ±45° cameras stand where it is."""
+    vertices = MOVE.apply(load_head("open").mean_vertices)
+    cameras = {
+        name: moved_camera(camera_at(yaw), MOVE.inverse())
+        for name, yaw in (("photo", 0), ("left45", 45), ("right45", -45))
+    }
+    return write_truth(folder, vertices, cameras, albedo=waves)
+
+
+def test_turned_views_follow_the_truths_head_space(wavy, tmp_path):
+    case = _moved_case(tmp_path / "c")
+    found = onto_truth(case, wavy)
+    assert found.scale == pytest.approx(1.08, abs=1e-5)
+    assert np.allclose(found.rotation, MOVE.rotation, atol=1e-5)
+    values = measure_turned_albedo(case, wavy, tmp_path)
+    assert values["albedo_turned_rmse"] < 0.02
+    assert values["albedo_turned_psnr_db"] > 30
+    camera = own_camera(case, wavy, "left45", case.view("left45").camera)
+    assert np.allclose(camera.world_to_camera, camera_at(45).world_to_camera, atol=1e-4)
+
+
+def test_left_is_not_right(wavy, tmp_path):
+    case = _moved_case(tmp_path / "c")
+    views = tmp_path / "c" / "truth" / "views"
+    (views / "left45" / "buffers.npz").rename(views / "swap.npz")
+    (views / "right45" / "buffers.npz").rename(views / "left45" / "buffers.npz")
+    (views / "swap.npz").rename(views / "right45" / "buffers.npz")
+    assert measure_turned_albedo(case, wavy, tmp_path)["albedo_turned_rmse"] > 0.08
+
+
+def test_materials_against_truth_and_against_doing_nothing(tmp_path):
+    tilt = np.zeros((TEXELS, TEXELS, 3), np.float32)
+    tilt[..., 0], tilt[..., 2] = np.sin(np.radians(10)), np.cos(np.radians(10))
+    bumps = (2e-4 * np.sin(30 * uv_map(lambda uv: uv[..., :1]))[..., 0]).astype(np.float32)
+    prediction = make_prediction(tmp_path / "a", plain_materials(normal_tangent=tilt))
+    case = make_case(
+        tmp_path / "c",
+        {"photo": camera_at(0)},
+        albedo=waves,
+        constants={"roughness": 0.62, "specular": 0.3, "displacement_m": 1e-3},
+    )
+    values = measure_materials(case, prediction, tmp_path)
+    assert values["normal_degrees"] == pytest.approx(10, abs=0.6)
+    assert values["normal_smooth_degrees"] < 1
+    assert values["roughness_error"] == pytest.approx(0.12, abs=3e-3)
+    assert values["specular_error"] == pytest.approx(0.1, abs=3e-3)
+    assert 0.05 < values["roughness_prior_error"] < 0.2
+    assert 0.03 < values["specular_prior_error"] < 0.09
+    assert values["displacement_rmse_mm"] < 1e-3  # a constant is the mesh's, not the map's
+    bumpy = make_prediction(tmp_path / "b", plain_materials(displacement_m=bumps))
+    bumped = measure_materials(case, bumpy, tmp_path)
+    assert bumped["displacement_rmse_mm"] == pytest.approx(0.2 / np.sqrt(2), rel=0.15)
+    assert bumped["displacement_flat_rmse_mm"] < 1e-3
+
+
+def test_normals_are_compared_in_the_cameras_space(tmp_path):
+    """Another head space, 15° away, is no error of the normals."""
+    prediction = make_prediction(tmp_path / "a")
+    assert measure_materials(_moved_case(tmp_path / "c"), prediction, tmp_path)["normal_degrees"] < 1
+
+
+def test_angles_and_reliefs_in_closed_form():
+    a = np.array([[0, 0, 1.0], [0, 0, 2.0], [0, 0, 0]])
+    b = np.array([[0, np.sin(0.2), np.cos(0.2)], [0, 0, 1], [1, 0, 0]])
+    assert mean_angle_degrees(a, b) == pytest.approx(np.degrees(0.1))
+    assert mean_angle_degrees(a[:1], -a[:1]) == pytest.approx(180)
+    assert mean_angle_degrees(a[2:], b[2:]) is None
+    assert relief_rmse_mm(np.array([1e-3, 2e-3]), np.array([5e-3, 5e-3])) == pytest.approx(0.5)
+
+
+def test_occluders_in_the_texture_and_of_the_photo(tmp_path):
+    confidence = np.ones((TEXELS, TEXELS), np.float32)
+    half = uv_map(lambda uv: uv[..., :1])[..., 0] < 0.5  # one half of the chart believes everything
+    camera = camera_at(0)
+
+    def fringe(xy):
+        return xy[..., 1] < 90
+
+    case = make_case(tmp_path / "c", {"photo": camera}, albedo=waves, occluder=fringe)
+    all_of_it = measure_occluders(case, make_prediction(tmp_path / "a", confidence=confidence), tmp_path)
+    one_side = measure_occluders(
+        case, make_prediction(tmp_path / "b", confidence=confidence * half), tmp_path
+    )
+    nothing = measure_occluders(case, make_prediction(tmp_path / "n", confidence=0 * confidence), tmp_path)
+    assert all_of_it["occluder_leak_percent"] == 100
+    assert one_side["occluder_leak_percent"] == pytest.approx(50, abs=6)
+    assert nothing == {"occluder_in_texture_percent": None, "occluder_leak_percent": 0}
+    assert 5 < all_of_it["occluder_in_texture_percent"] < 60
+    # What an occluder hides is nobody's albedo.
+    grey = make_prediction(tmp_path / "g")
+    assert measure_albedo(case, grey, tmp_path)["albedo_covered_percent"] > 90
+
+
+def test_a_texture_speaks_for_itself(wavy, tmp_path):
+    values = measure_texture(None, wavy, tmp_path)
+    assert values["bs_error"] > 1
+    assert values["seam_ratio"] is not None
+
+
+def test_a_view_without_albedo_says_so(wavy, tmp_path):
+    case = make_case(tmp_path / "c", {"photo": camera_at(0)}, albedo=waves)
+    path = tmp_path / "c" / "truth" / "views" / "photo" / "buffers.npz"
+    with np.load(path) as archive:
+        kept = {name: archive[name] for name in archive.files if name != "albedo_linear"}
+    np.savez(path, **kept)
+    with pytest.raises(BadInput, match="no albedo_linear; albedo is left out"):
+        measure_albedo(case, wavy, tmp_path)
