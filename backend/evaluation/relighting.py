@@ -1,9 +1,9 @@
 """Relighting: the reconstruction rendered in Cycles as the truth was, under lights that neither was made in.
 
-The avatar is brought into the truth's head space (a copy of its folder, moved), so that camera and light are
-the truth's own to the last digit; in the photo's view the camera is the method's. Blender runs in its own
-process (``backend.export.blender_process``). Pictures are compared on the truth's visible face, as sRGB
-under the Standard view transform.
+The avatar stays in its own head space: the truth's camera and light are brought there by the similarity
+between the two, so both heads stand in the same light before the same camera; in the photo's view the camera
+is the method's. Blender runs in its own process (``backend.export.blender_process``). Pictures are compared
+on the truth's visible face, as sRGB under the Standard view transform.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 from backend.artifacts import F32, Camera, Run
 from backend.colour import srgb_to_linear
 from backend.errors import BadInput
-from backend.evaluation.align import Similarity
 from backend.evaluation.case_schema import RelitPicture
 from backend.evaluation.cases import Case
 from backend.evaluation.image_metrics import (
@@ -33,20 +31,13 @@ from backend.evaluation.image_metrics import (
     ssim,
 )
 from backend.evaluation.prediction import Prediction
-from backend.evaluation.registration import (
-    PHOTO,
-    camera_of,
-    moved_camera,
-    onto_truth,
-    record_of,
-    same_picture,
-)
+from backend.evaluation.registration import PHOTO, onto_truth, own_camera, record_of
 from backend.evaluation.registry import MetricGroup, MetricInfo, Values
 from backend.evaluation.side_by_side import save_pair
 from backend.evaluation.texture_metrics import to_srgb
 from backend.evaluation.truth_masks import face_of
 from backend.export.blender_process import RENDER_TIMEOUT_S, BlenderProcess
-from blender_addon.bundle import Avatar, SparseOffsets, write_manifest, write_mesh
+from blender_addon.bundle import MESH_NAME, Avatar, write_manifest
 
 SIDE_PX = 384  # the longer side of what is rendered and compared: sixty cases must end in a night
 SAMPLES = 48
@@ -76,17 +67,20 @@ def relight(
     Raises: BadInput (a light or mask that is not there), Missing (bpy), ValueError, BlenderFailed.
     """
     found: dict[str, list[dict[str, float | None]]] = {"relit": [], "relit_turned": []}
-    move = onto_truth(case, prediction)
+    turn = onto_truth(case, prediction).rotation
     with tempfile.TemporaryDirectory(prefix="likeness-relit-") as scratch:
         for view, listed in _by_view(case).items():
             truth = case.view(view)
-            camera = truth_camera(prediction, move, view, camera_of(truth.camera))
-            folder = moved_copy(prediction.avatar, move, camera, Path(scratch) / view)
+            camera = own_camera(case, prediction, view, truth.camera)
+            folder = with_camera(prediction.avatar, camera, Path(scratch) / view)
             width, height = small_size(camera.width_px, camera.height_px)
             mask = _reduced(face_of(truth).astype(np.float32), width, height) > _FULLY
             for picture, path in listed:
-                hdri = find_hdri(picture.hdri, case)
-                own = _render(blender, folder, picture, hdri, Path(scratch) / "render.png", samples)
+                request = render_request(
+                    folder, camera, picture, find_hdri(picture.hdri, case), turn, samples
+                )
+                blender.ask(request, Run(), RENDER_TIMEOUT_S)
+                own = read_picture(Path(request["output"]))
                 # Light adds up; sRGB values do not.
                 expected = to_srgb(_reduced(srgb_to_linear(read_picture(path)), width, height))
                 if own.shape != expected.shape:
@@ -116,49 +110,42 @@ def compare(
     return values
 
 
-def truth_camera(prediction: Prediction, move: Similarity, view: str, truth: Camera) -> Camera:
-    """The camera of ``view`` in the truth's head space, for an avatar moved by ``move``.
-
-    The photo's view keeps the method's own camera, brought along, so that pixels stay where the method put
-    them.
-    """
-    if view != PHOTO:
-        return truth
-    own = same_picture(camera_of(prediction.avatar.manifest.camera), truth.width_px, truth.height_px)
-    return moved_camera(own, move.inverse())
-
-
-def moved_copy(avatar: Avatar, move: Similarity, camera: Camera, folder: Path) -> Path:
-    """The avatar in another head space, its photo camera ``camera``, as an avatar folder. Raises: OSError."""
+def with_camera(avatar: Avatar, camera: Camera, folder: Path) -> Path:
+    """A copy of the avatar's folder whose photo camera is ``camera``. Raises: OSError."""
     folder.mkdir(parents=True)
-    mesh, manifest = avatar.mesh, avatar.manifest
-    offsets = mesh.expressions
-    turn = (move.scale * move.rotation).T
-    write_mesh(
-        folder,
-        replace(
-            mesh,
-            vertices_neutral_head=move.apply(mesh.vertices_neutral_head).astype(np.float32),
-            eye_centres_head=move.apply(mesh.eye_centres_head).astype(np.float32),
-            expressions=SparseOffsets(
-                offsets.start, offsets.vertex, (offsets.offset.astype(np.float64) @ turn).astype(np.float32)
-            ),
-        ),
-    )
-    centres = move.apply(np.array(manifest.eyes.centres)).tolist()
-    write_manifest(
-        folder,
-        msgspec.structs.replace(
-            manifest,
-            camera=record_of(camera),
-            displacement_scale_m=manifest.displacement_scale_m * move.scale,
-            eyes=msgspec.structs.replace(manifest.eyes, centres=(tuple(centres[0]), tuple(centres[1]))),
-        ),
-    )
+    shutil.copyfile(avatar.directory / MESH_NAME, folder / MESH_NAME)
+    write_manifest(folder, msgspec.structs.replace(avatar.manifest, camera=record_of(camera)))
     for name in ("maps", "proxies"):
         if (avatar.directory / name).is_dir():
             shutil.copytree(avatar.directory / name, folder / name)
     return folder
+
+
+def render_request(
+    folder: Path,
+    camera: Camera,
+    picture: RelitPicture,
+    hdri: Path,
+    turn: NDArray[np.float64],
+    samples: int,
+) -> dict[str, Any]:
+    """What Blender is asked: the avatar in ``folder`` through its own ``camera`` in the picture's light.
+
+    ``turn`` ``(3, 3)`` goes from the avatar's head space to the truth's, where the light stands.
+    """
+    return {
+        "command": "render",
+        "avatar": str(folder),
+        "output": str(folder / "render.png"),
+        "view": PHOTO,
+        "size": max(small_size(camera.width_px, camera.height_px)),
+        "samples": samples,
+        "hdri": str(hdri.absolute()),
+        "rotation_degrees": picture.rotation_degrees,
+        "strength": picture.strength,
+        "head_turn": turn.tolist(),
+        "seed": 0,
+    }
 
 
 def find_hdri(name: str, case: Case) -> Path:
@@ -206,30 +193,6 @@ def _by_view(case: Case) -> dict[str, list[tuple[RelitPicture, Path]]]:
         if case.has(f"view {picture.view}"):
             found.setdefault(picture.view, []).append((picture, path))
     return found
-
-
-def _render(
-    blender: BlenderProcess, folder: Path, picture: RelitPicture, hdri: Path, output: Path, samples: int
-) -> F32:
-    """The avatar in ``folder`` through its own camera in the picture's light, sRGB."""
-    camera = msgspec.json.decode((folder / "avatar.json").read_bytes())["camera"]
-    blender.ask(
-        {
-            "command": "render",
-            "avatar": str(folder),
-            "output": str(output),
-            "view": "photo",
-            "size": max(small_size(camera["width_px"], camera["height_px"])),
-            "samples": samples,
-            "hdri": str(hdri.absolute()),
-            "rotation_degrees": picture.rotation_degrees,
-            "strength": picture.strength,
-            "seed": 0,
-        },
-        Run(),
-        RENDER_TIMEOUT_S,
-    )
-    return read_picture(output)
 
 
 def _reduced(image: F32, width: int, height: int) -> F32:

@@ -6,8 +6,9 @@ Answers are JSON lines on standard output: ``{"progress": 0.5}``, then ``{"done"
 ``{"error": kind, "message": line}``. Blender's own chatter goes to standard error.
 
 Requests: ``{"command": "export", "avatar", "blend", "glb", "hdri"?}`` and ``{"command": "render",
-"avatar", "output", "view", "size", "samples", "hdri"?, "rotation_degrees"?, "strength"?, "denoise"?,
-"transparent"?, "seed"?}``; rotation and strength are the HDRI's.
+"avatar", "output", "view", "size", "samples", "hdri"?, "rotation_degrees"?, "strength"?, "head_turn"?,
+"denoise"?, "transparent"?, "seed"?}``. Rotation and strength are the HDRI's; ``head_turn`` is a 3×3 rotation
+from head space to that of the light.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import bpy  # on the main thread, else the process crashes when it ends
+import numpy as np
+from mathutils import Matrix
 
 from backend.errors import BadInput
 from backend.export.gltf_images import encode_colour, encode_skin
@@ -33,6 +36,7 @@ from blender_addon.scene.gltf import GltfImages, build_gltf_head, export_glb
 from blender_addon.scene.light import world_from_hdri
 from blender_addon.scene.render import configure_cycles, render_to_file
 from blender_addon.scene.scene import EYES, assemble_scene, head_sphere, set_output
+from blender_addon.scene.space import HEAD_TO_SCENE
 
 Report = Callable[[float], None]
 
@@ -67,12 +71,10 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
     camera = view_camera(avatar, str(request["view"]), int(request["size"]))
     if request.get("hdri"):
         try:
-            rotation = float(request.get("rotation_degrees", 0.0))
-            scene.world = world_from_hdri("HDRI", str(request["hdri"]), rotation, pack=False)
+            scene.world = world_from_hdri("HDRI", str(request["hdri"]), pack=False)
         except RuntimeError as error:
             raise BadInput(f"'{request['hdri']}' is not a readable HDRI; give an .hdr or .exr") from error
-        background = next(n for n in scene.world.node_tree.nodes if n.bl_idname == "ShaderNodeBackground")
-        background.inputs["Strength"].default_value = float(request.get("strength", 1.0))
+        _set_light(scene.world.node_tree, request)
     scene.camera = build_camera("View", camera)
     objects.collection.objects.link(scene.camera)
     set_output(scene, camera.width_px, camera.height_px)
@@ -85,6 +87,16 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
     report(0.2)
     render_to_file(scene, Path(request["output"]), transparent=bool(request.get("transparent", False)))
     return {"output": request["output"]}
+
+
+def _set_light(tree: Any, request: dict[str, Any]) -> None:
+    """Turn and scale a world's HDRI as ``request`` says."""
+    nodes = {node.bl_idname: node for node in tree.nodes}
+    rotation = Matrix.Rotation(np.radians(float(request.get("rotation_degrees", 0.0))), 3, "Z")
+    turn = HEAD_TO_SCENE @ np.array(request.get("head_turn", np.eye(3))) @ HEAD_TO_SCENE.T
+    lookup = rotation @ Matrix(turn.tolist())
+    nodes["ShaderNodeMapping"].inputs["Rotation"].default_value = lookup.to_euler("XYZ")
+    nodes["ShaderNodeBackground"].inputs["Strength"].default_value = float(request.get("strength", 1.0))
 
 
 def _gltf_images(avatar: Avatar) -> GltfImages:

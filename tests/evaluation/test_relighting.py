@@ -1,7 +1,7 @@
 """Relit pictures: the moved avatar, lights and masks; and Cycles itself on a head in another space."""
 
 import json
-from dataclasses import replace
+import os
 
 import numpy as np
 import pytest
@@ -9,17 +9,18 @@ from avatar_cases import camera_at, make_case, make_prediction, plain_materials,
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
+
 from backend.artifacts import Run
 from backend.errors import BadInput
 from backend.evaluation.align import Similarity
-from backend.evaluation.registration import camera_of, moved_camera
+from backend.evaluation.registration import camera_of, moved_camera, own_camera
 from backend.evaluation.relighting import (
     compare,
     find_hdri,
-    moved_copy,
     relight,
     small_size,
-    truth_camera,
+    with_camera,
 )
 from backend.export.blender_process import BlenderProcess
 from backend.head.registry import load_head
@@ -28,6 +29,12 @@ from blender_addon.bundle import read_bundle
 MOVE = Similarity(
     0.93, Rotation.from_euler("xyz", [6, 20, -4], degrees=True).as_matrix(), np.array([0.03, 0.01, -0.04])
 )
+
+
+def make_moved_case(folder, move, cameras):
+    """A truth that is the mean head where ``move`` puts it; its cameras stand there as well."""
+    there = {name: moved_camera(camera, move.inverse()) for name, camera in cameras.items()}
+    return write_truth(folder, move.apply(load_head("open").mean_vertices), there, albedo=grey)
 
 
 def grey(uv):
@@ -39,31 +46,15 @@ def prediction(tmp_path_factory):
     return make_prediction(tmp_path_factory.mktemp("made") / "a")
 
 
-def test_a_moved_avatar_is_the_same_picture(prediction, tmp_path):
-    """Moved with its camera nothing changes; expressions move along."""
-    own = camera_of(prediction.avatar.manifest.camera)
-    camera = truth_camera(prediction, MOVE, "photo", own)
-    moved = read_bundle(moved_copy(prediction.avatar, MOVE, camera, tmp_path / "moved"))
-    weights = prediction.avatar.mesh.expression_weights.copy()
-    weights[:3] = 0.7
-    there = replace(moved.mesh, expression_weights=weights).expressed()
-    here = replace(prediction.avatar.mesh, expression_weights=weights).expressed()
-    assert np.allclose(there, MOVE.apply(here), atol=2e-6)
-    pixels, depth = camera_of(moved.manifest.camera).project(there)
-    expected, own_depth = own.project(here)
-    assert np.allclose(pixels, expected, atol=2e-2)
-    assert np.allclose(depth, own_depth * MOVE.scale, rtol=1e-4)
-    assert moved.manifest.displacement_scale_m == pytest.approx(
-        0.93 * prediction.avatar.manifest.displacement_scale_m
-    )
-    eyes = MOVE.apply(np.array(prediction.avatar.manifest.eyes.centres))
-    assert np.allclose(moved.manifest.eyes.centres, eyes)
-    assert moved.map_path("albedo").read_bytes() == prediction.avatar.map_path("albedo").read_bytes()
-
-
-def test_other_views_take_the_truths_camera(prediction):
-    side = camera_at(45)
-    assert truth_camera(prediction, MOVE, "left45", side) is side
+def test_a_copy_sees_what_the_truths_camera_sees(prediction, tmp_path):
+    truth = make_moved_case(tmp_path / "c", MOVE, {"photo": camera_at(0), "left45": camera_at(45)})
+    camera = own_camera(truth, prediction, "left45", truth.view("left45").camera)
+    copied = read_bundle(with_camera(prediction.avatar, camera, tmp_path / "copy"))
+    vertices = load_head("open").mean_vertices
+    expected, _ = camera_of(truth.view("left45").camera).project(MOVE.apply(vertices))
+    assert np.allclose(camera_of(copied.manifest.camera).project(vertices)[0], expected, atol=0.02)
+    assert copied.map_path("albedo").read_bytes() == prediction.avatar.map_path("albedo").read_bytes()
+    assert np.array_equal(copied.mesh.vertices_neutral_head, prediction.avatar.mesh.vertices_neutral_head)
 
 
 def test_only_the_face_is_compared():
@@ -112,10 +103,35 @@ def _list(case, rows, pictures):
     (folder / "relit.json").write_text(json.dumps(listed))
 
 
+def turned_panorama(source, target, turn, rotation_degrees):
+    """The panorama that a head sees from its own space when it is turned by ``turn`` in the light.
+
+    Blender's layout: the middle column looks along the scene's +X, columns to the right turn towards −Y;
+    its scene is (x, −z, y) of the head's space; its rotation turns the direction that is looked up.
+    """
+    import cv2
+
+    image = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)[..., :3]
+    height, width = image.shape[:2]
+    azimuth = 2 * np.pi * (0.5 - (np.arange(width) + 0.5) / width)
+    a, e = np.meshgrid(azimuth, np.pi * (0.5 - (np.arange(height) + 0.5) / height))
+    scene = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], -1)
+    head = np.stack([scene[..., 0], scene[..., 2], -scene[..., 1]], -1)
+    head = turn.apply(head.reshape(-1, 3)).reshape(head.shape)
+    scene = np.stack([head[..., 0], -head[..., 2], head[..., 1]], -1)
+    azimuth = np.arctan2(scene[..., 1], scene[..., 0]) + np.radians(rotation_degrees)
+    x = (0.5 - azimuth / (2 * np.pi)) % 1 * width - 0.5
+    y = (0.5 - np.arcsin(np.clip(scene[..., 2], -1, 1)) / np.pi) * height - 0.5
+    turned = cv2.remap(
+        image, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, None, cv2.BORDER_WRAP
+    )
+    assert cv2.imwrite(str(target), turned.astype(np.float32))
+
+
 @pytest.mark.slow
 @pytest.mark.blend
 def test_cycles_in_the_truths_space(tmp_path):
-    """A truth that is the avatar, turned: relit in the turned light it is the same picture, else not."""
+    """A truth that is the avatar, turned: it is lit from where the truth's light stands, else not."""
     colours = uv_map(
         lambda uv: np.stack([0.5 + 0 * uv[..., 0], 0.2 + 0.2 * uv[..., 1], 0.15 + 0 * uv[..., 0]], -1)
     )
@@ -123,34 +139,30 @@ def test_cycles_in_the_truths_space(tmp_path):
     prediction = make_prediction(
         tmp_path / "a", plain_materials(albedo_linear=colours), camera=camera_at(0, *size)
     )
-    turn = 50.0
-    move = Similarity(
-        1.05, Rotation.from_euler("y", turn, degrees=True).as_matrix(), np.array([0.02, 0.03, -0.01])
-    )
-    cameras = {
-        name: moved_camera(camera_at(yaw, *size), move.inverse())
-        for name, yaw in (("photo", 0), ("left45", 45))
-    }
-    vertices = move.apply(load_head("open").mean_vertices)
-    case = write_truth(tmp_path / "c", vertices, cameras, albedo=grey)
+    # About the vertical by 50°, and nodding by 15°, which no rotation of the light about the vertical undoes.
+    turn = Rotation.from_euler("yx", [50.0, 15.0], degrees=True)
+    move = Similarity(1.05, turn.as_matrix(), np.array([0.02, 0.03, -0.01]))
+    cameras = {"photo": camera_at(0, *size), "left45": camera_at(45, *size)}
+    case = make_moved_case(tmp_path / "c", move, cameras)
     hdri = find_hdri("sunset", case)
     with BlenderProcess() as blender:
-        # The truth's pictures: the avatar where it is, drawn by a request of our own.
+        # The truth's pictures: the head where it stands, drawn by requests of our own. In its own space that
+        # is the light turned the other way.
         pictures = {}
-        for name, camera in (("photo", camera_at(0, *size)), ("left45", camera_at(45, *size))):
-            still = Similarity(1.0, np.eye(3), np.zeros(3))
-            folder = moved_copy(prediction.avatar, still, camera, tmp_path / name)
+        for name, camera in cameras.items():
+            folder = with_camera(prediction.avatar, camera, tmp_path / name)
             request = {
                 "command": "render", "avatar": str(folder), "output": str(tmp_path / f"{name}.png"),
-                "view": "photo", "size": 128, "samples": 24, "hdri": str(hdri), "rotation_degrees": 30.0,
+                "view": "photo", "size": 128, "samples": 24, "hdri": str(tmp_path / "turned.exr"),
             }  # fmt: skip
+            turned_panorama(hdri, tmp_path / "turned.exr", turn, 30.0)
             blender.ask(request, Run(), 600)
             pictures[f"{name}.png"] = np.asarray(Image.open(tmp_path / f"{name}.png"))[..., :3] / 255
         found = {}
         for label, rotation, strength in (
-            ("right", 30 - turn, 1.0),
-            ("other way", 30 + turn, 1.0),
-            ("too bright", 30 - turn, 1.5),
+            ("right", 30.0, 1.0),
+            ("other way", -30.0, 1.0),
+            ("too bright", 30.0, 1.5),
         ):
             rows = [(f"{view}.png", view, rotation, strength) for view in ("photo", "left45")]
             if label != "right":
