@@ -29,7 +29,7 @@ class Style:
 
 
 STYLES = {
-    "short": Style(16000, 0.028, 6, 0.55, 0.05, 0.0015, 0.0),
+    "short": Style(18000, 0.019, 5, 0.30, 0.04, 0.0008, 0.0),
     "long": Style(16000, 0.24, 26, 0.45, 0.30, 0.004, 0.5),
 }
 RADIUS_M = 0.00016  # thicker than hair, as there are fewer strands

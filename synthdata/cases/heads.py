@@ -53,4 +53,4 @@ def _warp(points: F32, seed: int) -> F32:
     """A smooth field ``(V,)`` in metres that knows no left and right."""
     waves, strengths = zip(*ASYMMETRY_M, strict=True)
     field = skin_noise(points[None], np.ones((1, len(points)), bool), waves, strengths, seed)
-    return field[0]
+    return np.asarray(field[0])

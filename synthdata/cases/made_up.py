@@ -65,7 +65,7 @@ def make_head_case(
     relit_hdris: tuple[Path, ...],
     quality: Quality,
     folder: Path,
-    told: Callable[[float], None],
+    told: Callable[[float], object],
 ) -> None:
     """Render ``plan`` into the new case ``folder``, relit by ``relit_hdris``."""
     shape = make_shape(plan.head, head, material)

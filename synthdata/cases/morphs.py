@@ -193,7 +193,7 @@ class _Follow:
         for rows in self._inner:  # an eye stays round: it moves as one, with the lids around it
             inner[rows] = inner[rows].mean(0)
         out[self._skin], out[~self._skin] = skin, inner
-        return out.astype(np.float32)
+        return np.asarray(out, np.float32)
 
 
 def _on(

@@ -55,7 +55,7 @@ class Photograph:
 
 
 def make_case(
-    studio: Studio, subject: Subject, plan: Photograph, folder: Path, told: Callable[[float], None]
+    studio: Studio, subject: Subject, plan: Photograph, folder: Path, told: Callable[[float], object]
 ) -> None:
     """Render and write the case to ``folder``, which must not exist; ``told`` hears the share done."""
     part = folder.with_name(f".{folder.name}.part")
@@ -72,10 +72,10 @@ def make_case(
 
 
 def _fill(
-    studio: Studio, subject: Subject, plan: Photograph, folder: Path, told: Callable[[float], None]
+    studio: Studio, subject: Subject, plan: Photograph, folder: Path, told: Callable[[float], object]
 ) -> None:
     truth = folder / "truth"
-    (truth / "relit").mkdir(parents=True)
+    truth.mkdir(parents=True)
     cameras = {"photo": plan.camera, **plan.side_cameras}
     records = {name: camera_record(camera) for name, camera in cameras.items()}
     views = {}
@@ -90,6 +90,7 @@ def _fill(
     told(1 / steps)
     listed = []
     for number, (light, view) in enumerate(plan.relit):
+        (truth / "relit").mkdir(exist_ok=True)
         light_up(studio, light)
         linear = take_picture(studio, records[view], plan.samples, plan.seed + 1 + number)
         strength = exposure_for(linear, _measured(views[view]), plan.bright_skin)
@@ -107,7 +108,8 @@ def _fill(
             )
         )
         told((2 + number) / steps)
-    (truth / "relit" / "relit.json").write_bytes(_json(tuple(listed)))
+    if listed:
+        (truth / "relit" / "relit.json").write_bytes(_json(tuple(listed)))
     _write_surface(truth, subject)
     _write_landmarks(truth / "landmarks.npz", subject, plan.camera)
     record = CaseRecord(
@@ -124,7 +126,7 @@ def _fill(
             strength=exposure,
         ),
         skin_tone_ita_degrees=plan.ita_degrees,
-        parts=_parts(subject),
+        parts=_parts(subject, bool(listed)),
         provenance=plan.provenance,
     )
     (folder / CASE_NAME).write_bytes(_json(record))
@@ -138,7 +140,7 @@ def exposure_for(linear: F32, skin: NDArray[np.bool_], bright_skin: float) -> fl
 
 def encoded(linear: F32) -> NDArray[np.uint8]:
     """Linear light as 8-bit sRGB, clipped: Blender's Standard view transform."""
-    return np.rint(255 * np.clip(linear_to_srgb(np.maximum(linear, 0)), 0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.clip(linear_to_srgb(np.maximum(linear, 0)), 0, 1)), np.uint8)
 
 
 def _measured(view: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
@@ -203,7 +205,7 @@ def _write_landmarks(path: Path, subject: Subject, camera: Camera) -> None:
         np.savez_compressed(path, **arrays)
 
 
-def _parts(subject: Subject) -> tuple[str, ...]:
+def _parts(subject: Subject, is_relit: bool) -> tuple[str, ...]:
     has: Sequence[tuple[str, bool]] = (
         ("camera", True),
         ("light", True),
@@ -212,7 +214,7 @@ def _parts(subject: Subject) -> tuple[str, ...]:
         ("landmarks", subject.points478_head is not None),
         *((f"map {name}", name in subject.maps) for name in MAPS),
         *((f"view {name}", True) for name in ("photo", "left45", "right45")),
-        ("relit pictures", True),
+        ("relit pictures", is_relit),
     )
     return tuple(name for name, there in has if there)
 

@@ -45,7 +45,9 @@ def make_skin(plan: HeadPlan, head: ParametricHead, neutral: F32, material: Mate
     )
     albedo = (tone * np.exp(log - blood[..., None] * BLOOD)).astype(np.float32)
     albedo = _make_up(plan, albedo, spread, rng)
-    hair = Hair(plan.hair_linear, brows=float(rng.uniform(0.35, 0.65)), scalp=plan.hair != "bald")
+    # Brows are darker than the hair of the head, and strands lie over a scalp that shows through.
+    linear = tuple(0.45 * c for c in plan.hair_linear)
+    hair = Hair((linear[0], linear[1], linear[2]), float(rng.uniform(0.55, 0.8)), plan.hair != "bald")
     painted, bare = paint_skin(head, chart, np.clip(albedo, 0.004, 0.9), plan.seed, hair)
     fine = painted.normal_tangent
     height = _relief(plan, chart, spread)
@@ -124,7 +126,10 @@ def _make_up(plan: HeadPlan, albedo: F32, spread: _Spread, rng: np.random.Genera
         return albedo
     reds = ((0.30, 0.02, 0.03), (0.26, 0.05, 0.06), (0.20, 0.015, 0.05), (0.35, 0.10, 0.07))
     shadows = ((0.06, 0.04, 0.04), (0.05, 0.07, 0.12), (0.14, 0.08, 0.05))
-    lips, shadow = np.float32(reds[rng.integers(len(reds))]), np.float32(shadows[rng.integers(len(shadows))])
+    lips, shadow = (
+        np.array(reds[rng.integers(len(reds))], np.float32),
+        np.array(shadows[rng.integers(len(shadows))], np.float32),
+    )
     for cover, pigment in (
         (0.75 * spread("lips"), lips * np.float32(0.6 + plan.luminance)),
         (0.35 * spread("eyelids") * (1 - spread("brows")), shadow),

@@ -41,12 +41,13 @@ def view_buffers(subject: Subject, camera: Camera, occluded: NDArray[np.uint8]) 
         "position_head": seen.interpolate(subject.vertices_head, subject.triangles),
         "normal_head": normal,
         "albedo_linear": on_skin(subject.albedo_linear).astype(np.float16),
-        "roughness": on_skin(subject.roughness).astype(np.float16),
-        "specular": on_skin(subject.specular).astype(np.float16),
         "skin_mask": (bare & (occluded == 0)).astype(np.uint8),
         "face_mask": face.astype(np.uint8),
         "occluder_mask": occluded.astype(np.uint8),
     }
     if subject.displacement_m is not None:
         buffers["displacement_m"] = on_skin(subject.displacement_m).astype(np.float16)
+    for name, image in (("roughness", subject.roughness), ("specular", subject.specular)):
+        if name in subject.maps:  # else it is assumed, and no truth
+            buffers[name] = on_skin(image).astype(np.float16)
     return buffers

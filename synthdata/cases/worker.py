@@ -13,11 +13,10 @@ from pathlib import Path
 import msgspec
 
 from backend.errors import LikenessError
-from backend.head.open_head import load_open_head
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make: cases by head and condition."""
+class SetJob(msgspec.Struct, frozen=True, kw_only=True, tag="set"):
+    """Cases of the seeded set, by head and condition."""
 
     cases: tuple[tuple[int, str], ...]
     seed: int
@@ -29,6 +28,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
 
 
+class ScanJob(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
+    """One scan, photographed from several sides."""
+
+    scan: str
+    albedo: str
+    normal: str | None
+    hdri: str
+    relit_hdris: tuple[str, ...]
+    yaws_degrees: tuple[float, ...]
+    units: str
+    up: str
+    turn_degrees: float
+    licence: str
+    out: str
+    size: int
+    samples: int
+    seed: int
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """A line of stdout."""
 
@@ -37,37 +55,69 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+Tell = Callable[[Told], object]
+
+
 def main() -> None:
-    """Make the cases of the job whose JSON is the one argument."""
-    job = msgspec.json.decode(sys.argv[1].encode(), type=Job)
+    """Do the job whose JSON is the one argument."""
+    job = msgspec.json.decode(sys.argv[1].encode(), type=SetJob | ScanJob)
     # Blender prints to stdout; the caller reads the old one.
     wire = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    for index, condition in job.cases:
-        _make(job, index, condition, lambda told: wire.write(msgspec.json.encode(told) + b"\n"))
+
+    def tell(told: Told) -> None:
+        wire.write(msgspec.json.encode(told) + b"\n")
+
+    if isinstance(job, SetJob):
+        for index, condition in job.cases:
+            _of_set(job, index, condition, tell)
+    else:
+        _of_scan(job, tell)
 
 
-def _make(job: Job, index: int, condition: str, tell: Callable[[Told], object]) -> None:
+def _of_set(job: SetJob, index: int, condition: str, tell: Tell) -> None:
+    from backend.head.open_head import load_open_head
     from synthdata.cases.case_set import plan_case, plan_heads
     from synthdata.cases.made_up import Quality, make_head_case
     from synthdata.cases.morphs import prepared
 
     plan = plan_case(plan_heads(index + 1, job.seed)[index], condition, job.seed)
-    material = prepared(Path(job.data), Path(job.material))
-    try:
+
+    def make(told: Callable[[float], object]) -> None:
         make_head_case(
             plan,
-            material,
+            prepared(Path(job.data), Path(job.material)),
             load_open_head(),
             tuple(Path(path) for path in job.hdris),
             Quality(job.size, job.samples),
             Path(job.out) / plan.id,
-            lambda share: tell(Told(case=plan.id, share=min(share, 0.99))),
+            told,
         )
+
+    _told(plan.id, make, tell)
+
+
+def _of_scan(job: ScanJob, tell: Tell) -> None:
+    from synthdata.cases.scan_case import make_scan_case
+    from synthdata.cases.scan_names import scan_case_id
+
+    for yaw in job.yaws_degrees:
+
+        def make(told: Callable[[float], object], yaw: float = yaw) -> None:
+            make_scan_case(job, yaw, told)
+
+        if not _told(scan_case_id(Path(job.scan), yaw), make, tell):
+            return  # the next side would fail alike
+
+
+def _told(case: str, make: Callable[[Callable[[float], object]], None], tell: Tell) -> bool:
+    try:
+        make(lambda share: tell(Told(case=case, share=min(share, 0.99))))
     except (LikenessError, OSError, RuntimeError) as error:
-        tell(Told(case=plan.id, share=0.0, error=" ".join(str(error).split())))
-    else:
-        tell(Told(case=plan.id, share=1.0))
+        tell(Told(case=case, share=0.0, error=" ".join(str(error).split())))
+        return False
+    tell(Told(case=case, share=1.0))
+    return True
 
 
 if __name__ == "__main__":
