@@ -62,7 +62,12 @@ class LikenessPreferences(bpy.types.AddonPreferences):
     )
     set_camera: BoolProperty(
         name="Set the photo's camera",
-        description="Importing a head makes the photograph's camera the scene's",
+        description="Importing a head makes the photograph's camera and picture size the scene's",
+        default=True,
+    )
+    frame_heads: BoolProperty(
+        name="Look at new heads",
+        description="The viewports turn to a head when it first appears",
         default=True,
     )
     set_world: BoolProperty(

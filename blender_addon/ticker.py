@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import heads, pictures, runtime
+from . import framing, heads, pictures, runtime
 from .importer import HeadImport, ImportFailed
 from .operators.base import EXPECTED, write_report
 from .preferences import preferences
@@ -129,6 +129,9 @@ def import_step(current: Runtime) -> None:
             return
         if finished is None:
             return
+        if heads.job_of(finished.uuid) is None and preferences().frame_heads:  # its first appearance
+            bpy.context.view_layer.update()
+            framing.frame_head(bpy.context.window_manager, finished.uuid)
         heads.note_job(finished.uuid, finished.job)
         if finished.complete:
             push_undo(f"Import {finished.directory.name}")

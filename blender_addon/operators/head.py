@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
-from .. import heads, ticker
+from .. import framing, heads, ticker
 from ..scene import quality
 from ..scene.head_mesh import bone_key
 from .base import LikenessOperator, Refusal
@@ -53,6 +53,21 @@ class LIKENESS_OT_photo_expression(LikenessOperator):
         weights = read_manifest(folder).expression
         for key in expression_keys(uuid):
             key.value = weights.get(key.name, 0.0)
+
+
+class LIKENESS_OT_frame_head(LikenessOperator):
+    """Turn the viewports to the head"""
+
+    bl_idname = "likeness.frame_head"
+    bl_label = "Look at Head"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def obstacle(cls, context: Any) -> str | None:
+        return heads.obstacle(context)
+
+    def run(self, context: Any) -> None:
+        framing.frame_head(context.window_manager, heads.active(context) or "")
 
 
 class LIKENESS_OT_full_maps(LikenessOperator):
@@ -114,6 +129,7 @@ class LIKENESS_OT_select_head(LikenessOperator):
 CLASSES = (
     LIKENESS_OT_reset_expression,
     LIKENESS_OT_photo_expression,
+    LIKENESS_OT_frame_head,
     LIKENESS_OT_full_maps,
     LIKENESS_OT_small_maps,
     LIKENESS_OT_select_head,

@@ -53,6 +53,11 @@ class LIKENESS_PT_head(LikenessPanel, bpy.types.Panel):
         for operator, text in ((LIKENESS_OT_small_maps, "Small maps"), (LIKENESS_OT_full_maps, "Full maps")):
             reason = operator.obstacle(context)
             row.operator(operator.bl_idname, text=text, depress=reason is not None)
+        row = layout.row(align=True)
+        row.operator("likeness.frame_head", text="Look at it", icon="VIEWZOOM")
+        rig = identity.first("objects", uuid, "rig")
+        if rig is not None:
+            row.prop(rig, "hide_viewport", text="Bones", icon="ARMATURE_DATA", invert_checkbox=True)
 
 
 class LIKENESS_PT_expression(LikenessPanel, bpy.types.Panel):

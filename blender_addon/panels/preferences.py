@@ -29,7 +29,7 @@ def draw_preferences(layout: Any, chosen: Any, context: Any) -> None:
     right.label(text="Import")
     box = right.box()
     box.row().prop(chosen, "textures", expand=True)
-    for name in ("proxies", "set_camera", "set_world", "mark_asset"):
+    for name in ("proxies", "set_camera", "set_world", "frame_heads", "mark_asset"):
         box.prop(chosen, name)
     right.label(text="Light")
     right.box().prop(chosen, "hdri_folder", text="HDRIs")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..bundle import Manifest, Mesh
 from . import anatomy, head_mesh, rig
 from .eyes import build_eye, eye_chart
-from .identity import PART_KEY, AvatarObjects, find, first, tag
+from .identity import PART_KEY, ROLE_KEY, AvatarObjects, find, first, tag
 from .material import build_plain, build_skin
 from .provenance import write_provenance
 
@@ -26,6 +26,7 @@ HELPER_PARTS = ("eye_occlusion", "eye_blend")
 # viewport does without: 15 000 faces are smooth as they are, and every step of the import draws them anew.
 SUBDIVISION = {"skin": (0, 2), "eye_left": (0, 1), "eye_right": (0, 1)}
 KEYS_PER_STEP = 13
+HEAD_SPACING_M = 0.45  # shoulders do not touch
 MESH_KEY = "likeness_mesh"  # digest of the mesh that the objects show, once they show all of it
 
 
@@ -117,10 +118,17 @@ def _new_collection(name: str, uuid: str, parent: Any) -> AvatarObjects:
     parent.children.link(collection)
     root = bpy.data.objects.new(name, None)
     root.empty_display_size = 0.05
+    root.location.x = _free_place()
     collection.objects.link(root)
     tag(collection, uuid, "collection")
     tag(root, uuid, "root")
     return AvatarObjects(collection, root)
+
+
+def _free_place() -> float:
+    """Scene x in metres for a new head: the origin, else beside the heads that are there."""
+    taken = [o.location.x for o in bpy.data.objects if o.library is None and o.get(ROLE_KEY) == "root"]
+    return max(taken) + HEAD_SPACING_M if taken else 0.0
 
 
 def _build_part(head: Head, faces: head_mesh.PartFaces, uuid: str) -> None:

@@ -28,7 +28,7 @@ class ImportOptions:
     proxies: bool = True  # maps at 1K first, where the folder has them
     pack: bool = True  # maps travel inside the .blend
     maps_folder: Path | None = None  # without ``pack``: maps are copied here; None shows them where they lie
-    set_camera: bool = True  # the photograph's camera becomes the scene's, once
+    set_camera: bool = True  # the photograph's camera and picture size become the scene's, once
     set_world: bool = True  # the estimated light becomes the scene's world, once
     mark_asset: bool = True  # show the head in the asset browser once it is whole
 
@@ -61,16 +61,26 @@ def import_steps(directory: Path, options: ImportOptions, *, collection_uuid: st
 
 def _camera(manifest: Manifest, uuid: str, *, activate: bool) -> bool:
     """The photograph's camera; whether it was made now. It becomes the scene's when it is made only."""
+    head = found(uuid)
     camera = first("objects", uuid, "camera")
     if camera is not None:
         place_camera(camera, manifest.camera)
+        camera.matrix_world = head.root.matrix_world @ camera.matrix_world
         return False
     camera = build_camera(f"{manifest.photo.name} camera", manifest.camera)
+    camera.matrix_world = head.root.matrix_basis @ camera.matrix_world  # new: not evaluated yet
     for block in (camera, camera.data):
         tag(block, uuid, "camera")
-    found(uuid).collection.objects.link(camera)
+    head.collection.objects.link(camera)
     if activate:
-        bpy.context.scene.camera = camera
+        scene = bpy.context.scene
+        scene.camera = camera
+        # In another shape of picture the camera would cut the head off.
+        scene.render.resolution_x, scene.render.resolution_y = (
+            manifest.camera.width_px,
+            manifest.camera.height_px,
+        )
+        scene.render.resolution_percentage = 100
     return True
 
 

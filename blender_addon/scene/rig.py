@@ -36,6 +36,7 @@ def build_rig(name: str, joints: Joints) -> Any:
     place_bones(rig, joints)
     armature.display_type = "STICK"
     rig.show_in_front = True
+    rig.hide_viewport = True  # bones across the face hide the likeness; the panel shows them
     for bone in rig.pose.bones:
         bone.rotation_mode = "XYZ"  # one turn per direction: what artists scrub and drivers read
         bone.lock_location = (bone.name != anatomy.CHEST,) * 3
@@ -54,6 +55,7 @@ def place_bones(rig: Any, joints: Joints) -> None:
     object and selection stay as they are.
     """
     aside = bpy.data.scenes.new("Likeness rig")
+    is_hidden, rig.hide_viewport = rig.hide_viewport, False  # hidden objects have no edit mode
     try:
         aside.collection.objects.link(rig)
         layer = aside.view_layers[0]
@@ -65,6 +67,7 @@ def place_bones(rig: Any, joints: Joints) -> None:
             finally:
                 bpy.ops.object.mode_set(mode="OBJECT")
     finally:
+        rig.hide_viewport = is_hidden
         bpy.data.scenes.remove(aside)
 
 
