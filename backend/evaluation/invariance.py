@@ -109,7 +109,8 @@ def _face(prediction: Prediction) -> F64:
     vertices = prediction.avatar.mesh.vertices_neutral_head.astype(np.float64)
     face = prediction.head.regions.get("face")
     if face is None:
-        return vertices[np.unique(prediction.head.triangles[prediction.head.triangle_part == 0])]
+        skin = prediction.head.triangles[prediction.head.triangle_part == 0]
+        return np.asarray(vertices[np.unique(skin)])
     return np.asarray(vertices[face > _FACE])
 
 

@@ -19,7 +19,15 @@ from backend.evaluation.prediction import Prediction
 
 Values = Mapping[str, float | None]  # None: could not be measured on this case
 
-_MODULES = ("backend.evaluation.geometry_metrics",)
+_MODULES = (
+    "backend.evaluation.geometry_metrics",
+    "backend.evaluation.texture_groups",
+    "backend.evaluation.skin_tone_groups",
+    "backend.evaluation.material_metrics",
+    "backend.evaluation.relighting",
+    "backend.evaluation.invariance",
+    "backend.evaluation.splat_metrics",
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +49,14 @@ class MetricGroup:
     ``case_schema.PARTS``): its metrics are left out and the part is named.
     ``over_cases`` is called once per method, with every case and its prediction, for figures that only
     several photographs together have (``set_metrics``).
+    ``lacks`` names what this machine or version has not got: the metrics are left out of every case then.
     """
 
     name: str
     metrics: Mapping[str, MetricInfo]
     measure: Callable[[Case, Prediction, Path], Values] | None = None
     needs: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     set_metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     over_cases: Callable[[Sequence[tuple[Case, Prediction]]], Values] | None = None
 

@@ -223,4 +223,9 @@ GROUPS = (
         measure=measure,
         needs=("landmarks", "view photo", "relit pictures"),
     ),
+    MetricGroup(
+        name="identity",
+        metrics={"relit_csim": MetricInfo("Relit CSIM", "", "higher", 3)},
+        lacks=("face embedder",),  # none ships; ``relight`` takes one
+    ),
 )

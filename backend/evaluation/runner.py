@@ -155,7 +155,7 @@ def _one(
         error = _why(problem)
     else:
         for group in job.groups:
-            absent = [part for part in group.needs if not case.has(part)]
+            absent = [*group.lacks, *(part for part in group.needs if not case.has(part))]
             missing += [part for part in absent if part not in missing]
             if absent or group.measure is None:
                 continue

@@ -1,7 +1,7 @@
 """Splats: pictures of novel views and expressions against truth, and frames per second.
 
-Functions over rendered pictures; whoever draws splats hands them in. No engine makes splats yet, so the
-group says so for every avatar and gives no figure.
+Functions over rendered pictures; whoever draws splats hands them in. No engine makes splats yet: the group
+says so and gives no figure.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import BadInput
-from backend.evaluation.cases import Case
 from backend.evaluation.image_metrics import psnr_db, ssim
-from backend.evaluation.prediction import Prediction
-from backend.evaluation.registry import MetricGroup, MetricInfo, Values
+from backend.evaluation.registry import MetricGroup, MetricInfo
 
 Picture = NDArray[np.floating[Any]]
 
@@ -71,11 +67,6 @@ def frames_per_second(
     return 1 / max(float(np.median(seconds)), 1e-9)
 
 
-def measure(case: Case, prediction: Prediction, pictures: Path) -> Values:
-    """Raises: BadInput, always: no engine of this version makes splats."""
-    raise BadInput("this method makes no splats; their figures are left out")
-
-
 _PICTURE_METRICS = ("face_psnr_db", "face_ssim", "head_psnr_db", "head_ssim")
 
 GROUPS = (
@@ -88,6 +79,6 @@ GROUPS = (
             "splat_head_ssim": MetricInfo("Splats, SSIM on the head", "", "higher", 3),
             "splat_frames_per_second": MetricInfo("Splats, frames per second", "1/s", "higher", 0),
         },
-        measure=measure,
+        lacks=("engine that makes splats",),
     ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.errors import BadInput
 from backend.evaluation.cases import Case, TruthView
 from backend.evaluation.image_metrics import gradient_similarity, psnr_db, ssim
 from backend.evaluation.lpips_network import Lpips, find_published, load_lpips
@@ -28,7 +29,6 @@ from backend.evaluation.texture_metrics import (
 from backend.evaluation.truth_masks import both, buffer, covered_percent, face_of, skin_of
 
 _TURNED = ("left45", "right45")
-_LPIPS = find_published() is not None  # decides which metrics there are, so it is asked once
 
 
 def measure_albedo(case: Case, prediction: Prediction, pictures: Path) -> Values:
@@ -53,6 +53,22 @@ def measure_turned_albedo(case: Case, prediction: Prediction, pictures: Path) ->
         found.append(_albedo_values("albedo_turned", own, colours, mask))
         save_pair(pictures / f"albedo_{name}.png", to_srgb(colours), to_srgb(own.albedo_linear), mask)
     return {name: _mean([values[name] for values in found]) for name in found[0]}
+
+
+def measure_lpips(case: Case, prediction: Prediction, pictures: Path) -> Values:
+    """LPIPS of the albedo from the photo's camera. Raises: BadInput where its files are not the published."""
+    truth, own = seen(case, prediction, PHOTO)
+    colours = np.asarray(buffer(truth, "albedo_linear", "LPIPS"), np.float32)
+    mask = both(skin_of(truth), own.covered)
+    return {"albedo_lpips": _lpips().distance(to_srgb(own.albedo_linear), to_srgb(colours), mask)}
+
+
+@cache
+def _lpips() -> Lpips:
+    files = find_published()
+    if files is None:
+        raise BadInput("LPIPS' published files have gone; start the evaluation again")
+    return load_lpips(*files)
 
 
 def measure_texture(case: Case, prediction: Prediction, pictures: Path) -> Values:
@@ -99,7 +115,7 @@ def _albedo_values(
 ) -> dict[str, float | None]:
     error = albedo_error(own.albedo_linear, colours, mask)
     a, b = to_srgb(own.albedo_linear), to_srgb(colours)
-    values: dict[str, float | None] = {
+    return {
         f"{prefix}_rmse": error.absolute if error else None,
         f"{prefix}_rmse_one_scale": error.one_scale if error else None,
         f"{prefix}_rmse_channel_scale": error.channel_scale if error else None,
@@ -107,17 +123,6 @@ def _albedo_values(
         f"{prefix}_ssim": ssim(a, b, mask),
         f"{prefix}_ms_gms": gradient_similarity(a, b, mask),
     }
-    if _LPIPS:
-        values[f"{prefix}_lpips"] = _lpips().distance(a, b, mask)
-    return values
-
-
-@cache
-def _lpips() -> Lpips:
-    files = find_published()
-    if files is None:
-        raise FileNotFoundError("LPIPS' published files have gone")
-    return load_lpips(*files)
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -126,7 +131,7 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _albedo_infos(prefix: str, words: str) -> dict[str, MetricInfo]:
-    infos = {
+    return {
         f"{prefix}_rmse": MetricInfo(f"Albedo error{words}", "linear", "lower", 4),
         f"{prefix}_rmse_one_scale": MetricInfo(f"Albedo error{words}, one scale", "linear", "lower", 4),
         f"{prefix}_rmse_channel_scale": MetricInfo(
@@ -136,9 +141,6 @@ def _albedo_infos(prefix: str, words: str) -> dict[str, MetricInfo]:
         f"{prefix}_ssim": MetricInfo(f"Albedo SSIM{words}", "", "higher", 3),
         f"{prefix}_ms_gms": MetricInfo(f"Albedo gradient similarity{words}", "", "higher", 3),
     }
-    if _LPIPS:
-        infos[f"{prefix}_lpips"] = MetricInfo(f"Albedo LPIPS{words}", "", "lower", 3)
-    return infos
 
 
 GROUPS = (
@@ -154,6 +156,13 @@ GROUPS = (
         metrics=_albedo_infos("albedo_turned", ", ±45°"),
         measure=measure_turned_albedo,
         needs=("view left45", "view right45", "landmarks"),
+    ),
+    MetricGroup(
+        name="lpips",
+        metrics={"albedo_lpips": MetricInfo("Albedo LPIPS", "", "lower", 3)},
+        measure=measure_lpips,
+        needs=("view photo",),
+        lacks=() if find_published() else ("published LPIPS network",),
     ),
     MetricGroup(
         name="texture",
