@@ -27,6 +27,28 @@ def test_distances_are_those_of_trimesh() -> None:
     np.testing.assert_allclose(hits.distance, distance, atol=1e-9)
 
 
+def test_many_that_are_nearly_as_close() -> None:
+    """From near the middle of a dented ball every triangle is almost the closest."""
+    trimesh = pytest.importorskip("trimesh")
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    rng = np.random.default_rng(2)
+    vertices = ball.vertices * (1 + 0.02 * rng.normal(size=(len(ball.vertices), 1)))
+    points = 0.3 * rng.normal(size=(150, 3))
+    hits = Surface(vertices, ball.faces).closest(points)
+    mesh = trimesh.Trimesh(vertices, ball.faces, process=False)
+    _, distance, _ = trimesh.proximity.closest_point_naive(mesh, points)
+    np.testing.assert_allclose(hits.distance, distance, atol=1e-12)
+
+
+def test_where_a_surface_ends() -> None:
+    """A square of two triangles: its rim ends it, its diagonal does not."""
+    square = Surface(
+        np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]), np.array([[0, 1, 2], [0, 2, 3]])
+    )
+    points = np.array([[0.5, 0.5, 1], [0.2, 0.1, 1], [0.5, -1, 0], [2, 2, 0]])
+    assert list(square.on_border(square.closest(points))) == [False, False, True, True]
+
+
 def test_the_point_lies_on_the_triangle_that_is_named() -> None:
     rng = np.random.default_rng(1)
     vertices, triangles = _random_mesh(rng, 50)

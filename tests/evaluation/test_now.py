@@ -115,6 +115,8 @@ def test_a_known_offset_field_gives_its_statistics() -> None:
     assert found.mean_mm == pytest.approx(expected.mean(), rel=0.05)
     assert found.median_mm == pytest.approx(np.median(expected), rel=0.07)
     assert found.std_mm == pytest.approx(expected.std(), rel=0.07)
+    in_mm = now(scan, Shape(1e3 * wavy.vertices, wavy.triangles, 1e3 * wavy.key_points))
+    assert in_mm.mean_mm == pytest.approx(found.mean_mm)  # told in the scan's size, not the prediction's
 
 
 def test_the_fine_alignment_improves_on_the_landmarks(scan: Shape) -> None:
