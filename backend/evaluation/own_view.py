@@ -5,10 +5,9 @@ Charts differ between heads, so maps are compared in pictures. Drawn by ``backen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +21,18 @@ from backend.texture.grid import fill_unknown
 from backend.texture.reflectance import regional
 from backend.texture.regions import to_chart
 from backend.uvspace.chart import chart_raster
-from backend.uvspace.render import GBuffer, TexturedHead
-from blender_addon.bundle import Avatar
+from backend.uvspace.rasterise import cropped_camera
+from backend.uvspace.render import TexturedHead
+from blender_addon.bundle import MANIFEST_NAME, Avatar
 
 _SKIN = 0
-_SUPERSAMPLE = 2
-_PRIOR_TEXELS = 256  # the priors are smooth
 
 
 @dataclass(frozen=True)
 class OwnView:
-    """Means over each pixel's skin samples; 0 where ``covered`` is 0."""
+    """Sampled at pixel centres, as truths are; 0 where ``covered`` is not. Read-only: views are shared."""
 
-    covered: F32  # (H, W) share of the pixel that shows the reconstruction's skin
+    covered: NDArray[np.bool_]  # (H, W) pixels that show the reconstruction's skin
     albedo_linear: F32  # (H, W, 3)
     normal_camera: F32  # (H, W, 3) unit, OpenCV camera space, with normal map and displacement
     smooth_normal_camera: F32  # (H, W, 3) the mesh's alone: what there is without maps
@@ -67,10 +65,35 @@ def read_map(avatar: Avatar, name: str) -> F32:
 
 
 def draw(prediction: Prediction, camera: Camera) -> OwnView:
-    """The reconstruction's photographed face as ``camera`` (of its own head space) sees it."""
+    """The reconstruction's photographed face as ``camera`` (of its own head space) sees it.
+
+    The last two views are kept, as several metrics look through the same camera.
+    """
+    lens = (camera.focal_px, *camera.principal_px, camera.width_px, camera.height_px)
+    stamp = (prediction.directory / MANIFEST_NAME).stat().st_mtime_ns
+    place = camera.world_to_camera.tobytes()
+    return _drawn(_ViewKey(prediction.directory, stamp, lens, place, prediction, camera))
+
+
+@dataclass(frozen=True)
+class _ViewKey:
+    """What a view depends on, carrying what draws it."""
+
+    directory: Path
+    changed_ns: int
+    lens: tuple[float, ...]
+    place: bytes
+    prediction: Prediction = field(compare=False, repr=False)
+    camera: Camera = field(compare=False, repr=False)
+
+
+@lru_cache(maxsize=2)
+def _drawn(key: _ViewKey) -> OwnView:
+    prediction, camera = key.prediction, key.camera
     head, avatar = prediction.head, prediction.avatar
     vertices = avatar.mesh.expressed()
-    displacement = read_map(avatar, "displacement")
+    displacement, believed = read_map(avatar, "displacement"), read_map(avatar, "visibility")
+    window, x0, y0 = _window(camera, vertices)
     looked = TexturedHead(
         head,
         vertices,
@@ -81,49 +104,44 @@ def draw(prediction: Prediction, camera: Camera) -> OwnView:
             "specular": read_map(avatar, "specular"),
             "displacement_m": displacement,
         },
-    ).view(camera, _SUPERSAMPLE)
-    believed = read_map(avatar, "visibility")
-    priors = _priors(head)
+    ).view(window, supersample=1)
+    priors = _priors(head, len(displacement))
     # The renderer's three colour channels carry what it has no channels for.
     plain = {"albedo_linear": _stacked(displacement, believed), "roughness": priors[0], "specular": priors[1]}
-    extra = TexturedHead(head, vertices, plain).view(camera, _SUPERSAMPLE)
-
-    skin = (looked.part == _SKIN).astype(np.float32)
+    extra = TexturedHead(head, vertices, plain).view(window, supersample=1)
+    skin = looked.part == _SKIN
     turn = camera.world_to_camera[:, :3].astype(np.float32)
-    other = _mean(extra, extra.albedo_linear, skin)
+
+    def placed(values: F32) -> F32:
+        """The window's skin in the whole picture."""
+        whole = np.zeros((camera.height_px, camera.width_px, *values.shape[2:]), np.float32)
+        inner = whole[y0 : y0 + window.height_px, x0 : x0 + window.width_px]
+        inner[skin] = values[skin]
+        whole.setflags(write=False)
+        return whole
+
     return OwnView(
-        covered=_mean(looked, np.ones_like(skin), np.ones_like(skin), skin),
-        albedo_linear=_mean(looked, looked.albedo_linear, skin),
-        normal_camera=_unit(_mean(looked, looked.normal_head, skin) @ turn.T),
-        smooth_normal_camera=_unit(_mean(looked, looked.smooth_normal_head, skin) @ turn.T),
-        roughness=_mean(looked, looked.roughness, skin),
-        specular=_mean(looked, looked.specular, skin),
-        displacement_m=other[..., 0],
-        believed=other[..., 1],
-        roughness_prior=_mean(extra, extra.roughness, skin),
-        specular_prior=_mean(extra, extra.specular, skin),
+        covered=placed(np.ones(skin.shape, np.float32)) > 0,
+        albedo_linear=placed(looked.albedo_linear),
+        normal_camera=placed(looked.normal_head @ turn.T),
+        smooth_normal_camera=placed(looked.smooth_normal_head @ turn.T),
+        roughness=placed(looked.roughness),
+        specular=placed(looked.specular),
+        displacement_m=placed(extra.albedo_linear[..., 0]),
+        believed=placed(extra.albedo_linear[..., 1]),
+        roughness_prior=placed(extra.roughness),
+        specular_prior=placed(extra.specular),
     )
 
 
-def _mean(buffer: GBuffer, values: F32, weight: F32, times: F32 | None = None) -> F32:
-    """``values · times`` averaged over each pixel's samples by ``weight``."""
-    s = buffer.supersample
-    flat = values[..., None] if values.ndim == 2 else values
-    scaled = flat if times is None else flat * times[..., None]
-    height, width, channels = flat.shape
-
-    def summed(samples: F32, count: int) -> NDArray[Any]:
-        return np.asarray(samples.reshape(height // s, s, width // s, s, count).sum((1, 3)))
-
-    total = summed(scaled * weight[..., None], channels)
-    mean: F32 = (total / np.maximum(summed(weight[..., None], 1), 1e-6)).astype(np.float32)
-    return mean[..., 0] if values.ndim == 2 else mean
-
-
-def _unit(vectors: NDArray[Any]) -> F32:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: F32 = (vectors / np.maximum(length, 1e-6)).astype(np.float32)
-    return unit
+def _window(camera: Camera, vertices: F32) -> tuple[Camera, int, int]:
+    """The part of the picture that can show the head, and its first column and row."""
+    pixels, _ = camera.project(vertices)
+    size = np.array([camera.width_px, camera.height_px])
+    low = np.clip(np.floor(pixels.min(0)), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(pixels.max(0)), low + 1, size).astype(int)
+    x0, y0, width, height = int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+    return cropped_camera(camera, x0, y0, width, height), x0, y0
 
 
 def _stacked(displacement_m: F32, believed: F32) -> F32:
@@ -135,9 +153,9 @@ def _stacked(displacement_m: F32, believed: F32) -> F32:
     return np.stack([displacement_m, believed, np.zeros_like(believed)], -1)
 
 
-def _priors(head: ParametricHead) -> tuple[F32, F32]:
-    """Roughness and specular of the regions as charts ``(S, S)``."""
-    raster = chart_raster(head, _PRIOR_TEXELS)
+def _priors(head: ParametricHead, size: int) -> tuple[F32, F32]:
+    """Roughness and specular of the regions as charts ``(size, size)``."""
+    raster = chart_raster(head, size)
     laid = to_chart(regional(head)[:, :2], head.triangles, raster.triangle, raster.barycentric)
     fill_unknown(laid, raster.covered)
     return np.ascontiguousarray(laid[..., 0]), np.ascontiguousarray(laid[..., 1])

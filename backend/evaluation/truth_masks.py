@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from backend.errors import BadInput
 from backend.evaluation.cases import TruthView
 
-_COVERED = 0.99  # of a pixel: less is the reconstruction's outline
-
 
 def buffer(view: TruthView, name: str, why: str) -> NDArray[Any]:
     """The buffer ``name``. Raises: BadInput saying that ``why`` is left out without it."""
@@ -32,12 +30,12 @@ def skin_of(view: TruthView) -> NDArray[np.bool_]:
     return np.asarray(face & (view.buffers["skin_mask"] > 0)) if "skin_mask" in view.buffers else face
 
 
-def both(mask: NDArray[np.bool_], covered: NDArray[Any]) -> NDArray[np.bool_]:
+def both(mask: NDArray[np.bool_], covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels of ``mask`` that the reconstruction covers as well."""
-    return np.asarray(mask & (covered >= _COVERED))
+    return np.asarray(mask & covered)
 
 
-def covered_percent(mask: NDArray[np.bool_], covered: NDArray[Any]) -> float | None:
+def covered_percent(mask: NDArray[np.bool_], covered: NDArray[np.bool_]) -> float | None:
     """How much of ``mask`` the reconstruction covers: errors are measured there alone, so this stands beside
     them. None for an empty mask."""
     return 100 * float(both(mask, covered).sum()) / int(mask.sum()) if mask.any() else None

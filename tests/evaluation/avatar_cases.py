@@ -20,7 +20,7 @@ from backend.head.registry import load_head
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import rasterise_camera
 
-TEXELS = 256
+TEXELS = 200
 
 
 def camera_at(yaw_degrees: float, width: int = 150, height: int = 200) -> Camera:

@@ -34,7 +34,7 @@ class OneAvatar:
 def run(tmp_path_factory):
     """Everything but Cycles and geometry, over one case."""
     root = tmp_path_factory.mktemp("run")
-    confidence = np.ones((256, 256), np.float32)
+    confidence = np.ones((200, 200), np.float32)
     methods = OneAvatar(make_prediction(root / "a", confidence=confidence))
     case = make_case(
         root / "c",
