@@ -109,6 +109,11 @@ class Case:
         """Those of PARTS that the truth lacks."""
         return tuple(part for part in PARTS if not self.has(part))
 
+    @cached_property
+    def lost(self) -> tuple[str, ...]:
+        """Parts that ``case.json`` lists and the folder lacks."""
+        return tuple(part for part in self.record.parts if part in self.missing)
+
     @property
     def mesh(self) -> TruthMesh | None:
         """``truth/mesh.npz``, None where there is none. Raises: BadInput."""

@@ -104,6 +104,9 @@ def run(
     with progress_reporter(enabled=True) as reporter:
         for line in unusable:
             reporter.error(line)
+        for case in job.cases:
+            if case.lost:
+                reporter.warning(f"case '{case.id}' lists {', '.join(case.lost)}, which it does not have")
         run_cases(job, folder, Methods(folder.avatars, options), _shown(reporter))
     report = write_report(folder)
     failed = {row.id for row in report.cases if row.errors or row.notes}

@@ -33,6 +33,13 @@ def test_a_bare_case_names_everything_it_lacks(tmp_path: Path) -> None:
     assert case.landmarks == {}
 
 
+def test_parts_that_are_listed_but_lost(tmp_path: Path) -> None:
+    case = read_case(
+        write_case(tmp_path, "half", vertices=somebody(), parts=["mesh", "map albedo", "camera"])
+    )
+    assert case.lost == ("map albedo", "camera")
+
+
 def test_a_full_case(tmp_path: Path) -> None:
     neutral = load_head("open").mean_vertices
     folder = write_case(
