@@ -44,8 +44,8 @@ def ssim(picture: Picture, truth: Picture, mask: Mask) -> float | None:
     inside = _inside(mask, picture, truth)
     if not inside.any():
         return None
-    values = ssim_map(picture, truth, mask)
-    return float(values[inside].mean())
+    box = _box(inside)
+    return float(ssim_map(picture[box], truth[box], inside[box])[inside[box]].mean())
 
 
 def ssim_map(picture: Picture, truth: Picture, mask: Mask) -> F64:
@@ -75,8 +75,12 @@ def gradient_similarity(picture: Picture, truth: Picture, mask: Mask) -> float |
     averaged over four scales, each half the last. Deterministic and without a network: what is reported in
     LPIPS' place, under its own name.
     """
-    inside = _inside(mask, picture, truth)
-    a, b = (np.asarray(p, np.float64) @ _BT601 for p in (picture, truth))
+    whole = _inside(mask, picture, truth)
+    if not whole.any():
+        return None
+    box = _box(whole, 2 ** (_GRADIENT_SCALES - 1))
+    inside = whole[box]
+    a, b = (np.asarray(p[box], np.float64) @ _BT601 for p in (picture, truth))
     found = []
     for _ in range(_GRADIENT_SCALES):
         core = _eroded(inside)  # where the 3×3 gradient knows all its pixels
@@ -104,6 +108,15 @@ def _inside(mask: Mask, *pictures: Picture) -> NDArray[np.bool_]:
         if picture.shape != (*mask.shape, 3):
             raise ValueError(f"a picture of shape {picture.shape} does not belong to a mask of {mask.shape}")
     return np.asarray(mask) > 0
+
+
+def _box(inside: NDArray[np.bool_], step: int = 1) -> tuple[slice, slice]:
+    """Rows and columns that hold the mask, from multiples of ``step``: nothing else counts."""
+    found = []
+    for axis in (1, 0):
+        known = np.flatnonzero(inside.any(axis))
+        found.append(slice(known[0] // step * step, -(-(known[-1] + 1) // step) * step))
+    return found[0], found[1]
 
 
 def _window(values: F64) -> F64:
