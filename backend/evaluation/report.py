@@ -43,6 +43,17 @@ class MetricTable(msgspec.Struct, frozen=True, kw_only=True):
     versus_baseline: dict[str, Versus]
 
 
+class SetTable(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure over all photographs together."""
+
+    name: str
+    label: str
+    unit: str
+    better: str
+    decimals: int
+    values: dict[str, float | None]  # by method
+
+
 class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """One case, by every method."""
 
@@ -66,7 +77,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...]
     sorted_by: str | None  # the metric that puts the worst case first, by the first method
     metrics: tuple[MetricTable, ...]
-    set_metrics: dict[str, dict[str, float | None]]  # by method
+    set_metrics: tuple[SetTable, ...]
     cases: tuple[CaseRow, ...]
     unfinished: tuple[str, ...]  # "case by method" without a result
     unusable: tuple[str, ...]
@@ -111,7 +122,7 @@ def build_report(folder: RunFolder, sort: str | None = None) -> Report:
         methods=run.methods,
         sorted_by=sort,
         metrics=tables,
-        set_metrics={m: found.metrics for m in run.methods if (found := folder.read_set(m)) is not None},
+        set_metrics=_set_tables(run, folder),
         cases=_rows(run, results, sort),
         unfinished=tuple(
             f"{case.id} by {method}"
@@ -167,6 +178,27 @@ def _table(name: str, run: RunRecord, results: Results) -> MetricTable:
         by_group={group: found for group, found in by_group.items() if found},
         versus_baseline=versus,
     )
+
+
+def _set_tables(run: RunRecord, folder: RunFolder) -> tuple[SetTable, ...]:
+    """Figures over all photographs that at least one method has a value for."""
+    found = {method: read.metrics for method in run.methods if (read := folder.read_set(method)) is not None}
+    tables = []
+    for name in dict.fromkeys(name for metrics in found.values() for name in metrics):
+        values = {method: metrics.get(name) for method, metrics in found.items()}
+        if any(value is not None for value in values.values()):
+            info = info_of(name)
+            tables.append(
+                SetTable(
+                    name=name,
+                    label=info.label,
+                    unit=info.unit,
+                    better=info.better,
+                    decimals=info.decimals,
+                    values=values,
+                )
+            )
+    return tuple(tables)
 
 
 def _versus(shared: Sequence[tuple[CaseFacts, float]], base: Mapping[str, float], better: str) -> Versus:

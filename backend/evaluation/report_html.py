@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backend.evaluation.error_picture import FULL_SCALE_MM, css_gradient
 from backend.evaluation.methods import BASELINE
-from backend.evaluation.report import CaseRow, Estimate, MetricTable, Report
+from backend.evaluation.report import CaseRow, Estimate, MetricTable, Report, SetTable
 from backend.evaluation.report_markdown import head_of
 from backend.evaluation.report_page import SCRIPT, STYLE
 from backend.evaluation.results import RunFolder
@@ -85,7 +85,7 @@ def _estimate_cell(table: MetricTable, method: str, best: str | None) -> str:
     return f'<td class="{kind}">{_number(estimate.mean, table)}{mark}{_range(estimate, table)}</td>'
 
 
-def _number(value: float | None, table: MetricTable) -> str:
+def _number(value: float | None, table: MetricTable | SetTable) -> str:
     return "–" if value is None else f"{value:.{table.decimals}f}"
 
 
@@ -150,18 +150,18 @@ def _by_group(report: Report) -> str:
 
 
 def _set_metrics(report: Report) -> str:
-    names = sorted({name for metrics in report.set_metrics.values() for name in metrics})
-    if not names:
+    if not report.set_metrics:
         return ""
     head = "".join(f'<th class="n">{escape(method)}</th>' for method in report.methods)
     rows = []
-    for name in names:
-        values = [report.set_metrics.get(method, {}).get(name) for method in report.methods]
-        cells = "".join(f'<td class="n">{"–" if v is None else f"{v:.2f}"}</td>' for v in values)
-        rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
+    for table in report.set_metrics:
+        cells = "".join(
+            f'<td class="n">{_number(table.values.get(method), table)}</td>' for method in report.methods
+        )
+        rows.append(f"<tr><td>{escape(head_of(table))}</td>{cells}</tr>")
     return (
-        '<h2>Over all photographs together</h2><div class="panel"><table><thead><tr><th>figure</th>'
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<h2>Over all photographs together</h2><div class="panel"><table class="dense"><thead><tr>'
+        f"<th>figure</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -213,7 +213,9 @@ def _case(row: CaseRow, report: Report, folder: RunFolder) -> str:
         for method, lines in row.notes.items()
         for note in lines
     )
-    lacks = f"<small>truth lacks: {escape(', '.join(row.missing))}</small>" if row.missing else ""
+    # What every case lacks is said once, at the end of the page.
+    own = [part for part in row.missing if len(report.left_out.get(part, ())) < len(report.cases)]
+    lacks = f"<small>left out for lack of: {escape(', '.join(own))}</small>" if own else ""
     failed = escape("|".join(sorted(row.errors)))
     subject = f'<span class="tag">{escape(row.subject)}</span>' if row.subject != row.id else ""
     return (
@@ -271,7 +273,10 @@ def _figures(report: Report) -> str:
 
 
 def _left_out(report: Report) -> str:
-    lines = [f"no {part}: {', '.join(cases)}" for part, cases in report.left_out.items()]
+    lines = []
+    for part, cases in report.left_out.items():
+        everywhere = len(cases) == len(report.cases) > 1
+        lines.append(f"no {part}: {'all cases' if everywhere else ', '.join(cases)}")
     lines += [f"cannot be used: {line}" for line in report.unusable]
     if report.unfinished:
         lines.append(f"not finished: {len(report.unfinished)} (the first: {report.unfinished[0]})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backend.evaluation.methods import BASELINE
-from backend.evaluation.report import CaseRow, Estimate, MetricTable, Report
+from backend.evaluation.report import CaseRow, Estimate, MetricTable, Report, SetTable
 
 _WORST = 10
 
@@ -29,12 +29,11 @@ def as_markdown(report: Report) -> str:
             rows.append([head_of(table), *cells])
         lines += ["", f"## By condition: {main}", "", *_table(["", *groups], rows)]
     if report.set_metrics:
-        names = sorted({name for metrics in report.set_metrics.values() for name in metrics})
-        lines += ["", "## Over all photographs together", ""]
-        lines += _table(
-            ["", *report.methods],
-            [[n, *(_plain(report.set_metrics.get(m, {}).get(n)) for m in report.methods)] for n in names],
-        )
+        rows = [
+            [head_of(t), *(_plain(t.values.get(method), t.decimals) for method in report.methods)]
+            for t in report.set_metrics
+        ]
+        lines += ["", "## Over all photographs together", "", *_table(["", *report.methods], rows)]
     lines += _worst(report)
     lines += _absent(report)
     lines += ["", "## Made from", ""]
@@ -43,7 +42,7 @@ def as_markdown(report: Report) -> str:
     return "\n".join([*lines, "", f"Options: {options}. Code {report.code_version}.", ""])
 
 
-def head_of(table: MetricTable) -> str:
+def head_of(table: MetricTable | SetTable) -> str:
     """A metric as the head of a row."""
     unit = f" [{table.unit}]" if table.unit else ""
     return f"{table.label}{unit} {'↓' if table.better == 'lower' else '↑'}"
@@ -94,6 +93,7 @@ def _absent(report: Report) -> list[str]:
     lines: list[str] = []
     for part, cases in report.left_out.items():
         some = ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")
+        some = "all cases" if len(cases) == len(report.cases) > 1 else some
         lines.append(f"- no {part}: {some}")
     lines += [f"- {row.id}, {m}: {e}" for row in report.cases for m, e in row.errors.items()]
     lines += [

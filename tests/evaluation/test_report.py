@@ -120,6 +120,7 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     ):
         assert line in text
     assert report.left_out["neutral mesh"][0] == "h0-front"
+    assert "no neutral mesh: all cases" in text
 
 
 def test_the_page_stands_alone(tmp_path: Path) -> None:
