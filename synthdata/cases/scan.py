@@ -89,6 +89,8 @@ def _mesh(path: Path) -> tuple[F32, I32, tuple[F32, I32]]:
     importer = importers.get(path.suffix.lower())
     if importer is None:
         raise BadInput(f"'{path.name}' is not an .obj, .glb, .gltf or .ply file")
+    if path.suffix.lower() == ".obj":
+        _refuse_what_is_no_number(path)
     try:
         importer()
     except RuntimeError as error:
@@ -124,6 +126,16 @@ def _mesh(path: Path) -> tuple[F32, I32, tuple[F32, I32]]:
         triangles,
         (unique.astype(np.float32), rows.reshape(-1, 3).astype(np.int32)),
     )
+
+
+def _refuse_what_is_no_number(path: Path) -> None:
+    """Blender's importer reads NaN as 0, a spike that no later check could tell. Raises: BadInput."""
+    with path.open("rb") as lines:
+        bad = sum(
+            line.startswith(b"v ") and (b"nan" in line.lower() or b"inf" in line.lower()) for line in lines
+        )
+    if bad:
+        raise BadInput(f"'{path.name}' has {bad} vertices that are NaN or infinite; repair the scan")
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:

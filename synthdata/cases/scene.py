@@ -230,6 +230,8 @@ def _output(studio: Studio, camera: CameraRecord, name: str, samples: int) -> F3
     scene.cycles.use_adaptive_sampling = False
     scene.cycles.pixel_filter_type = "BOX"
     bounces, scene.cycles.max_bounces = scene.cycles.max_bounces, 0
+    # In the dark nothing is worth shading, and outputs do not depend on light.
+    world, scene.world = scene.world, None
     layer = scene.view_layers[0]
     layer.aovs.add().name = name
     layer.aovs[name].type = "VALUE"
@@ -241,7 +243,7 @@ def _output(studio: Studio, camera: CameraRecord, name: str, samples: int) -> F3
     try:
         return _render(studio)
     finally:
-        scene.use_nodes = False
+        scene.use_nodes, scene.world = False, world
         layer.aovs.remove(layer.aovs[name])
         scene.cycles.pixel_filter_type, scene.cycles.max_bounces = "BLACKMAN_HARRIS", bounces
 
