@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_runs import run_failing
 from made_material import sphere
 from PIL import Image
-from typer.testing import CliRunner
 
 bpy = pytest.importorskip("bpy", reason="needs the bpy module (extra `blend`)")
 
+from backend.cli import main  # noqa: E402
 from backend.errors import BadInput  # noqa: E402
 from synthdata.cases.scan import read_scan  # noqa: E402
 from synthdata.cases.scan_names import scan_case_id  # noqa: E402
@@ -138,37 +139,48 @@ def test_names_of_cases_name_files():
     assert scan_case_id(Path("a.glb"), 45.0) == "a_left45"
 
 
-def test_command_refuses_at_once(tmp_path: Path, albedo: Path):
-    from backend.evaluation.command import evaluate_app
-
+def test_command_refuses_at_once(tmp_path: Path, albedo: Path, capfd: pytest.CaptureFixture[str]):
     write_obj(tmp_path / "scan.obj")
     hdri = tmp_path / "light.hdr"
     hdri.write_bytes(b"x")
-    start = ["make-case", str(tmp_path / "scan.obj"), "--albedo", str(albedo), "--hdri", str(hdri)]
+    start: list[str | Path] = [
+        "evaluate",
+        "make-case",
+        str(tmp_path / "scan.obj"),
+        "--albedo",
+        str(albedo),
+        "--hdri",
+        str(hdri),
+    ]
     for more, says in (
         (["--units", "inch"], "units 'inch'"),
         (["--up", "x"], "up axis 'x'"),
         (["--normal", "absent.png"], "no file 'absent.png'"),
         (["--relit-hdri", str(hdri)], "relight the truth with another"),
     ):
-        result = CliRunner().invoke(evaluate_app, [*start, "-o", str(tmp_path / "out"), *more])
-        assert isinstance(result.exception, BadInput)
-        assert says in str(result.exception)
+        run_failing([*start, "-o", tmp_path / "out", *more], 2, capfd, says)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_command_makes_a_case_of_a_scan(tmp_path: Path, albedo: Path):
+def test_command_makes_a_case_of_a_scan(tmp_path: Path, albedo: Path, capfd: pytest.CaptureFixture[str]):
     from backend.evaluation.cases import read_case
-    from backend.evaluation.command import evaluate_app
 
     write_obj(tmp_path / "scan.obj", 100.0)
     worlds = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
-    command = ["make-case", str(tmp_path / "scan.obj"), "--albedo", str(albedo), "--units", "cm"]
+    command: list[str | Path] = [
+        "evaluate",
+        "make-case",
+        str(tmp_path / "scan.obj"),
+        "--albedo",
+        str(albedo),
+        "--units",
+        "cm",
+    ]
     command += ["--hdri", str(worlds / "city.exr"), "--relit-hdri", str(worlds / "night.exr")]
     command += ["--view", "0", "--view", "30", "--size", "96", "--samples", "2", "-o", str(tmp_path / "out")]
-    result = CliRunner().invoke(evaluate_app, command)
-    assert result.exception is None, result.exception
+    assert main([str(word) for word in command]) == 0
+    capfd.readouterr()
     cases = [read_case(tmp_path / "out" / name) for name in ("scan_front", "scan_left30")]
     for case in cases:
         assert set(case.missing) == {
@@ -177,6 +189,4 @@ def test_command_makes_a_case_of_a_scan(tmp_path: Path, albedo: Path):
             *(f"map {name}" for name in ("normal", "roughness", "specular", "displacement")),
         }
         assert "roughness" not in case.view("photo").buffers
-    again = CliRunner().invoke(evaluate_app, command)
-    assert isinstance(again.exception, BadInput)
-    assert "is there already" in str(again.exception)
+    run_failing(command, 2, capfd, "is there already")
