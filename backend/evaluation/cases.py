@@ -173,9 +173,9 @@ def read_case(directory: Path) -> Case:
         raise BadInput(f"case '{directory}' has schema {schema}, this version reads {SCHEMA}")
     record = _decode(directory / CASE_NAME, CaseRecord, f"'{directory}'")
     name = f"case '{record.id}'"
-    if not record.id or record.id in (".", "..") or set(record.id) & set('/\\:*?"<>|'):
+    if not record.id or record.id[0] in "._" or set(record.id) & set('/\\:*?"<>|'):
         raise BadInput(
-            f"'{directory / CASE_NAME}': id '{record.id}' cannot name a file; use letters and digits"
+            f"'{directory / CASE_NAME}': id '{record.id}' cannot name a file; begin with a letter or digit"
         )
     if record.units != "m":
         raise BadInput(f'{name} is in \'{record.units}\'; scale its truth to metres and say "units": "m"')

@@ -9,7 +9,16 @@ import msgspec
 from backend.errors import BadInput
 from backend.evaluation.methods import BASELINE
 from backend.evaluation.registry import info_of
-from backend.evaluation.results import CaseFacts, CaseResult, RunFolder, RunRecord, write_json, write_whole
+from backend.evaluation.results import (
+    CaseFacts,
+    CaseResult,
+    RunFolder,
+    RunRecord,
+    SetResult,
+    set_key,
+    write_json,
+    write_whole,
+)
 from backend.evaluation.statistics import Interval, mean_interval, paired_difference
 
 
@@ -78,6 +87,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sorted_by: str | None  # the metric that puts the worst case first, by the first method
     metrics: tuple[MetricTable, ...]
     set_metrics: tuple[SetTable, ...]
+    set_notes: dict[str, tuple[str, ...]]  # by method: figures over all photographs that failed, and why
     cases: tuple[CaseRow, ...]
     unfinished: tuple[str, ...]  # "case by method" without a result
     unusable: tuple[str, ...]
@@ -109,6 +119,11 @@ def build_report(folder: RunFolder, sort: str | None = None) -> Report:
     results = folder.results(run)
     if not any(results.values()):
         raise BadInput(f"'{folder.root}' has no finished case yet; run `likeness evaluate run` again")
+    sets = {
+        method: found
+        for method in run.methods
+        if (found := folder.read_set(method, set_key(results[method].values()))) is not None
+    }
     tables = tuple(_table(name, run, results) for name in _measured(run, results))
     names = [table.name for table in tables]
     if sort is not None and sort not in names:
@@ -122,7 +137,8 @@ def build_report(folder: RunFolder, sort: str | None = None) -> Report:
         methods=run.methods,
         sorted_by=sort,
         metrics=tables,
-        set_metrics=_set_tables(run, folder),
+        set_metrics=_set_tables(sets),
+        set_notes={method: found.notes for method, found in sets.items() if found.notes},
         cases=_rows(run, results, sort),
         unfinished=tuple(
             f"{case.id} by {method}"
@@ -180,12 +196,11 @@ def _table(name: str, run: RunRecord, results: Results) -> MetricTable:
     )
 
 
-def _set_tables(run: RunRecord, folder: RunFolder) -> tuple[SetTable, ...]:
+def _set_tables(sets: Mapping[str, SetResult]) -> tuple[SetTable, ...]:
     """Figures over all photographs that at least one method has a value for."""
-    found = {method: read.metrics for method in run.methods if (read := folder.read_set(method)) is not None}
     tables = []
-    for name in dict.fromkeys(name for metrics in found.values() for name in metrics):
-        values = {method: metrics.get(name) for method, metrics in found.items()}
+    for name in dict.fromkeys(name for found in sets.values() for name in found.metrics):
+        values = {method: found.metrics.get(name) for method, found in sets.items()}
         if any(value is not None for value in values.values()):
             info = info_of(name)
             tables.append(

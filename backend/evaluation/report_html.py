@@ -277,6 +277,7 @@ def _left_out(report: Report) -> str:
     for part, cases in report.left_out.items():
         everywhere = len(cases) == len(report.cases) > 1
         lines.append(f"no {part}: {'all cases' if everywhere else ', '.join(cases)}")
+    lines += [f"over all cases, {m}: {n}" for m, notes in report.set_notes.items() for n in notes]
     lines += [f"cannot be used: {line}" for line in report.unusable]
     if report.unfinished:
         lines.append(f"not finished: {len(report.unfinished)} (the first: {report.unfinished[0]})")

@@ -99,6 +99,7 @@ def _absent(report: Report) -> list[str]:
     lines += [
         f"- {row.id}, {m}: {n}" for row in report.cases for m, notes in row.notes.items() for n in notes
     ]
+    lines += [f"- over all cases, {m}: {n}" for m, notes in report.set_notes.items() for n in notes]
     lines += [f"- cannot be used: {line}" for line in report.unusable]
     if report.unfinished:
         lines.append(f"- not finished: {len(report.unfinished)} (the first: {report.unfinished[0]})")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -73,6 +75,7 @@ class SetResult(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     method: str
     metrics: dict[str, float | None]
+    notes: tuple[str, ...] = ()  # figures that failed, and why
 
 
 class RunFolder:
@@ -118,12 +121,13 @@ class RunFolder:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def read_set(self, method: str) -> SetResult | None:
-        """Figures over all cases, None where there are none."""
+    def read_set(self, method: str, key: str) -> SetResult | None:
+        """Figures over all cases under ``key`` (``set_key``), None where there are none."""
         try:
-            return msgspec.json.decode(self.set_path(method).read_bytes(), type=SetResult)
+            found = msgspec.json.decode(self.set_path(method).read_bytes(), type=SetResult)
         except (OSError, msgspec.DecodeError):
             return None
+        return found if found.key == key else None
 
     def results(self, run: RunRecord) -> dict[str, dict[str, CaseResult]]:
         """Finished results of ``run`` by method and case; absent is what is not done or of older code."""
@@ -134,6 +138,12 @@ class RunFolder:
                 if result is not None and result.key == run.keys.get(method, {}).get(case.id):
                     found[method][case.id] = result
         return found
+
+
+def set_key(results: Iterable[CaseResult]) -> str:
+    """What figures over all cases depend on: the results of those that were reconstructed, in their order."""
+    keys = [result.key for result in results if result.error is None]
+    return hashlib.blake2b("\0".join(keys).encode(), digest_size=16).hexdigest()
 
 
 def folder_name(method: str) -> str:

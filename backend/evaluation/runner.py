@@ -28,6 +28,7 @@ from backend.evaluation.results import (
     RunRecord,
     SetResult,
     UsedWeights,
+    set_key,
     write_json,
 )
 from backend.failures import one_line
@@ -202,20 +203,25 @@ def _over_cases(method: str, job: Job, folder: RunFolder, methods: Predicts, say
     groups = [group for group in job.groups if group.over_cases is not None]
     if not groups:
         return
-    good = [case for case in job.cases if (r := folder.read_result(method, case.id)) and r.error is None]
-    keys = [result_key(case, method, job) for case in good]
-    key = hashlib.blake2b("\0".join(keys).encode(), digest_size=16).hexdigest()
-    kept = folder.read_set(method)
-    if kept is not None and kept.key == key:
+    done = [(case, folder.read_result(method, case.id)) for case in job.cases]
+    good = [(case, result) for case, result in done if result is not None and result.error is None]
+    key = set_key(result for _, result in good)
+    if folder.read_set(method, key) is not None:
         return
     say("over all cases", 0.0)
     run = Run(seed=job.options.seed, on_progress=say)
-    pairs = [(case, methods.predict(case, method, run)) for case in good]
+    pairs = [(case, methods.predict(case, method, run)) for case, _ in good]
     metrics: dict[str, float | None] = {}
+    notes: list[str] = []
     for group in groups:
-        if group.over_cases is not None:
-            metrics |= dict(group.over_cases(pairs))
-    write_json(folder.set_path(method), SetResult(schema=SCHEMA, key=key, method=method, metrics=metrics))
+        try:
+            metrics |= dict(group.over_cases(pairs)) if group.over_cases is not None else {}
+        except Cancelled:
+            raise
+        except Exception as problem:
+            notes.append(f"{group.name}: {_why(problem)}")
+    found = SetResult(schema=SCHEMA, key=key, method=method, metrics=metrics, notes=tuple(notes))
+    write_json(folder.set_path(method), found)
 
 
 def _write_run(

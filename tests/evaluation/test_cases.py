@@ -137,6 +137,7 @@ def test_a_broken_mesh_is_one_line(tmp_path: Path, changes: dict[str, object], s
         ({"schema": 2}, "schema 2, this version reads 1"),
         ({"units": "mm"}, "scale its truth to metres"),
         ({"id": "a/b"}, "cannot name a file"),
+        ({"id": "_set"}, "cannot name a file"),
         ({"photo": {"file": "no.png", "width_px": 64, "height_px": 48}}, "no.png is not there"),
         ({"photo": {"file": "photo.png", "width_px": 65, "height_px": 48}}, "64×48, case.json says 65×48"),
         ({"photo": {"file": "case.json", "width_px": 64, "height_px": 48}}, "cannot be read"),

@@ -17,6 +17,7 @@ from backend.evaluation.cases import Case, read_cases
 from backend.evaluation.methods import BASELINE, Options
 from backend.evaluation.prediction import Prediction, read_prediction
 from backend.evaluation.registry import MetricGroup, MetricInfo
+from backend.evaluation.report import build_report
 from backend.evaluation.results import RunFolder
 from backend.evaluation.runner import Job, Progress, run_cases
 from backend.export.bundle_writer import write_bundle
@@ -168,7 +169,28 @@ def test_a_photo_that_fails_does_not_end_the_run(tmp_path: Path, cases: Path, av
     assert failed.error == "no face was found; is the photo upright?"
     assert failed.metrics["letters"] is None
     assert folder.results(run)["engine:embedded"]["three"].error is None
-    assert folder.read_set("engine:embedded").metrics == {"photographs": 1.0}
+    (table,) = build_report(folder).set_metrics
+    assert table.values == {"engine:embedded": 1.0, BASELINE: 1.0}
+
+
+def test_a_figure_over_all_cases_that_fails_is_noted(tmp_path: Path, cases: Path, avatar: Path) -> None:
+    def breaks(pairs: object) -> dict[str, float | None]:
+        raise ValueError("one photograph is not enough")
+
+    folder = RunFolder(tmp_path / "run")
+    group = MetricGroup(name="spread", metrics={}, over_cases=breaks)
+    run_cases(_job(cases, SIZE, group, COUNT), folder, FakeMethods(avatar), _silent)
+    report = build_report(folder)
+    assert report.set_notes[BASELINE] == ("spread: one photograph is not enough",)
+    assert report.set_metrics[0].values[BASELINE] == 2.0
+
+
+def test_figures_over_other_cases_are_not_shown(tmp_path: Path, cases: Path, avatar: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    run_cases(_job(cases, SIZE, COUNT), folder, FakeMethods(avatar), _silent)
+    folder.result_path(BASELINE, "one").unlink()
+    (table,) = build_report(folder).set_metrics
+    assert set(table.values) == {"engine:embedded"}
 
 
 def test_missing_truth_leaves_its_metrics_out_by_name(tmp_path: Path, cases: Path, avatar: Path) -> None:
