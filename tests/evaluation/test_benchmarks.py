@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic_avatar import make_reconstruction
 from synthetic_cases import open_shape, somebody
 
 from backend.errors import BadInput
 from backend.evaluation.benchmarks import import_now, import_realy
 from backend.evaluation.cases import read_cases
+from backend.evaluation.geometry_metrics import measure_now, measure_realy
 from backend.evaluation.keypoints import SEVEN
 from backend.evaluation.meshes import read_obj
+from backend.evaluation.prediction import Prediction, read_prediction
 from backend.evaluation.realy import Shape
 from backend.evaluation.regions import REGIONS, label_regions
+from backend.export.bundle_writer import write_bundle
+from backend.head.registry import load_head
 
 UNIT_MM = 9.25  # REALY's scans are in a unit of their own
 
@@ -125,6 +131,45 @@ def test_now_without_a_part_is_one_line(tmp_path: Path, person: Shape) -> None:
     (root / "imagepathsvalidation.txt").unlink()
     with pytest.raises(BadInput, match=r"no imagepathsvalidation\.txt"):
         import_now(root, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def prediction(tmp_path_factory: pytest.TempPathFactory) -> Prediction:
+    """The same person, without an expression, as a reconstruction."""
+    head = load_head("open")
+    made = make_reconstruction(head, size=64, expression={})
+    same = replace(made, fit=replace(made.fit, neutral_head=somebody()))
+    folder = write_bundle(same, tmp_path_factory.mktemp("avatar") / "avatar")
+    return read_prediction("same", folder)
+
+
+def test_imported_cases_can_be_measured(tmp_path: Path, person: Shape, prediction: Prediction) -> None:
+    """The same shape as scan and as reconstruction is at no distance, through files, units and regions."""
+    out = tmp_path / "cases"
+    out.mkdir()
+    import_realy(realy_folder(tmp_path / "realy", person), out)
+    import_now(now_folder(tmp_path / "now", person), out)
+    now, *_, realy = read_cases(out)[0]
+    values = measure_realy(realy, prediction, tmp_path)
+    assert values["realy_noscale_all_mm"] < 0.05
+    assert None not in values.values()
+    assert measure_now(now, prediction, tmp_path)["now_noscale_mean_mm"] < 0.01
+    assert not realy.has("neutral mesh")  # each benchmark tells what it knows
+    assert not now.has("mesh")
+
+
+def test_a_case_does_not_replace_something_else(tmp_path: Path, person: Shape) -> None:
+    out = tmp_path / "cases"
+    (out / "realy-2").mkdir(parents=True)
+    (out / "realy-2" / "thesis.txt").write_text("mine")
+    root = realy_folder(tmp_path / "realy", person)
+    with pytest.raises(BadInput, match="is not a case"):
+        import_realy(root, out)
+    assert (out / "realy-2" / "thesis.txt").read_text() == "mine"
+    (out / "realy-2" / "thesis.txt").unlink()
+    (out / "realy-2").rmdir()
+    assert import_realy(root, out) == import_realy(root, out) == 2  # a case of the same name is replaced
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_obj_with_polygons_and_negative_rows(tmp_path: Path) -> None:
