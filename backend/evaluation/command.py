@@ -7,6 +7,7 @@ a function whose annotations are typer's, and its own name is the command's.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -187,8 +188,15 @@ def _made(out: Path, source: Path) -> Path:
 
 
 def _shown(reporter: Reporter) -> Callable[[Progress], None]:
+    """A bar on a terminal; elsewhere (a night's log) one line for each case and method."""
+    terminal, said = sys.stderr.isatty(), -1
+
     def show(progress: Progress) -> None:
-        counted = f"{progress.done + 1} of {progress.total}: {progress.what}"
-        reporter.on_progress(counted, progress.fraction)
+        nonlocal said
+        reporter.on_progress(f"{progress.done + 1} of {progress.total}: {progress.what}", progress.fraction)
+        if not terminal and said < progress.done < progress.total:
+            said = progress.done
+            what = progress.what.rpartition(":")[0]
+            print(f"{progress.done + 1} of {progress.total}: {what}", file=sys.stderr, flush=True)
 
     return show

@@ -97,6 +97,7 @@ def test_failed_photos_are_reported_and_broken_cases_told(
     assert main(["evaluate", "run", str(cases), "-o", str(out), "--maps", "512", "--metrics", "realy"]) == 2
     captured = capfd.readouterr()
     assert "case 'old' is in 'mm'" in captured.err
+    assert "2 of 3: grey, mean-head\n" in captured.err  # a log tells how far it is
     assert "1 cases, 1 with failures" in captured.out
     report = json.loads((out / "report.json").read_text())
     assert "face" in report["cases"][0]["errors"]["engine:embedded"]
