@@ -19,8 +19,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from . import protocol
 from .connection import ConnectionFileError, read_connection
 from .event_order import EventOrder
@@ -42,6 +40,7 @@ from .exchange import (
 from .link import Link
 from .protocol import PROTOCOL, Problem
 from .talk import CLOSED, Talk
+from .zeromq import zmq
 
 __all__ = [
     "Answer",

@@ -65,7 +65,32 @@ def bring_job(
     bring_files(client, info.job, info.files, partial, on_progress=on_progress, stop=stop)
     _delete(target)
     replace(partial, target)
+    forget_part(destination, info.job)
     return target
+
+
+def bring_part(client: Client, job: str, files: Sequence[FileRef], destination: Path) -> Path:
+    """What a running job has so far, in ``destination/<job>.growing``, with ``files`` brought anew.
+
+    Raises: DownloadError, OSError.
+    """
+    folder = _part_folder(destination, job)
+    for file in files:  # a better version of a map may have the size of the one before
+        (folder / _checked_name(file.name)).unlink(missing_ok=True)
+    bring_files(client, job, files, folder)
+    return folder
+
+
+def forget_part(destination: Path, job: str) -> None:
+    """Delete what ``bring_part`` brought; a file in use stays until the job is forgotten."""
+    shutil.rmtree(_part_folder(destination, job), ignore_errors=True)
+
+
+def forget_job(destination: Path, job: str) -> None:
+    """Delete everything that was brought of a job, as far as it can be."""
+    forget_part(destination, job)
+    for folder in (destination / _checked_name(job), destination / f"{job}.partial"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def bring_files(
@@ -184,6 +209,10 @@ def _finish(folder: Path, file: FileRef) -> None:
         growing.touch()
     if growing.exists() and growing.stat().st_size == file.size_bytes:
         replace(growing, folder / file.name)
+
+
+def _part_folder(destination: Path, job: str) -> Path:
+    return destination / f"{_checked_name(job)}.growing"
 
 
 def _growing(folder: Path, file: FileRef) -> Path:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .disk import disk_sentence, of_the_disk
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,14 @@ def judge(code: int, last_words: str | None = None) -> Verdict:
         return replace(_CODES[code], message=last_words)
     unknown = Verdict(f"the backend ended with exit code {code:#x}; its log may say why", True)
     return _CODES.get(code, unknown)
+
+
+def judge_spawn(error: OSError, data: Path) -> Verdict:
+    """Why the process could not even be started; ``data``: where its log begins before it runs."""
+    if of_the_disk(error) and error.filename and Path(error.filename).is_relative_to(data):
+        return Verdict(disk_sentence(error), False, "restart")
+    reason = error.strerror or str(error)
+    return Verdict(f"the backend cannot be started ({reason}); install it again", False, "reinstall")
 
 
 def _signal_name(number: int) -> str:

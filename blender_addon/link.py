@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
 from . import protocol
 from .connection import Connection
+from .zeromq import recv_monitor_message, zmq
 
 _BACKLOG = 20_000  # messages that may wait in a socket before more are dropped
 

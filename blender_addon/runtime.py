@@ -21,7 +21,8 @@ from . import protocol
 from .backend_control import BackendControl
 from .checks import Check
 from .client import Answer, Client, Connected, NoAnswer, Received, RequestError
-from .download import bring_files, bring_job
+from .disk import disk_sentence
+from .download import bring_job, bring_part, forget_job, forget_part
 from .environment_control import in_thread
 from .importer import HeadImport, ImportQueue
 from .pin_edit import PinEdit
@@ -89,6 +90,8 @@ class Runtime:
                 arrived = apply_event(self.view, happening.event, happening.bulk)
                 if arrived is not None:
                     self._arrived(arrived)
+                elif isinstance(happening.event, protocol.Forgotten):
+                    forget_job(self.control.downloads, happening.event.job)
         if self.view.backend.state == "ready" and time.monotonic() - self._state_asked > STATE_SECONDS:
             self.refresh()
 
@@ -104,9 +107,7 @@ class Runtime:
     def _settle(self, pending: _Pending) -> None:
         try:
             answer = pending.future.result()
-        except RequestError as error:
-            pending.failed(error)
-        except OSError as error:
+        except (RequestError, OSError) as error:
             pending.failed(error)
         else:
             pending.then(answer)
@@ -144,20 +145,16 @@ class Runtime:
         client = self.client
         if client is None:
             return
-        folder = self.control.downloads / f"{part.job}.growing"
-
-        def bring() -> Path:
-            for file in part.files:  # a better version of a map may have the size of the one before
-                (folder / file.name).unlink(missing_ok=True)
-            bring_files(client, part.job, part.files, folder)
-            return folder
+        downloads = self.control.downloads
 
         def arrived(folder: Path) -> None:
             known = self.view.jobs.get(part.job)
-            if part.job in self.heads and known is not None and known.is_active:
+            if known is None or not known.is_active:
+                forget_part(downloads, part.job)
+            elif part.job in self.heads:
                 self.imports.want(HeadImport(self.heads[part.job], part.job, folder, False))
 
-        future = in_thread(bring)
+        future = in_thread(lambda: bring_part(client, part.job, part.files, downloads))
         self._pending.append(_Pending(future, arrived, lambda error: log.info("partial result: %s", error)))
 
     # --------------------------------------------------------------------------------- going out
@@ -182,6 +179,8 @@ class Runtime:
             return  # the artist stopped it
         if isinstance(error, RequestError):
             self.view.notice = Notice(sentence(error.problem.message), remedy_of(error.problem))
+        elif isinstance(error, OSError):
+            self.view.notice = Notice(disk_sentence(error))
         else:
             self.view.notice = Notice(sentence(str(error)), "log")
         self.view.touch()

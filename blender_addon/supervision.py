@@ -58,7 +58,7 @@ class Seen:
     has_process: bool = False  # one of ours is there, alive or dead
     exit_code: int | None = None  # of our process, once it has ended
     last_words: str | None = None  # its last line, then
-    spawn_error: str | None = None  # it could not even be started
+    spawn_error: Verdict | None = None  # it could not even be started
 
 
 Step = tuple[State, tuple[Action, ...]]
@@ -129,8 +129,7 @@ def _run(state: State, seen: Seen, *, adopted: bool) -> Step:
 
 def _starting(state: State, seen: Seen) -> Step:
     if seen.spawn_error is not None:
-        message = f"the backend cannot be started ({seen.spawn_error}); install it again"
-        return _give_up(state, seen, Verdict(message, False, "reinstall"))
+        return _give_up(state, seen, seen.spawn_error)
     if seen.exit_code == 3 and not state.only_look:
         # most often another Blender was faster and holds the data folder: use its server
         verdict = judge(3, seen.last_words)

@@ -23,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from . import protocol, supervision
 from .exchange import Answer
+from .exit_codes import Verdict, judge_spawn
 from .protocol import Problem
 from .supervision import Action, Seen, State
 
@@ -70,7 +71,7 @@ class Supervisor(Generic[ClientT]):
         self._spawn, self._open_client, self._clock = spawn, open_client, clock
         self._log = process_log
         self._process: Process | None = None
-        self._spawn_error: str | None = None
+        self._spawn_error: Verdict | None = None
 
     def start(self) -> None:
         """Want a backend: adopt the one that runs on the data folder, else start one."""
@@ -139,7 +140,7 @@ class Supervisor(Generic[ClientT]):
                 try:
                     self._process = self._spawn()
                 except OSError as error:
-                    self._spawn_error = error.strerror or str(error)
+                    self._spawn_error = judge_spawn(error, self._log.parent.parent)
             case "ask_to_stop":
                 if self.client is not None:
                     self.client.request(protocol.Shutdown(id=0), timeout_s=supervision.STOP_S)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
-import zmq
 
 from . import protocol
 from .event_order import EventOrder
@@ -29,6 +28,7 @@ from .exchange import (
 )
 from .link import Ended, Link, Message
 from .protocol import PROTOCOL, Problem
+from .zeromq import zmq
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from . import framing, heads, pictures, runtime
+from .disk import disk_sentence
 from .importer import HeadImport, ImportFailed
 from .operators.base import EXPECTED, write_report
 from .preferences import preferences
@@ -169,7 +170,7 @@ def _report_failed(current: Runtime, failure: ImportFailed) -> None:
     if isinstance(cause, EXPECTED):
         current.view.notice = Notice(sentence(str(cause)))
     elif isinstance(cause, OSError):
-        current.view.notice = Notice(f"The avatar's folder cannot be read: {cause.strerror or cause}", "log")
+        current.view.notice = Notice(disk_sentence(cause))
     else:
         file = write_report("import", cause)
         current.view.notice = Notice(f"The head could not be built, a mistake of ours; report: {file}")
@@ -226,6 +227,5 @@ def _file_saved(path: str, *_: Any) -> None:
     try:
         write_catalogue(Path(path or bpy.data.filepath))
     except OSError as error:
-        text = f"The asset catalogue cannot be written ({error.strerror}): {error.filename}"
-        runtime.get().view.notice = Notice(text)
+        runtime.get().view.notice = Notice(disk_sentence(error))
         runtime.get().view.touch()

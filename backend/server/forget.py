@@ -67,5 +67,5 @@ class Forgetting:
             logger.error("forgetting failed: %s", error)
             wish.answer(Failure(id=wish.request.id, problem=problem), ())
             return
-        # What workers still hold of it in memory goes too.
+        self.asks.pool.forget_photos()  # what they hold in memory goes too
         self.asks.free_memory(wish.request.id, wish.answer, freed, now)

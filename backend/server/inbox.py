@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from backend.server.worker_protocol import (
     CancelJob,
+    ForgetPhotos,
     FreeMemory,
     Reader,
     RunDrive,
@@ -20,8 +21,8 @@ from backend.server.worker_protocol import (
 
 GRACE_SECONDS = 2.0  # for a job to notice that the server is gone
 
-Work = RunJob | FreeMemory
-Aside = RunRefine | RunDrive
+Work = RunJob | FreeMemory | ForgetPhotos
+Aside = RunRefine | RunDrive | ForgetPhotos
 
 
 class Inbox:
@@ -72,6 +73,9 @@ class Inbox:
                                 self._cancelled.add(message.job)
                     case RunRefine() | RunDrive():
                         self._aside.put(message)
+                    case ForgetPhotos():
+                        self._aside.put(message)
+                        self._work.put(message)
                     case Stop():
                         stopped = True
                         return

@@ -14,7 +14,15 @@ from pathlib import Path
 
 from backend.server.channel import Channel, Exited, Inbox
 from backend.server.problems import exit_in_words
-from backend.server.worker_protocol import FreeMemory, FromWorker, Heartbeat, Ready, Stop, ToWorker
+from backend.server.worker_protocol import (
+    ForgetPhotos,
+    FreeMemory,
+    FromWorker,
+    Heartbeat,
+    Ready,
+    Stop,
+    ToWorker,
+)
 from blender_addon.protocol import WorkerInfo
 
 logger = logging.getLogger(__name__)
@@ -134,6 +142,12 @@ class Pool:
         if worker.channel is not None and worker.kill_at is None:
             worker.channel.send(message)
             worker.kill_at, worker.asked_to_end = now + CANCEL_SECONDS, True
+
+    def forget_photos(self) -> None:
+        """Have every worker, also a busy one, drop what it keeps in memory of photos."""
+        for worker in self.workers:
+            if worker.channel is not None:
+                worker.channel.send(ForgetPhotos())
 
     def free_memory(self) -> int:
         """Ask every idle worker to drop its models. Returns how many will answer with Freed."""

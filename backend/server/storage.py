@@ -163,8 +163,8 @@ def forget_photo(data: DataFolder, sha256: str) -> int:
 
 
 def remove_leftovers(data: DataFolder) -> None:
-    """Remove what a server that was killed left half-written. Raises: OSError."""
-    for path in data.photos.glob(".*.partial"):
+    """Remove what a server or worker that was killed left half-written. Raises: OSError."""
+    for path in (*data.photos.glob(".*.partial"), *data.cache.glob("*/.*.partial")):
         path.unlink()
     for folder in data.jobs.glob("*.partial"):
         remove_tree(folder)

@@ -26,6 +26,7 @@ from backend.server.worker_problems import problem_of
 from backend.server.worker_protocol import (
     HEARTBEAT_SECONDS,
     DriveDone,
+    ForgetPhotos,
     Freed,
     FreeMemory,
     Heartbeat,
@@ -69,6 +70,9 @@ class Worker:
                 case FreeMemory():
                     drop_caches("backend")
                     self._writer.send(Freed(bytes=give_back()))
+                case ForgetPhotos():
+                    drop_caches("backend")
+                    give_back()
         self._over.set()
 
     def _run(self, order: RunJob) -> None:
@@ -90,7 +94,11 @@ class Worker:
             self._writer.send(JobFailed(job=order.job, problem=problem))
 
     def answer(self, request: Aside) -> None:
-        """Answer a refine or drive request."""
+        """Answer a refine or drive request; on the thread of these, drop what they keep."""
+        if isinstance(request, ForgetPhotos):
+            drop_caches("backend.server")
+            give_back()
+            return
         try:
             self._writer.send(_refined(request) if isinstance(request, RunRefine) else _driven(request))
         except Exception as error:  # told to whoever asked

@@ -79,11 +79,16 @@ class FreeMemory(_Message, frozen=True, kw_only=True, tag="free_memory"):
     """Drop models and caches; answered by Freed once the job at work, if any, is over."""
 
 
+class ForgetPhotos(_Message, frozen=True, kw_only=True, tag="forget_photos"):
+    """Drop all that is kept in memory of any photo: avatars being refined or driven at once (after the
+    request at work), the rest once the job at work is over. No answer."""
+
+
 class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
     """Cancel the job at work and end with exit status 0."""
 
 
-ToWorker = RunJob | CancelJob | RunRefine | RunDrive | FreeMemory | Stop
+ToWorker = RunJob | CancelJob | RunRefine | RunDrive | FreeMemory | ForgetPhotos | Stop
 
 # ------------------------------------------------------------------------------- worker to server
 

@@ -12,6 +12,7 @@ import bpy
 
 from ..bundle import BundleError
 from ..connection import ConnectionFileError
+from ..disk import disk_sentence
 from ..paths import user_folder
 
 
@@ -53,7 +54,7 @@ class LikenessOperator(bpy.types.Operator):
         if isinstance(error, EXPECTED):
             self.report({"ERROR"}, str(error))
         elif isinstance(error, OSError):
-            self.report({"ERROR"}, f"{error.strerror or error}: {error.filename or self.bl_label}")
+            self.report({"ERROR"}, disk_sentence(error))
         else:
             file = write_report(self.bl_idname, error)
             self.report({"ERROR"}, f"{self.bl_label} failed by a mistake of ours; the report is {file}")

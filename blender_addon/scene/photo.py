@@ -83,16 +83,19 @@ def difference_scene(uuid: str, directory: Path, *, samples: int = 16) -> Any:
     """A scene that holds the head alone, in the photograph's camera and light. Raises as above."""
     head, manifest = _head(uuid), read_manifest(directory)
     _require_photo(directory)
-    scene = bpy.data.scenes.new("Likeness difference")
-    scene.collection.children.link(head.collection)
     record = _small(manifest)
-    camera = build_camera("Likeness difference", record)
-    camera.matrix_world = head.root.matrix_world @ camera.matrix_world
-    scene.collection.objects.link(camera)
-    scene.camera = camera
-    scene.world = estimated_world(uuid, head.collection.name, np.array(manifest.light.radiance_sh))
-    set_output(scene, record.width_px, record.height_px)
-    configure_cycles(scene, samples)
+    scene = bpy.data.scenes.new("Likeness difference")
+    try:
+        scene.collection.children.link(head.collection)
+        scene.camera = camera = build_camera("Likeness difference", record)
+        camera.matrix_world = head.root.matrix_world @ camera.matrix_world
+        scene.collection.objects.link(camera)
+        scene.world = estimated_world(uuid, head.collection.name, np.array(manifest.light.radiance_sh))
+        set_output(scene, record.width_px, record.height_px)
+        configure_cycles(scene, samples)
+    except BaseException:
+        drop_difference_scene(scene)
+        raise
     return scene
 
 

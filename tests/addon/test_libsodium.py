@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,58 @@ def test_it_is_too_late_once_zmq_is_loaded():
     code = "import zmq; from blender_addon.libsodium import prefer_system_libsodium as p; print(p())"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "None"
+
+
+def test_the_addons_zmq_is_loaded_after_the_systems_library():
+    """However the add-on's modules are imported; mapped libraries are told by the system itself."""
+    code = (
+        "import blender_addon.{module};"
+        "from blender_addon.zeromq import SODIUM, zmq;"
+        "maps = open('/proc/self/maps').read();"
+        "print(SODIUM, SODIUM is None or SODIUM in maps)"
+    )
+    there = _has_system_library()
+    for module in ("client", "link", "talk", "zeromq", "runtime"):
+        name, is_loaded = _run(code.format(module=module))
+        assert (name != "None", is_loaded) == (there, "True"), module
+
+
+def test_nothing_but_one_module_of_the_addon_imports_zmq():
+    importing = [
+        path.name
+        for path in (ROOT / "blender_addon").rglob("*.py")
+        if any(line.strip().startswith(("import zmq", "from zmq")) for line in path.read_text().splitlines())
+    ]
+    assert importing == ["zeromq.py"]
+
+
+@pytest.mark.parametrize("platform", ["linux", "win32", "darwin"])
+def test_the_addon_works_where_there_is_no_such_library(platform):
+    """No libsodium of the system, and systems on which it is never looked for."""
+    code = (
+        "import sys, ctypes, blender_addon.libsodium as own;"
+        "own._NAMES = ('libnosuchthing.so.1',) if {platform!r} == 'linux' else own._NAMES;"
+        "real, sys.platform = sys.platform, {platform!r};"
+        "print(own.prefer_system_libsodium(), end=' ');"
+        "sys.platform = real; own._NAMES = ();"
+        "from blender_addon.client import Client; from blender_addon.zeromq import SODIUM, zmq;"
+        "print(SODIUM, len(zmq.curve_keypair()[0]))"
+    )
+    assert _run(code.format(platform=platform)) == ["None", "None", "40"]
+
+
+def _run(code):
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.split()
+
+
+def _has_system_library():
+    from blender_addon import libsodium
+
+    for name in libsodium._NAMES:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return sys.platform.startswith("linux")
+    return False

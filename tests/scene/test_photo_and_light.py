@@ -94,6 +94,24 @@ def test_seen_pixels_lie_on_seen_skin(avatar):
     assert not seen_pixels(avatar.mesh, np.zeros((64, 64), np.float32), camera).any()
 
 
+@pytest.mark.parametrize("step", ["build_camera", "estimated_world", "set_output", "configure_cycles"])
+def test_a_difference_scene_that_fails_half_way_leaves_nothing(bpy, head, folder, monkeypatch, step):
+    from blender_addon.scene import photo
+
+    def fails(*_args, **_options):
+        raise MemoryError("no room")
+
+    before = {kind: len(getattr(bpy.data, kind)) for kind in ("scenes", "objects", "cameras", "worlds")}
+    monkeypatch.setattr(photo, step, fails)
+    with pytest.raises(MemoryError):
+        photo.difference_scene(UUID, folder)
+    after = {kind: len(getattr(bpy.data, kind)) for kind in before}
+    world = after.pop("worlds") - before.pop("worlds")  # the head's own light, kept for next time
+    assert world in (0, 1)
+    assert after == before
+    assert head.collection.name in bpy.data.collections
+
+
 @pytest.mark.slow
 def test_difference_of_a_render_from_itself_is_small(bpy, head, folder):
     """The photograph replaced by Cycles' own picture of the head: only noise and JPEG are left."""

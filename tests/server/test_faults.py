@@ -113,6 +113,24 @@ def test_server_killed_then_interrupted_job_is_rerun_and_queue_goes_on(start, co
     client.wait(running, p.Done)
 
 
+def test_what_killed_writes_left_is_gone_after_the_next_start(start, data):
+    start().kill()
+    stage = data / "cache" / ("0" * 64)
+    stage.mkdir()
+    whole = stage / "abc.safetensors"
+    left = [
+        stage / ".abc.1234.partial",
+        data / "photos" / ".x.partial",
+        data / "jobs" / "j.partial" / "mesh.npz",
+    ]
+    left[2].parent.mkdir()
+    for path in (whole, *left):
+        path.write_bytes(b"half")
+    start()
+    assert whole.exists()
+    assert not any(path.exists() for path in left)
+
+
 def test_orderly_stop_says_goodbye_and_leaves_nothing_running(server, client):
     running = client.submit("slow@0")
     client.wait(running, p.StageStarted)

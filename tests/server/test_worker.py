@@ -17,11 +17,14 @@ import pytest
 from made_up_engine import MadeUp, picture
 
 from backend.errors import BadInput, Missing
+from backend.head.registry import load_head
+from backend.server import drive
 from backend.server import worker as worker_module
 from backend.server.inbox import Inbox
 from backend.server.worker import Worker
 from backend.server.worker_protocol import (
     CancelJob,
+    ForgetPhotos,
     Freed,
     FreeMemory,
     FromWorker,
@@ -395,6 +398,28 @@ def test_memory_is_given_back_on_request(bench: Bench) -> None:
     freed = bench.until(Freed)[-1]
     assert freed.bytes >= 0
     assert isinstance(bench.run()[-1], JobDone)
+
+
+def test_forgotten_photos_leave_memory_at_once_and_after_the_job(bench: Bench, engine: MadeUp) -> None:
+    """What drags keep goes while a job runs; what jobs keep goes when it is over."""
+    bench.run("done")
+    weights = np.zeros((1, 3), "<f4").tobytes()
+    bench.send(RunDrive(request=1, directory=str(bench.jobs / "done"), frames=1, weights=weights))
+    bench.until(worker_module.DriveDone)
+    assert drive._posed.cache_info().currsize == 1
+    go_on = threading.Event()
+    engine.during["preview"] = lambda: go_on.wait(20)
+    bench.send(bench.order("busy"))
+    bench.send(ForgetPhotos())
+    bench.send(RunDrive(request=2, directory="/nowhere", frames=1, weights=weights))  # answered after it
+    bench.until(RequestFailed)
+    assert drive._posed.cache_info().currsize == 0
+    load_head("open")
+    go_on.set()
+    assert isinstance(bench.until(JobDone, JobFailed)[-1], JobDone)
+    bench.send(bench.order("/nowhere/job"))  # in turn, so it ends after what was to be forgotten
+    bench.until(JobFailed)
+    assert load_head.cache_info().currsize == 0
 
 
 def test_the_heart_beats_while_a_job_is_stuck(bench: Bench, engine: MadeUp) -> None:
