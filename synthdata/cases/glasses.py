@@ -10,7 +10,7 @@ from backend.head.base import ParametricHead
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 RIM_M = (0.0215, 0.0165)  # half width and height of a lens
-TUBE_M = 0.0011
+TUBE_M = 0.0015
 STANDOFF_M = 0.012  # of the lenses before the corneas
 
 
