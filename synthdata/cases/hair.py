@@ -30,8 +30,9 @@ class Style:
 
 STYLES = {
     "short": Style(18000, 0.019, 5, 0.30, 0.04, 0.0008, 0.0),
-    "long": Style(16000, 0.24, 26, 0.45, 0.30, 0.004, 0.5),
+    "long": Style(18000, 0.22, 26, 0.22, 0.26, 0.0025, 0.6),
 }
+FRINGE_SHARE = 0.32  # of the length: it ends at the brows
 RADIUS_M = 0.00016  # thicker than hair, as there are fewer strands
 
 
@@ -49,9 +50,9 @@ def grow_hair(plan: HeadPlan, head: ParametricHead, vertices: F32) -> F32 | None
     points = vertices.astype(np.float64)
     tree = cKDTree(points[rows])
     root, normal, forward = _roots(style.strands, head, points, normals, skin, rng)
-    comb = _comb(plan, root, forward, style, rng)
+    falls, comb = _comb(plan, root, forward, style, rng)
     direction = _unit(style.lift * normal + (1 - style.lift) * comb + rng.normal(0, 0.10, root.shape))
-    length = style.length_m * rng.uniform(0.75, 1.1, len(root)) * np.where(forward > 0.8, 0.9, 1.0)
+    length = style.length_m * rng.uniform(0.75, 1.1, len(root)) * np.where(falls, FRINGE_SHARE, 1.0)
     step = (length / style.steps)[:, None]
     strands = [root - 0.001 * normal]
     place = root.copy()
@@ -91,14 +92,16 @@ def _roots(
     return root, normal, np.clip((root[:, 2] - low) / (high - low), 0, 1)
 
 
-def _comb(plan: HeadPlan, root: F64, forward: F64, style: Style, rng: np.random.Generator) -> F64:
-    """Which way the hair is laid: away from a parting, and forward over the brow in a fringe."""
+def _comb(
+    plan: HeadPlan, root: F64, forward: F64, style: Style, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], F64]:
+    """Which strands fall over the forehead, and which way each is laid: they forward, the others back."""
     parting = 0.02 * (1 if plan.seed % 2 else -1)
     away = np.sign(root[:, 0] - parting + 1e-9)
-    back = np.stack([0.9 * away, np.full(len(root), 0.1), -0.5 + 0.0 * forward], 1)
-    over = np.stack([0.35 * away, np.full(len(root), -0.1), np.ones(len(root))], 1)
-    falls = (forward > 0.75) & (rng.random(len(root)) < style.fringe) & (root[:, 0] * away > 0)
-    return _unit(np.where(falls[:, None], over, back))
+    back = np.stack([0.5 * away, np.full(len(root), 0.05), -0.3 - 1.2 * forward], 1)
+    over = np.stack([0.5 * away, np.full(len(root), -0.1), np.ones(len(root))], 1)
+    falls = (forward > 0.75) & (rng.random(len(root)) < style.fringe)
+    return falls, _unit(np.where(falls[:, None], over, back))
 
 
 def _unit(vectors: F64) -> F64:
