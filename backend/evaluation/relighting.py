@@ -39,8 +39,8 @@ from backend.evaluation.truth_masks import face_of
 from backend.export.blender_process import RENDER_TIMEOUT_S, BlenderProcess
 from blender_addon.bundle import MESH_NAME, Avatar, write_manifest
 
-SIDE_PX = 384  # the longer side of what is rendered and compared: sixty cases must end in a night
-SAMPLES = 48
+SIDE_PX = 320  # the longer side of what is rendered and compared: sixty cases must end in a night
+SAMPLES = 24  # denoised
 _TURNED = ("left45", "right45")
 _FULLY = 0.999  # of a small pixel that the face must fill
 

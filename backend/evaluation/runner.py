@@ -99,7 +99,7 @@ def result_key(case: Case, method: str, job: Job) -> str:
     """What a result depends on, as a hash."""
     parts = (
         *(case.digest, method, repr(job.options), code_version(), evaluation_version()),
-        *(group.name for group in job.groups),
+        *(f"{group.name} {group.lacks}" for group in job.groups),
     )
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 

@@ -12,7 +12,7 @@ from backend.export.map_files import encode_png
 
 _TALLEST_PX = 360
 _GAP_PX = 6
-_DIFFERENCE_GAIN = 4.0
+_DIFFERENCE_GAIN = 2.0
 _GREY = 0.5
 
 Picture = NDArray[np.floating[Any]]
@@ -21,7 +21,7 @@ Picture = NDArray[np.floating[Any]]
 def save_pair(path: Path, truth_srgb: Picture, own_srgb: Picture, mask: NDArray[np.bool_]) -> None:
     """Write truth, reconstruction and their difference ``(H, W, 3)``, cropped to the mask's box, as a PNG.
 
-    The difference is four times as strong, around grey, on the mask alone. Raises: OSError.
+    The difference is twice as strong, around grey, on the mask alone. Raises: OSError.
     """
     import cv2
 

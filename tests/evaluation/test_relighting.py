@@ -80,7 +80,7 @@ def test_lights_are_found_or_named(prediction, tmp_path):
 
 
 def test_pictures_are_made_small_but_never_larger():
-    assert small_size(768, 1024) == (288, 384)
+    assert small_size(768, 1024) == (240, 320)
     assert small_size(120, 160) == (120, 160)
 
 
