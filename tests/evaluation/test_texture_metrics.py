@@ -42,7 +42,7 @@ def test_bs_error_of_a_side_light_is_the_mean_difference(head, chart):
     side = np.sign(chart.position_head[..., 0])
     lit = (0.5 + 0.1 * side)[..., None] * np.ones(3)
     # 2 · 0.1 · 255 grey levels, but near the middle and the seam, where the blur mixes both sides.
-    assert 35 < bs_error(lit, head) < 51
+    assert 49.7 < bs_error(lit, head) < 51  # 49.2 if what lies beyond the chart were blurred in
     assert bs_error(lit * 0.5, head) == pytest.approx(bs_error(lit, head) / 2, rel=1e-4)
 
 

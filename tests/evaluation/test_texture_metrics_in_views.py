@@ -16,6 +16,7 @@ from backend.evaluation.material_metrics import (
 from backend.evaluation.material_metrics import (
     measure as measure_materials,
 )
+from backend.evaluation.own_view import read_map
 from backend.evaluation.registration import moved_camera, onto_truth, own_camera, same_picture
 from backend.evaluation.skin_tone_groups import measure as measure_tone
 from backend.evaluation.texture_groups import (
@@ -24,7 +25,9 @@ from backend.evaluation.texture_groups import (
     measure_texture,
     measure_turned_albedo,
 )
+from backend.evaluation.truth_masks import face_of
 from backend.head.registry import load_head
+from backend.uvspace.chart import chart_maps
 
 
 def waves(uv):
@@ -174,9 +177,25 @@ def test_occluders_in_the_texture_and_of_the_photo(tmp_path):
     assert one_side["occluder_leak_percent"] == pytest.approx(50, abs=6)
     assert nothing == {"occluder_in_texture_percent": None, "occluder_leak_percent": 0}
     assert 5 < all_of_it["occluder_in_texture_percent"] < 60
+    # Who believes only what lies low in the picture believed nothing of the fringe.
+    chart = chart_maps(load_head("open"), load_head("open").mean_vertices, TEXELS)
+    low = camera.project(chart.position_head)[0][..., 1] > 95
+    careful = measure_occluders(case, make_prediction(tmp_path / "l", confidence=confidence * low), tmp_path)
+    assert careful["occluder_leak_percent"] < 2
+    assert careful["occluder_in_texture_percent"] == 0
+    assert not (face_of(case.view("photo")) & (case.view("photo").buffers["occluder_mask"] > 0)).any()
     # What an occluder hides is nobody's albedo.
     grey = make_prediction(tmp_path / "g")
     assert measure_albedo(case, grey, tmp_path)["albedo_covered_percent"] > 90
+
+
+def test_maps_are_read_in_their_own_units(tmp_path):
+    bumps = (2e-4 * np.sin(30 * uv_map(lambda uv: uv[..., :1]))[..., 0] + 1e-4).astype(np.float32)
+    avatar = make_prediction(tmp_path / "a", plain_materials(displacement_m=bumps)).avatar
+    assert np.abs(read_map(avatar, "displacement") - bumps).max() < 1e-8
+    assert np.abs(read_map(avatar, "albedo") - 0.3).max() < 3e-3  # linear, from 8 bits of sRGB
+    assert np.abs(read_map(avatar, "normal") - [0, 0, 1]).max() < 5e-3
+    assert np.abs(read_map(avatar, "roughness") - 0.5).max() < 3e-3
 
 
 def test_a_texture_speaks_for_itself(wavy, tmp_path):
