@@ -9,15 +9,17 @@ from scipy.spatial.transform import Rotation
 
 from backend.errors import BadInput
 from backend.evaluation.align import Similarity
+from backend.evaluation.cases import TruthView
 from backend.evaluation.material_metrics import (
+    compare,
     mean_angle_degrees,
     relief_rmse_mm,
 )
 from backend.evaluation.material_metrics import (
     measure as measure_materials,
 )
-from backend.evaluation.own_view import read_map
-from backend.evaluation.registration import moved_camera, onto_truth, own_camera, same_picture
+from backend.evaluation.own_view import OwnView, read_map
+from backend.evaluation.registration import moved_camera, onto_truth, own_camera, record_of, same_picture
 from backend.evaluation.skin_tone_groups import measure as measure_tone
 from backend.evaluation.texture_groups import (
     measure_albedo,
@@ -148,6 +150,33 @@ def test_normals_are_compared_in_the_cameras_space(tmp_path):
     """Another head space, 15° away, is no error of the normals."""
     prediction = make_prediction(tmp_path / "a")
     assert measure_materials(_moved_case(tmp_path / "c"), prediction, tmp_path)["normal_degrees"] < 1
+
+
+def test_materials_count_on_the_skin_that_both_show():
+    mask, covered = np.zeros((2, 8, 8), bool)
+    mask[:, :6], covered[:5] = True, True
+    both = mask & covered
+    off = np.where(both, 0.1, 7.0).astype(np.float32)
+    up = np.zeros((8, 8, 3), np.float32)
+    up[..., 2] = 1
+    level = np.zeros((8, 8), np.float32)
+    own = OwnView(covered, up, up, up, off, off, 1e-3 * off, level, level, level)
+    truth = TruthView(
+        record_of(replace(camera_at(0, 8, 8), world_to_camera=np.eye(4)[:3])),
+        {
+            "face_mask": mask.astype(np.uint8),
+            "normal_head": np.where(both[..., None], up, -up),
+            "roughness": level,
+            "specular": level + 0.3,
+            "displacement_m": level,
+        },
+    )
+    values = compare(truth, own)
+    assert values["normal_degrees"] == 0
+    assert values["roughness_error"] == pytest.approx(0.1)
+    assert values["specular_error"] == pytest.approx(0.2)
+    assert values["specular_prior_error"] == pytest.approx(0.3)
+    assert values["displacement_rmse_mm"] == pytest.approx(0, abs=1e-6)
 
 
 def test_angles_and_reliefs_in_closed_form():
