@@ -113,7 +113,7 @@ def plan_case(head: HeadPlan, condition: str, seed: int = SEED) -> CasePlan:
         yaw_degrees=float(yaw),
         pitch_degrees=float(rng.uniform(-4, 8)),
         distance_m=float(rng.uniform(0.34, 0.42) if is_close else rng.uniform(0.9, 1.6)),
-        frame_m=float(rng.uniform(0.31, 0.36)),
+        frame_m=float(rng.uniform(0.33, 0.37) if is_close else rng.uniform(0.29, 0.33)),
         size_share=1 / 3 if condition == "low_resolution" else 1.0,
         jpeg_quality=int(rng.integers(30, 55)) if condition == "low_resolution" else None,
         expression=expression,
@@ -126,4 +126,4 @@ def plan_case(head: HeadPlan, condition: str, seed: int = SEED) -> CasePlan:
 
 def _exposed(luminance: float) -> float:
     """A camera lifts dark skin, but not to the brightness of light skin."""
-    return float(0.55 * (luminance / _LUMINANCE[1]) ** 0.45)
+    return float(0.55 * (luminance / _LUMINANCE[1]) ** 0.33)

@@ -39,8 +39,8 @@ from synthdata.cases.subject import Subject
 from synthdata.headmodel.preview import look_at
 
 HIDDEN_PARTS = ("gums", "tongue", "teeth")  # mouths are closed, and in rare heads these show through
-TARGET_HEAD = (0.0, 0.0, 0.03)
-SIDE_DISTANCE_M, SIDE_FRAME_M = 1.2, 0.34
+TARGET_HEAD = (0.0, 0.015, 0.03)
+SIDE_DISTANCE_M, SIDE_FRAME_M = 1.2, 0.32
 SUBSURFACE = 0.75  # darker skin lets less light walk
 SIDE_SHARE = 2 / 3  # of the set's picture size, for the views from the sides
 SOURCES = (
