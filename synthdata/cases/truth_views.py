@@ -18,7 +18,8 @@ from synthdata.cases.subject import F32, Subject
 def view_buffers(subject: Subject, camera: Camera, occluded: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     """The arrays of ``buffers.npz`` (docs/case-format.md); ``occluded`` ``(H, W)`` is the occluder mask.
 
-    Maps are those of the surface even where something hides it; 0 beside the skin.
+    Maps are those of the surface even where something hides it, 0 beside the skin; positions are NaN
+    where there is no surface.
     """
     seen = rasterise_camera(subject.vertices_head, subject.triangles, camera)
     row = np.maximum(seen.triangle, 0)
@@ -38,7 +39,9 @@ def view_buffers(subject: Subject, camera: Camera, occluded: NDArray[np.uint8]) 
     face = seen.interpolate(subject.face[:, None], subject.triangles)[..., 0] > 0.5
     bare = skin if subject.bare is None else skin & (on_skin(subject.bare) > 0.5)
     buffers: dict[str, NDArray[Any]] = {
-        "position_head": seen.interpolate(subject.vertices_head, subject.triangles),
+        "position_head": np.where(
+            seen.covered[..., None], seen.interpolate(subject.vertices_head, subject.triangles), np.nan
+        ).astype(np.float32),
         "normal_head": normal,
         "albedo_linear": on_skin(subject.albedo_linear).astype(np.float16),
         "skin_mask": (bare & (occluded == 0)).astype(np.uint8),

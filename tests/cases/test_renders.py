@@ -98,7 +98,9 @@ def test_landmarks_lie_where_the_mesh_is_seen(made):
     position = view.buffers["position_head"][row, column].astype(np.float64)
     gap = np.linalg.norm(position - points[known], axis=1)
     pixel_m = 0.35 / SIZE
-    assert (gap < 2 * pixel_m).mean() > 0.6  # the rest is hidden by nose and cheek in a turned head
+    assert (
+        np.nan_to_num(gap, nan=1.0) < 2 * pixel_m
+    ).mean() > 0.6  # the rest is hidden by nose and cheek in a turned head
     np.testing.assert_array_equal(marks["points68_head"].shape, (68, 3))
 
 
