@@ -31,7 +31,7 @@ from synthdata.fixtures import pixels_of, read_exr
 SUBSURFACE_M = 0.0028  # mean free path of red in light skin
 SUBSURFACE_RADIUS = (1.0, 0.36, 0.16)
 OCCLUDER = "occluder"  # name of the arbitrary output
-MASK_SAMPLES = 16
+MASK_SAMPLES = 8
 
 
 @dataclass

@@ -137,6 +137,7 @@ def test_names_of_cases_name_files():
     assert scan_case_id(Path("my scan-1.obj"), 0.0) == "my_scan-1_front"
     assert scan_case_id(Path("a.glb"), -30.0) == "a_right30"
     assert scan_case_id(Path("a.glb"), 45.0) == "a_left45"
+    assert scan_case_id(Path("_.glb"), 0.0) == "scan_front"  # ids may not begin with an underscore
 
 
 def test_command_refuses_at_once(tmp_path: Path, albedo: Path, capfd: pytest.CaptureFixture[str]):
