@@ -32,7 +32,7 @@ def make_cases(
         typer.Option(help="Folder of .hdr panoramas that relight the truth; DATA/hdri by default."),
     ] = None,
     size: _Size = 768,
-    samples: _Samples = 32,
+    samples: _Samples = 16,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same heads.")] = 20260,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the cases that are in DIR already.")] = False,
 ) -> None:
@@ -83,7 +83,7 @@ def make_case(
     ] = 0.0,
     licence: Annotated[str, typer.Option(help="Of the scan; kept in the case.")] = "unknown",
     size: _Size = 768,
-    samples: _Samples = 32,
+    samples: _Samples = 16,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Turn a scan into cases by photographing it."""
