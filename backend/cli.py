@@ -1,4 +1,4 @@
-"""The command line: ``likeness reconstruct | render | serve | evaluate | doctor``.
+"""The command line: ``likeness reconstruct | render | serve | evaluate | bench | doctor``.
 
 Only light imports at the top: ``likeness --help`` must answer in under 0.3 s, so whatever pulls in
 numpy or torch is imported inside the command that needs it.
@@ -6,6 +6,7 @@ numpy or torch is imported inside the command that needs it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from backend import __version__
+from backend.bench.command import bench
 from backend.errors import BadInput, Cancelled, LikenessError
 from backend.evaluation.command import evaluate_app
 from backend.failures import EXIT_CODES, exit_code_of, one_line, usage_line
@@ -191,6 +193,7 @@ def serve_keys(
 
 
 app.add_typer(evaluate_app, name="evaluate")
+app.command("bench")(bench)
 
 
 @app.command()
@@ -216,22 +219,28 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+def _tell(line: str) -> None:
+    # Where it goes into a file on a full disk, the exit code alone must tell.
+    with contextlib.suppress(OSError):
+        print(f"likeness: {line}", file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (see EXIT_CODES) and prints one line per error."""
     # standalone_mode off: usage errors become one line like every other error.
     try:
         result = app(arguments, standalone_mode=False, prog_name="likeness")
         if result == Cancelled.exit_code:  # typer turns Ctrl+C into an exit without a word
-            print(f"likeness: {one_line(KeyboardInterrupt())}", file=sys.stderr)
+            _tell(one_line(KeyboardInterrupt()))
         return result if isinstance(result, int) else 0
     except LikenessError as error:
-        print(f"likeness: {one_line(error)}", file=sys.stderr)
+        _tell(one_line(error))
         return error.exit_code
     except BaseException as error:  # the last stop: everything becomes a line and an exit code
         usage = usage_line(error)
         if usage is not None:
             if usage:
-                print(f"likeness: {usage}", file=sys.stderr)
+                _tell(usage)
             return 2
-        print(f"likeness: {one_line(error)}", file=sys.stderr)
+        _tell(one_line(error))
         return exit_code_of(error)

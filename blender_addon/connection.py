@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+ALREADY_RUNS = "already runs on"  # in the last words of a server that found another one on its data folder
 CONNECTION_NAME = "connection.json"  # in the server's data folder
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .connection import ALREADY_RUNS
 from .exit_codes import Verdict, judge
 from .protocol import Problem
 from .remedies import remedy_of
@@ -45,6 +46,7 @@ class State:
     retry_at: float = 0.0
     force: Literal["asked", "terminated", "killed"] = "asked"  # how far ``stopping`` has gone
     again: bool = False  # it was asked for while it was stopping
+    stale: Problem | None = None  # what a server that is gone had left to complain of before ours was started
     only_look: bool = False  # another server holds the folder: looking must end in running or gave_up
 
 
@@ -98,7 +100,7 @@ def step(state: State, seen: Seen) -> Step:
             if seen.answers:
                 return _run(state, seen, adopted=True)
             if seen.now >= state.retry_at:
-                return replace(state, phase="starting", since=seen.now), ("spawn",)
+                return replace(state, phase="starting", since=seen.now, stale=seen.problem), ("spawn",)
         case "stopping":
             return _stopping(state, seen)
         case "stopped" | "gave_up":
@@ -114,11 +116,13 @@ def _looking(state: State, seen: Seen) -> Step:
         return _give_up(state, seen, Verdict(seen.problem.message, False, remedy_of(seen.problem)))
     # any problem: nobody, or what a killed server left behind; a living one makes ours exit with 3
     nobody = seen.problem is not None and not state.only_look
-    if not nobody and seen.now - state.since < LOOK_S:
+    # a server that was started a moment ago may still need as long as ours would have
+    patience = START_S if ALREADY_RUNS in state.message else LOOK_S
+    if not nobody and seen.now - state.since < patience:
         return state, ()
     if state.only_look:
         return _give_up(state, seen, Verdict(state.message, False, state.remedy or "log"))
-    return replace(state, phase="starting", since=seen.now), ("spawn",)
+    return replace(state, phase="starting", since=seen.now, stale=seen.problem), ("spawn",)
 
 
 def _run(state: State, seen: Seen, *, adopted: bool) -> Step:
@@ -141,6 +145,8 @@ def _starting(state: State, seen: Seen) -> Step:
         return _died(state, seen, judge(seen.exit_code, seen.last_words))
     if seen.answers:
         return _run(state, seen, adopted=False)
+    if seen.problem is not None and seen.problem.code == "protocol" and seen.problem != state.stale:
+        return _give_up(state, seen, Verdict(seen.problem.message, False, remedy_of(seen.problem)))
     if seen.now - state.since > START_S:
         return _died(state, seen, _NEVER_ANSWERED)
     return state, ()

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from backend.errors import Missing
 from backend.server.worker_protocol import partial_directory
-from blender_addon.connection import CONNECTION_NAME
+from blender_addon.connection import ALREADY_RUNS, CONNECTION_NAME
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -125,7 +125,7 @@ def take_lock(data: DataFolder) -> BinaryIO:
         pid = _text_of(file)
         file.close()
         raise Missing(
-            f"a server{pid and f' (pid {pid})'} already runs on '{data.root}'; use that one, stop it, "
+            f"a server{pid and f' (pid {pid})'} {ALREADY_RUNS} '{data.root}'; use that one, stop it, "
             "or give another folder with --data"
         ) from error
     file.truncate(0)

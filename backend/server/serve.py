@@ -95,9 +95,9 @@ def serve(
         raise BadInput(f"'{options.authorize}' is not a folder; make keys with: likeness serve keys NAME")
     data = open_data_folder(options.data)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(take_lock(data))
-        stack.enter_context(_logging_to(data))
         try:
+            stack.enter_context(take_lock(data))
+            stack.enter_context(_logging_to(data))
             _serve_locked(options, data, worker_command, announce, stack)
         except LikenessError:
             raise

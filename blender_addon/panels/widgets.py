@@ -69,8 +69,8 @@ def draw_button(layout: Any, operator: str, reason: str | None, **appearance: An
 
 def draw_remedy(layout: Any, remedy: str | None, *, job: str = "", path: str | None = None) -> None:
     """The button that helps, when there is one."""
-    if remedy is None:
-        return
+    if remedy is None or (REMEDIES[remedy].takes_job and not job):
+        return  # what cannot be done without a job is not offered without one
     entry = REMEDIES[remedy]
     button = layout.operator(entry.operator, text=entry.label, icon=entry.icon)
     if entry.takes_job:

@@ -16,6 +16,7 @@ from fake_server import FakeServer
 
 from blender_addon import protocol, supervision
 from blender_addon.client import Client
+from blender_addon.connection import ALREADY_RUNS
 from blender_addon.exit_codes import judge
 from blender_addon.protocol import Problem
 from blender_addon.supervisor import ServerProcess, Supervisor, clean_environment, serve_command
@@ -254,6 +255,24 @@ def test_two_blenders_start_at_once(world: World) -> None:
     state = world.after(0.1)
     assert (state.phase, state.adopted) == ("running", True)
     assert len(world.processes) == 1
+
+
+def test_the_other_server_may_be_slow_to_start(world: World) -> None:
+    world.supervisor.start()
+    world.after(0.1)
+    world.log.write_text(f"likeness: a server {ALREADY_RUNS} 'x'; use that one\n")
+    world.process.code = 3
+    assert world.after(supervision.START_S - 10).phase == "looking"
+    world.connect()
+    assert world.after(0.1).phase == "running"
+
+
+def test_our_own_server_of_another_version_is_told_at_once(world: World) -> None:
+    world.supervisor.start()
+    assert world.after(0.1).phase == "starting"
+    world.client.problem = Problem(code="protocol", message="update the backend")
+    state = world.after(0.3)
+    assert (state.phase, state.message, state.remedy) == ("gave_up", "update the backend", "reinstall")
 
 
 def test_missing_something_gives_up_with_the_backends_own_words(world: World) -> None:
