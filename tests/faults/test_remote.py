@@ -1,4 +1,4 @@
-"""A server on another machine, through the code that the panels use: preferences, connection file, download."""
+"""A server on another machine, as the panels use it: preferences, connection file, download."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_head_comes_from_another_machine(blender, elsewhere, warm):
     answer = one.answer()
     assert "ok" in answer, answer
     seen = answer["ok"]
-    ((head, job),) = seen["heads"].items()
+    ((_, job),) = seen["heads"].items()
     assert not seen["same_machine"]
     assert seen["left_this_machine"]
     downloads = Path(one.ask("folders")["downloads"])
