@@ -109,7 +109,13 @@ def broken(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "says"),
-    [("nan", "NaN"), ("empty", "no faces"), ("points", "no faces"), ("uvs", "no UVs")],
+    [
+        ("nan", "NaN"),
+        ("empty", "no faces"),
+        ("points", "no faces"),
+        ("uvs", "no UVs"),
+        ("fan", "not a manifold"),
+    ],
 )
 def test_broken_scans_get_one_clear_line(tmp_path: Path, albedo: Path, kind: str, says: str):
     broken(tmp_path / "scan.obj", kind)
