@@ -42,6 +42,7 @@ HIDDEN_PARTS = ("gums", "tongue", "teeth")  # mouths are closed, and in rare hea
 TARGET_HEAD = (0.0, 0.015, 0.03)
 SIDE_DISTANCE_M, SIDE_FRAME_M = 1.2, 0.32
 SUBSURFACE = 0.75  # darker skin lets less light walk
+SMALLEST_PX = 160  # a face in a smaller picture is refused by any method
 SIDE_SHARE = 2 / 3  # of the set's picture size, for the views from the sides
 SOURCES = (
     Source(name="ICT-FaceKit (shape, motion)", licence="MIT"),
@@ -72,7 +73,7 @@ def make_head_case(
     vertices, weights = expressed(head, shape.neutral, plan.expression)
     skin = make_skin(plan.head, head, shape.neutral, material)
     subject = head_subject(head, shape.neutral, vertices, skin)
-    size = max(96, round(quality.size * plan.size_share))
+    size = min(quality.size, max(SMALLEST_PX, round(quality.size * plan.size_share)))
     camera = look_at(TARGET_HEAD, plan.yaw_degrees, plan.pitch_degrees, plan.distance_m, plan.frame_m, size)
     with tempfile.TemporaryDirectory() as temporary:
         studio = _studio(plan.head, head, shape.neutral, vertices, weights, skin, camera, Path(temporary))
