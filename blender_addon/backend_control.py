@@ -176,8 +176,9 @@ class BackendControl:
         return self._supervisor is None or self._supervisor.poll().phase in ("stopped", "gave_up")
 
     def _stands(self) -> tuple[BackendState, str, str | None]:
-        if self.remote() is not None:
-            return self._stands_remote()
+        remote = self.remote()
+        if remote is not None:
+            return self._stands_remote(remote)
         installed = self.environment.program() is not None
         if self._supervisor is None or (self._supervisor.state.phase == "stopped" and not installed):
             if self.environment.problem is not None:
@@ -195,12 +196,15 @@ class BackendControl:
             return "failed", message, state.remedy or "log"
         return shown, message, None
 
-    def _stands_remote(self) -> tuple[BackendState, str, str | None]:
+    def _stands_remote(self, file: Path) -> tuple[BackendState, str, str | None]:
         client = self._remote_client
         if client is None:
             return "stopped", "", None
         if client.connected:
             return "ready", "", None
+        if not file.is_file():
+            message = f"There is no connection file '{file}'; choose it in the add-on's preferences"
+            return "failed", message, "preferences"
         if client.problem is None:
             return "starting", "", None
         return "failed", sentence(client.problem.message), "preferences"

@@ -43,7 +43,8 @@ def read_connection(path: Path) -> Connection:
         ) from error
     except msgspec.MsgspecError as error:
         raise ConnectionFileError(
-            f"'{path}' is not a connection file ({error}); start the backend again"
+            f"'{path}' is not a connection file ({error}); start the backend again, "
+            "or have the file made again where it runs elsewhere"
         ) from error
     keys = (connection.server_public_key, connection.client_public_key, connection.client_secret_key)
     if any(len(key) != 40 for key in keys):

@@ -121,12 +121,14 @@ def test_a_connection_file_that_is_none_is_one_sentence(blender, tmp_path):
     one.reconstruct()
     said = one.answer()["error"].removeprefix("Error: ").strip()
     assert "gone.json" in said
+    assert "choose it in the add-on's preferences" in said
     assert one_sentence(said)
     damaged = tmp_path / "damaged.json"
     damaged.write_text("{}")
     one.ask("prefer", connection_file=str(damaged))
     said = one.refusal("operate", name="start_backend").removeprefix("Error: ").strip()
     assert "damaged.json" in said
+    assert "made again" in said
     assert one_sentence(said)
     one.ask("prefer", location="LOCAL")
     assert "online access" in one.refusal("operate", name="install_backend")  # Blender may not go online
