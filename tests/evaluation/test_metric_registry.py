@@ -7,7 +7,7 @@ from avatar_cases import camera_at, make_case, make_prediction
 from backend.evaluation.case_schema import PARTS
 from backend.evaluation.methods import Options
 from backend.evaluation.registry import all_groups, choose_groups, info_of
-from backend.evaluation.results import RunFolder
+from backend.evaluation.results import RunFolder, set_key
 from backend.evaluation.runner import Job, run_cases
 
 
@@ -63,7 +63,7 @@ def test_a_case_gets_its_figures_and_what_is_left_out_is_named(run):
 
 
 def test_figures_of_the_whole_set(run):
-    found = run.read_set("engine:embedded").metrics
+    found = run.read_set("engine:embedded", set_key([run.read_result("engine:embedded", "c")])).metrics
     groups = [name for name, value in found.items() if name.startswith("skin_delta_e_2000_") and value]
     assert len(groups) == 1
     assert found["skin_delta_e_2000_gap"] is None
