@@ -73,7 +73,7 @@ def warm(stages: Path) -> Any:
 
     def copy(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copytree(stages, data / "cache")
+        shutil.copytree(stages, data / "cache", dirs_exist_ok=True)
 
     return copy
 

@@ -64,6 +64,8 @@ def main() -> None:
                 run_job(order, writer, cancelled, given.data)
             case wp.FreeMemory():
                 writer.send(wp.Freed(bytes=1000))
+            case wp.ForgetPhotos():
+                print("forgot", file=sys.stderr, flush=True)
 
 
 def answer_aside(aside: queue.SimpleQueue[wp.ToWorker], writer: wp.Writer) -> None:

@@ -265,6 +265,23 @@ def test_forget_leaves_no_bytes_of_the_photo(client, server):
     client.wait(client.submit(), p.Done)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_forget_reaches_the_memory_of_workers(client, server, busy):
+    """Also of one that works on another photo meanwhile; nobody waits for that."""
+    done = client.submit()
+    client.wait(done, p.Done)
+    log = server.data / "logs" / "worker-cpu.log"
+    assert "forgot" not in log.read_text()
+    other = client.submit("slow@0", photo=b"somebody else" * 100) if busy else None
+    if other is not None:
+        client.wait(other, p.StageStarted)
+    assert isinstance(client.ask(p.Forget, photo_sha256=client.info(done).photo_sha256), p.Freed)
+    if other is not None:
+        assert client.info(other).state == "running"
+        client.wait(other, p.Done)
+    wait_until(lambda: "forgot" in log.read_text())
+
+
 def test_ready_without_heavy_modules():
     """The server process must stay small: it never imports numpy, torch or asyncio."""
     code = (
