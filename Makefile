@@ -55,7 +55,7 @@ format: environment-dev
 	$(VENV)/ruff format .
 
 bench: environment-dev
-	$(VENV)/python bench/path.py
+	$(VENV)/likeness bench
 
 clean:
 	rm -rf .venv out build dist *.egg-info

@@ -1,6 +1,6 @@
 """Importing a head, step by step: main-thread time of each, headless or in the window of a real Blender.
 
-    python bench/import.py AVATAR [--repeat 3]             headless, in this environment's bpy
+    likeness bench --only import [--avatar AVATAR]         headless, in this environment's bpy
     python bench/import.py AVATAR --window OUT [WHEEL]     in packaging/gui's Blender (BLENDER=trixie, sid)
 
 AVATAR is a finished avatar folder with 1K maps or stand-ins. In the window a timer does one step per tick; a
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -29,39 +28,70 @@ INSIDE = Path("/input")  # where packaging/gui/run.sh shows the folder handed to
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("avatar", type=Path)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--window", nargs="+", type=Path, metavar=("OUT", "WHEEL"))
+    parser.add_argument("--window", nargs="+", type=Path, metavar=("OUT", "WHEEL"), required=True)
     options = parser.parse_args()
-    if options.window:
-        out = options.window[0]
-        _run_window(options.avatar, out, options.window[1] if len(options.window) > 1 else None)
-        record = json.loads((out / "import.json").read_text())
-        _report(f"Blender {record['blender']} in its window: the steps", record["steps"][-1:])
-        _report("the same with what Blender does before the next tick", record["stalls"][-1:])
-        print(f"a redraw of the window alone: {1000 * statistics.median(record['redraws']):.0f} ms")
-        return
-    os.environ.setdefault("BLENDER_USER_RESOURCES", tempfile.mkdtemp())
-    sys.path.insert(0, str(REPOSITORY))
+    out = options.window[0]
+    _run_window(options.avatar, out, options.window[1] if len(options.window) > 1 else None)
+    record = json.loads((out / "import.json").read_text())
+    _report(f"Blender {record['blender']} in its window: the steps", record["steps"][-1])
+    _report("the same with what Blender does before the next tick", record["stalls"][-1])
+    print(f"a redraw of the window alone: {1000 * statistics.median(record['redraws']):.0f} ms")
+
+
+def measure(setting: Any, sheet: Any) -> None:
+    """Headless. On a machine that is shared, the processor's own time says more than the clock."""
+    from backend.bench.scenes import avatar_of
+    from backend.bench.sheet import YARDSTICK, yardstick
+
+    avatar = avatar_of(setting)
     import bpy
 
-    wall, busy = [], []
-    for _ in range(options.repeat + 1):
+    manifest = json.loads((avatar / "avatar.json").read_text())
+    sheet.workload(
+        f"{'a given avatar' if setting.avatar else 'the astronaut'}, schema {manifest['schema']}, "
+        f"{bpy.app.version_string}; processor time of the main thread"
+    )
+    for number in range(setting.repeat + 1):
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        steps = _steps(options.avatar)
-        wall.append([])
-        busy.append([])
-        while True:
-            start, start_busy = time.perf_counter(), time.thread_time()
-            name = next(steps, None)
-            if name is None:
-                break
-            busy[-1].append((name, time.thread_time() - start_busy))
-            wall[-1].append((name, time.perf_counter() - start))
-    _report(f"bpy {bpy.app.version_string}, headless", wall[1:])
-    # On a machine that is shared, the processor's own time says more than the clock.
-    _report("the same in processor time of the main thread", busy[1:])
+        start = time.perf_counter()
+        taken = list(_busy_steps(avatar))
+        wall = time.perf_counter() - start
+        if number == 0:  # warms disk and memory
+            continue
+        for name, milliseconds in {**_sums(taken), **_extremes(taken)}.items():
+            sheet.value(name, milliseconds, "ms", YARDSTICK)
+        sheet.value("all steps by the clock", 1e3 * wall, "ms")
+        sheet.value(YARDSTICK, 1e3 * yardstick(time.thread_time), "ms")
+
+
+def _busy_steps(avatar: Path) -> Iterator[tuple[str, float]]:
+    """Name and processor seconds of every step."""
+    steps = _steps(avatar)
+    while True:
+        start = time.thread_time()
+        name = next(steps, None)
+        if name is None:
+            return
+        yield name, time.thread_time() - start
+
+
+def _sums(taken: list[tuple[str, float]]) -> dict[str, float]:
+    """Milliseconds by kind of step."""
+    sums: dict[str, float] = {}
+    for name, seconds in taken:
+        sums[name] = sums.get(name, 0.0) + 1e3 * seconds
+    return sums
+
+
+def _extremes(taken: list[tuple[str, float]]) -> dict[str, float]:
+    return {
+        "all steps": 1e3 * sum(seconds for _, seconds in taken),
+        "longest step": 1e3 * max(seconds for _, seconds in taken),
+    }
 
 
 def _steps(avatar: Path) -> Iterator[str]:
@@ -70,21 +100,10 @@ def _steps(avatar: Path) -> Iterator[str]:
     return import_steps(avatar, ImportOptions(), collection_uuid="bench")
 
 
-def _report(title: str, rounds: list[list[tuple[str, float]]]) -> None:
-    """Milliseconds by kind of step, medians over rounds."""
+def _report(title: str, taken: list[tuple[str, float]]) -> None:
     print(title)
-    by_name: dict[str, list[float]] = {}
-    for taken in rounds:
-        sums: dict[str, float] = {}
-        for name, seconds in taken:
-            sums[name] = sums.get(name, 0.0) + seconds
-        for name, seconds in sums.items():
-            by_name.setdefault(name, []).append(1000 * seconds)
-    for name, times in by_name.items():
-        print(f"  {name:28s} {statistics.median(times):7.1f} ms")
-    totals = [1000 * sum(seconds for _, seconds in taken) for taken in rounds]
-    worst = [1000 * max(seconds for _, seconds in taken) for taken in rounds]
-    print(f"  total {statistics.median(totals):.0f} ms, longest step {statistics.median(worst):.0f} ms")
+    for name, milliseconds in {**_sums(taken), **_extremes(taken)}.items():
+        print(f"  {name:28s} {milliseconds:7.1f} ms")
 
 
 def _run_window(avatar: Path, out: Path, wheel: Path | None) -> None:
@@ -138,5 +157,9 @@ def _in_window() -> None:
 if __name__ == "__main__":
     if INSIDE.is_dir() and Path("/scenario").is_dir():
         _in_window()
+    elif len(sys.argv) == 2 and sys.argv[1].startswith("{"):  # as `likeness bench` starts it
+        from backend.bench import sheet
+
+        sys.exit(sheet.main(measure))
     else:
         main()

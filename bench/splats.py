@@ -1,6 +1,6 @@
 """Splats: import against Blender's own PLY reader, and how close the pictures are to a 3DGS rasteriser.
 
-    python bench/splats.py import [--counts 100000 1000000]
+    likeness bench --only splats          the import, 100,000 and 1,000,000 splats
     python bench/splats.py pictures [--splats FILE.ply] [--size 192] [--samples 64] [--out FOLDER]
 
 Needs Blender's module (extra `blend`); `pictures` takes any splats, by default the tests' striped ball.
@@ -9,11 +9,8 @@ Needs Blender's module (extra `blend`); `pictures` takes any splats, by default 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import bpy
@@ -25,10 +22,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from splat_reference import Camera, ball, look_at, psnr, render, to_srgb  # noqa: E402
 
+from backend.bench import sheet as process  # noqa: E402
 from blender_addon.scene.splats import add_splats, prepare_cycles  # noqa: E402
 from blender_addon.splats import Splats, read_ply, write_ply  # noqa: E402
 
 EEVEE = "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0) else "BLENDER_EEVEE"
+THEIRS = "Blender's PLY reader"
 SIDES = ((1.0, -1.0, 0.5), (-1.0, -0.6, 0.2), (-0.5, 1.1, 0.3), (0.9, 0.8, -0.4), (0.1, -0.8, 1.1))
 
 
@@ -36,35 +35,33 @@ def emptied() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
 
 
-def bench_import(counts: list[int], rounds: int) -> None:
+def measure_import(setting: process.Setting, sheet: process.Sheet) -> None:
     """Everything once a round, one after the other, so that other work on the machine hits all alike."""
+    counts = (2_000,) if setting.quick else (100_000, 1_000_000)
+    sheet.workload(f"{', '.join(map(str, counts))} splats of degree 3, {bpy.app.version_string}")
     for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "splats.ply"
-            write_ply(path, ball(count, 3))
-            times: dict[str, list[float]] = {}
+        path = setting.folder / f"{count}.ply"
+        write_ply(path, ball(count, 3))
+        for number in range(setting.repeat + 1):
+            for name, seconds in _import_round(path).items():
+                if number:  # the first round warms disk and memory
+                    beside = () if name == THEIRS else (f"{count}: {THEIRS}",)
+                    sheet.value(f"{count}: {name}", 1e3 * seconds, "ms", *beside)
 
-            def timed(name: str, work: Callable[[], object], times: dict[str, list[float]] = times) -> None:
-                start = time.perf_counter()
-                work()
-                times.setdefault(name, []).append(time.perf_counter() - start)
 
-            def build(path: Path = path) -> None:
-                add_splats(read_ply(path), bpy.context.scene.collection, "splats")
+def _import_round(path: Path) -> dict[str, float]:
+    def build() -> None:
+        add_splats(read_ply(path), bpy.context.scene.collection, "splats")
 
-            for _ in range(rounds + 1):
-                emptied()
-                timed("Blender's PLY reader", lambda path=path: bpy.ops.wm.ply_import(filepath=str(path)))
-                emptied()
-                timed("read", lambda path=path: read_ply(path))
-                timed("first import into a file", build)
-                timed("geometry nodes of it", bpy.context.evaluated_depsgraph_get)
-                bpy.data.objects.remove(bpy.context.scene.objects[0])
-                timed("import once nodes are there", build)
-            theirs = statistics.median(times["Blender's PLY reader"][1:])
-            for name, took in times.items():
-                middle = statistics.median(took[1:])  # the first round warms disk and memory
-                print(f"{count:8d}  {name:28s} {middle:7.3f} s  {middle / theirs:5.2f} x", flush=True)
+    emptied()
+    seconds = {THEIRS: process.timed(lambda: bpy.ops.wm.ply_import(filepath=str(path)))}
+    emptied()
+    seconds["read"] = process.timed(lambda: read_ply(path))
+    seconds["first import into a file"] = process.timed(build)
+    seconds["geometry nodes of it"] = process.timed(bpy.context.evaluated_depsgraph_get)
+    bpy.data.objects.remove(bpy.context.scene.objects[0])
+    seconds["import once nodes are there"] = process.timed(build)
+    return seconds
 
 
 def picture(camera: Camera, engine: str, samples: int, path: Path) -> tuple[np.ndarray, float]:
@@ -145,9 +142,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    importing = commands.add_parser("import")
-    importing.add_argument("--counts", type=int, nargs="+", default=[100_000, 1_000_000])
-    importing.add_argument("--rounds", type=int, default=7)
     drawing = commands.add_parser("pictures")
     drawing.add_argument("--splats", type=Path)
     drawing.add_argument("--axes", choices=("HEAD", "COLMAP", "BLENDER"), default="HEAD")
@@ -156,12 +150,11 @@ def main() -> None:
     drawing.add_argument("--engines", nargs="+", default=["CYCLES", EEVEE])
     drawing.add_argument("--out", type=Path, default=Path("out/splats"))
     given = parser.parse_args()
-    if given.command == "import":
-        bench_import(given.counts, given.rounds)
-        return
     splats = ball(2000, 3) if given.splats is None else read_ply(given.splats)
     bench_pictures(splats, given.axes, given.size, given.samples, given.engines, given.out)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):  # as `likeness bench` starts it
+        sys.exit(process.main(measure_import))
     main()
