@@ -73,8 +73,8 @@ def comparison_text(comparison: Comparison) -> str:
     worse = comparison.with_verdict("worse")
     told = sum(change.verdict not in ("cannot tell", "baseline") for change in comparison.changes)
     if worse:
-        names = ", ".join(f"{c.benchmark}: {c.figure} ({c.ratio:.2f}×)" for c in worse)
-        lines.append(f"Worse beyond the spread: {names}.")
+        slower = ", ".join(f"{c.benchmark}: {c.figure} ({c.ratio:.2f}×)" for c in worse)
+        lines.append(f"Worse beyond the spread: {slower}.")
     else:
         lines.append(f"Nothing is worse beyond the spread ({told} figures judged).")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from backend.bench import sheet
@@ -51,7 +52,7 @@ def run_all(
     ``tell(benchmark, figure)`` hears of every figure as its values come. Raises: Interrupted.
     """
     for benchmark in benchmarks:
-        yield run_one(benchmark, asked, lambda figure, name=benchmark.name: tell(name, figure))
+        yield run_one(benchmark, asked, partial(tell, benchmark.name))
 
 
 def run_one(benchmark: Benchmark, asked: Asked, tell: Callable[[str], None]) -> Result:

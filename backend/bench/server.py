@@ -75,7 +75,7 @@ def _with_results(setting: Setting, sheet: Sheet, wheel: bool, count: int, side:
             local = stack.enter_context(Client(read_connection(data.connection)))
             far = stack.enter_context(Client(remote))
             paths = [data.job(remote_job) / name for name in _names(count)]
-            by_path = {
+            by_path: dict[str, Callable[[], None]] = {
                 "hand-over by path": lambda: read_ends([Path(path) for path in local.paths(local_job)]),
                 "the same files without a server": lambda: read_ends(paths),
             }

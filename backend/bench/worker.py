@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -55,10 +55,8 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=(data / "worker.log").open("wb"),
         )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._writer = Writer(self._process.stdin)
-        self._reader = reader_from_worker(self._process.stdout)
+        self._writer = Writer(cast(BinaryIO, self._process.stdin))
+        self._reader = reader_from_worker(cast(BinaryIO, self._process.stdout))
 
     def ask(self, message: Any, *kinds: type) -> list[tuple[float, FromWorker]]:
         """Everything told up to one of ``kinds``, with the seconds since ``message`` was sent."""
@@ -73,7 +71,9 @@ class WorkerProcess:
         raise RuntimeError("the worker ended")
 
     def end(self) -> None:
-        self._writer.send(Stop())
+        """Stop the process; one that has ended by itself is left be."""
+        if self._process.poll() is None:
+            self._writer.send(Stop())
         self._process.wait()
 
 
