@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ import bpy.utils.previews
 from .paths import session_folder
 from .scene.relight import bundled_hdris, hdris_in
 from .view import JobView
+
+log = logging.getLogger(__name__)
 
 STAGES = "stage"  # folder of the stages' pictures, and how their names begin
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif")
@@ -43,8 +47,9 @@ def unregister() -> None:
     if _pictures is not None:
         bpy.utils.previews.remove(_pictures.previews)
         _pictures = None
-    for file in session_folder(STAGES).glob("*"):
-        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # Blender deletes what is left when it quits
+        for file in session_folder(STAGES).glob("*"):
+            file.unlink(missing_ok=True)
 
 
 def icon_of_file(path: Path) -> int:
@@ -66,8 +71,12 @@ def icon_of_job(job: JobView) -> int:
         return 0
     key = _stage_key(job)
     if key not in _pictures.previews:
-        file = session_folder(STAGES) / key
-        file.write_bytes(job.preview)
+        try:
+            file = session_folder(STAGES) / key
+            file.write_bytes(job.preview)
+        except OSError as error:  # a full disk costs the picture, not the panel
+            log.warning("a stage's picture cannot be shown (%s)", error)
+            return 0
         picture = _pictures.previews.load(key, str(file), "IMAGE")
         _ = picture.image_size[0]  # loads it now: small, and a place left empty meanwhile would flicker
     return int(_pictures.previews[key].icon_id)

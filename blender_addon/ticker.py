@@ -13,7 +13,7 @@ from bpy.app.handlers import persistent
 from . import framing, heads, pictures, runtime
 from .disk import disk_sentence
 from .importer import HeadImport, ImportFailed
-from .operators.base import EXPECTED, write_report
+from .operators.base import EXPECTED, report_of
 from .preferences import preferences
 from .runtime import Runtime
 from .scene.asset import write_catalogue
@@ -75,8 +75,7 @@ def _report_slip(current: Runtime, error: Exception) -> None:
     """One report, however often the same mistake comes."""
     if repr(error) != current.last_slip:
         current.last_slip = repr(error)
-        file = write_report("tick", error)
-        current.view.notice = Notice(f"A mistake of ours; the report is {file}")
+        current.view.notice = Notice(f"A mistake of ours; {report_of('tick', error)}")
         current.view.touch()
 
 
@@ -172,8 +171,8 @@ def _report_failed(current: Runtime, failure: ImportFailed) -> None:
     elif isinstance(cause, OSError):
         current.view.notice = Notice(disk_sentence(cause))
     else:
-        file = write_report("import", cause)
-        current.view.notice = Notice(f"The head could not be built, a mistake of ours; report: {file}")
+        told = report_of("import", cause)
+        current.view.notice = Notice(f"The head could not be built, a mistake of ours; {told}")
     current.view.touch()
 
 

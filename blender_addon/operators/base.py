@@ -56,13 +56,22 @@ class LikenessOperator(bpy.types.Operator):
         elif isinstance(error, OSError):
             self.report({"ERROR"}, disk_sentence(error))
         else:
-            file = write_report(self.bl_idname, error)
-            self.report({"ERROR"}, f"{self.bl_label} failed by a mistake of ours; the report is {file}")
+            told = report_of(self.bl_idname, error)
+            self.report({"ERROR"}, f"{self.bl_label} failed by a mistake of ours; {told}")
         return {"CANCELLED"}
 
 
+def report_of(what: str, error: BaseException) -> str:
+    """Keep the traceback for a bug report; returns where it is, as a half sentence."""
+    try:
+        return f"the report is {write_report(what, error)}"
+    except OSError as refused:  # a full disk must not hide the mistake, nor end the timer
+        traceback.print_exception(error)
+        return f"no report can be written ({refused.strerror}), but Blender's console has it"
+
+
 def write_report(what: str, error: BaseException) -> Path:
-    """A file with the traceback for a bug report; returns where it is."""
+    """A file with the traceback for a bug report; returns where it is. Raises: OSError."""
     file = user_folder("reports") / f"{time.strftime('%Y%m%d-%H%M%S')}-{what.lower().replace('.', '-')}.txt"
     lines = (
         f"Blender {bpy.app.version_string}, Python {platform.python_version()}, {platform.platform()}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,3 +172,43 @@ def test_stage_pictures_are_deleted_with_their_jobs(bpy, addon):
     del addon.view.jobs["job0"]
     pictures.drop_stages(addon.view.jobs.values())
     assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_costs_the_stages_picture_not_the_panel(bpy, addon, monkeypatch):
+    from blender_addon import pictures
+
+    def full(_name):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _jobs(addon.view)
+    monkeypatch.setattr(pictures, "session_folder", full)
+    assert pictures.icon_of_job(addon.view.jobs["job0"]) == 0
+    _draw_all(bpy)
+    assert not any(key.startswith(pictures.STAGES) for key in pictures._pictures.previews)
+
+
+def test_a_full_disk_does_not_end_the_timer_when_a_report_is_due(bpy, addon, monkeypatch, capsys):
+    from blender_addon import ticker
+    from blender_addon.operators import base
+
+    def full(_what, _error):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def slip(_self, _deadline):
+        raise ValueError("our mistake")
+
+    monkeypatch.setattr(base, "write_report", full)
+    monkeypatch.setattr(type(addon), "drain", slip)
+    assert ticker._tick() > 0
+    assert "No space left on device" in addon.view.notice.text
+    assert "\n" not in addon.view.notice.text
+    assert "our mistake" in capsys.readouterr().err
+
+
+def test_a_remedy_for_a_job_is_not_offered_without_one(bpy, addon):
+    from blender_addon.panels.widgets import draw_remedy
+
+    layout = FakeLayout(bpy)
+    draw_remedy(layout, "smaller")
+    draw_remedy(layout, "doctor")
+    assert layout.buttons(enabled=True) == {"likeness.doctor"}
