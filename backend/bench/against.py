@@ -3,23 +3,28 @@
 A figure with a baseline is judged by its ratio to that baseline, round by round, because a machine that is
 busier or another one slows both; one without is judged by itself, on the same kind of machine alone.
 Baselines themselves are not judged: they are not ours.
-Beyond the spread means that the two ranges, least to most, do not meet. With few rounds that is a strict
-judge: five values on either side of each other happen by chance once in 126 times.
+Beyond the spread means that the two ranges, least to most, do not meet: with five values each that happens by
+chance once in 126 times. Of ten values or more a tenth is left out at either end, else one hiccup in many
+rounds would hide everything. A ratio does not make a busy machine quiet (threads that wait for each other
+suffer more than one alone), so a load above the number of cores is told beside the verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from backend.bench.record import Figure, Machine, Record, Result, beside, spread
 
-LEAST_ROUNDS = 3  # with fewer there is no spread to speak of
+LEAST_ROUNDS = 5  # with fewer, ranges that do not meet are too often chance
 # Ranges of a quiet machine are narrower than what a restart or another layout of memory changes.
 LEAST_CHANGE = 0.03
 
 Verdict = Literal["worse", "better", "within the spread", "cannot tell", "baseline"]
+
+
+_TOLD = ("worse", "better")
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Change:
     ratio: float  # after / before: of the figure, or of its ratio to the baseline
     beside: str | None  # the baseline that it was judged by
     verdict: Verdict
-    why: str = ""  # of a verdict that cannot be told
+    why: str = ""  # it cannot be told, or what to keep in mind
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ def compare(before: Record, after: Record) -> Comparison:
             if old is None or was is None or was.unit != figure.unit:
                 only_after.append(f"{result.name}: {figure.name}")
             else:
-                changes.append(_change(old, was, result, figure, bool(machines)))
+                change = _change(old, was, result, figure, bool(machines))
+                busy = _busy((old, before.machine), (result, after.machine))
+                changes.append(replace(change, why=busy) if busy and change.verdict in _TOLD else change)
     only_before = [
         f"{result.name}: {figure.name}"
         for result in before.results
@@ -80,6 +87,12 @@ def compare(before: Record, after: Record) -> Comparison:
         if (result.name, figure.name) not in seen
     ]
     return Comparison(tuple(changes), tuple(only_before), tuple(only_after), tuple(differing), machines)
+
+
+def _busy(*runs: tuple[Result, Machine]) -> str:
+    """The highest load of a benchmark that had less than a core for every process; empty otherwise."""
+    high = [(load, on.cores) for result, on in runs if (load := result.load_at_start) and load > on.cores]
+    return f"busy machine, load {max(high)[0]:.0f} on {max(high)[1]} cores" if high else ""
 
 
 def differences(before: Machine, after: Machine) -> tuple[str, ...]:
@@ -129,8 +142,14 @@ def judge(before: Sequence[float], after: Sequence[float], better: str) -> tuple
     """Whether ``after`` lies beyond the spread of both samples, and why that cannot be told."""
     if min(len(before), len(after)) < LEAST_ROUNDS:
         return "cannot tell", f"fewer than {LEAST_ROUNDS} rounds"
-    a, b = spread(before), spread(after)
+    a, b = (spread(_without_ends(values)) for values in (before, after))
     small = abs(b.median - a.median) <= LEAST_CHANGE * abs(a.median)
     if small or (b.least <= a.most and a.least <= b.most):
         return "within the spread", ""
     return ("worse" if (b.median > a.median) == (better == "lower") else "better"), ""
+
+
+def _without_ends(values: Sequence[float]) -> Sequence[float]:
+    """``values`` without the least and the most tenth."""
+    ends = len(values) // 10
+    return sorted(values)[ends : len(values) - ends]

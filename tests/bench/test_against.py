@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from bench_records import figure, machine, record, result
 
@@ -10,6 +11,7 @@ from backend.bench.record import Record
 from backend.bench.report import comparison_text
 
 QUIET = (10.0, 10.2, 10.4, 10.1, 10.3)
+SLOW, FAST = (12.0, 12.1, 12.5, 12.2, 12.3), (8.0, 8.1, 8.5, 8.2, 8.3)
 
 
 def verdict_of(before: Record, after: Record, name: str = "ours") -> str:
@@ -19,13 +21,16 @@ def verdict_of(before: Record, after: Record, name: str = "ours") -> str:
 @pytest.mark.parametrize(
     ("after", "better", "verdict"),
     [
-        ((12.0, 12.1, 12.5), "lower", "worse"),
-        ((12.0, 12.1, 12.5), "higher", "better"),
-        ((8.0, 8.1, 8.5), "lower", "better"),
-        ((8.0, 8.1, 8.5), "higher", "worse"),
-        ((10.35, 12.1, 14.0), "lower", "within the spread"),  # slower in the middle, but the ranges meet
-        ((10.41, 10.42, 10.43), "lower", "within the spread"),  # apart, by less than what matters
-        ((99.0, 99.0), "lower", "cannot tell"),
+        (SLOW, "lower", "worse"),
+        (SLOW, "higher", "better"),
+        (FAST, "lower", "better"),
+        (FAST, "higher", "worse"),
+        ((10.35, 12.1, 14.0, 14.1, 14.2), "lower", "within the spread"),  # slower, but the ranges meet
+        ((10.41, 10.42, 10.43, 10.44, 10.45), "lower", "within the spread"),  # apart, by too little to matter
+        (SLOW * 4, "lower", "worse"),
+        ((*SLOW * 4, 10.0), "lower", "worse"),  # one lucky round in many
+        ((*SLOW, 10.0), "lower", "within the spread"),  # one in few
+        ((99.0,) * 4, "lower", "cannot tell"),
     ],
 )
 def test_judge(after: tuple[float, ...], better: str, verdict: str) -> None:
@@ -61,6 +66,15 @@ def test_a_regression_behind_a_faster_machine_is_seen() -> None:
     text = comparison_text(compared)
     assert "Worse beyond the spread: rasteriser: ours (2.00×)." in text
     assert "processor: a processor, now another" in text
+
+
+def test_a_busy_machine_is_told_beside_the_verdict() -> None:
+    slow = result(figure("ours", SLOW))
+    after = record(msgspec.structs.replace(slow, load_at_start=9.3))
+    change = compare(record(result(figure("ours", QUIET))), after).changes[0]
+    assert (change.verdict, change.why) == ("worse", "busy machine, load 9 on 2 cores")
+    calm = record(msgspec.structs.replace(slow, load_at_start=1.9))
+    assert compare(record(result(figure("ours", QUIET))), calm).changes[0].why == ""
 
 
 def test_another_machine_says_nothing_of_bare_times() -> None:

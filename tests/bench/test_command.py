@@ -35,8 +35,8 @@ def test_bad_input_is_one_line(
 
 
 def test_two_files_are_compared_without_measuring(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_record(tmp_path / "a.json", record(result(figure("ours", (1.0, 1.1, 1.2)))))
-    write_record(tmp_path / "b.json", record(result(figure("ours", (2.0, 2.1, 2.2)))))
+    write_record(tmp_path / "a.json", record(result(figure("ours", (1.0, 1.1, 1.2, 1.0, 1.2)))))
+    write_record(tmp_path / "b.json", record(result(figure("ours", (2.0, 2.1, 2.2, 2.0, 2.2)))))
     assert main(["bench", "--show", str(tmp_path / "b.json"), "--against", str(tmp_path / "a.json")]) == 0
     printed = capfd.readouterr().out
     assert "2.10 (2.00 to 2.20) ms" in printed
