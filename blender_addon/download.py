@@ -6,6 +6,7 @@ a time; what was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections import deque
@@ -20,6 +21,8 @@ from . import protocol
 from .client import Answer, Client, NoAnswer, RequestError
 from .environment import replace, write_whole
 from .protocol import CHUNK_BYTES, FileRef, JobInfo, Problem
+
+log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 ATTEMPTS = 5  # each waits for a connection as long as a request does
@@ -87,10 +90,12 @@ def forget_part(destination: Path, job: str) -> None:
 
 
 def forget_job(destination: Path, job: str) -> None:
-    """Delete everything that was brought of a job, as far as it can be."""
+    """Delete everything that was brought of a job, as far as it can be: what cannot is logged."""
     forget_part(destination, job)
     for folder in (destination / _checked_name(job), destination / f"{job}.partial"):
         shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            log.warning("'%s' of a forgotten photo cannot be deleted; delete it by hand", folder)
 
 
 def bring_files(

@@ -13,7 +13,7 @@ from fake_server import FakeServer, job_info
 
 from blender_addon import download, protocol
 from blender_addon.client import Client, Pace
-from blender_addon.download import DownloadError, bring_files, bring_job
+from blender_addon.download import DownloadError, bring_files, bring_job, forget_job
 
 Connect = Callable[..., Client]
 
@@ -218,3 +218,21 @@ def test_files_of_a_job_that_still_runs(share: Share, connect: Connect, tmp_path
     files = share.info.files[:2]
     bring_files(connect(share.server.connection_file, Pace()), JOB, files, tmp_path / "live")
     assert folder_content(tmp_path / "live") == {file.name: CONTENT[file.name] for file in files}
+
+
+def test_what_was_brought_of_a_forgotten_job_is_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "other" / "mesh.npz"
+    for folder in ("job", "job.partial", "job.growing", "other"):
+        (tmp_path / folder / "maps").mkdir(parents=True)
+        (tmp_path / folder / "mesh.npz").write_bytes(b"a face")
+    forget_job(tmp_path, "job")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert kept.read_bytes() == b"a face"
+    assert not caplog.records
+    (tmp_path / "job").write_bytes(b"a file, which cannot be removed as a folder")
+    forget_job(tmp_path, "job")
+    assert "delete it by hand" in caplog.text
+    with pytest.raises(DownloadError):
+        forget_job(tmp_path, "../job")
