@@ -1,4 +1,4 @@
-"""The server's worker: seconds from submit to mesh, first albedo, maps and done; pins and poses.
+"""The server's worker: seconds from submit to mesh, first albedo, maps and done; pins, poses, cancelling.
 
 Jobs: the first of a process (models load meanwhile), another photo warm (the same, mirrored; nothing of it
 is cached), and what the cache of stages makes of the same photo again, another seed, a painted mask, a pin.
@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from backend.bench.scenes import photo_of
 from backend.bench.sheet import YARDSTICK, Setting, Sheet, main, yardstick
 from backend.server.worker_protocol import (
+    CancelJob,
     DriveDone,
     Freed,
     FreeMemory,
@@ -32,6 +33,7 @@ from backend.server.worker_protocol import (
     RunDrive,
     RunJob,
     RunRefine,
+    StageStarted,
     Stop,
     Writer,
     reader_from_worker,
@@ -40,6 +42,7 @@ from blender_addon.landmarks import read_landmarks
 from blender_addon.protocol import Options, Pin
 
 FIRST, UNCACHED = "first job", "another photo, no cache"
+CANCELLED_IN = ("observation", "head fit", "complete UV", "even-lit UV")
 PINNED = 61  # a corner of the mouth
 COLUMNS = ("mesh", "albedo", "maps", "done")
 
@@ -139,9 +142,10 @@ def _round(sheet: Sheet, worker: WorkerProcess, data: Path, picture: Image.Image
     x, y = (float(v) for v in read_landmarks(directory).solved_px[PINNED])
     job("pinned", first, pins=(Pin(landmark=PINNED, x_px=x - 3, y_px=y),))
     _short_requests(sheet, worker, directory, (x, y))
+    _cancelled(sheet, worker, data, picture, maps)
     _memory(sheet, worker)
     kept = sum(path.stat().st_size for path in (data / "cache").rglob("*") if path.is_file())
-    sheet.value("stage cache of both photos", kept / 2**20, "MiB")
+    sheet.value("stage cache of all photos", kept / 2**20, "MiB")
 
 
 def _short_requests(sheet: Sheet, worker: WorkerProcess, directory: Path, at_px: tuple[float, float]) -> None:
@@ -158,6 +162,29 @@ def _short_requests(sheet: Sheet, worker: WorkerProcess, directory: Path, at_px:
         sheet.value("24 frames, first" if step == 0 else "24 frames, later", seconds, "s", YARDSTICK)
 
 
+def _cancelled(sheet: Sheet, worker: WorkerProcess, data: Path, picture: Image.Image, maps: int) -> None:
+    """From cancelling in a stage to the job's end; the server ends a worker that takes longer than 0.6 s."""
+    for number, stage in enumerate(CANCELLED_IN, start=1):
+        path = data / f"cancelled-{number}.png"
+        picture.crop((0, 0, picture.width - number, picture.height)).save(path)  # nothing of it is cached
+        order: RunJob | None = RunJob(
+            job=stage,
+            photo_path=str(path),
+            photo_name=stage,
+            options=Options(maps=maps),
+            directory=str(data / "jobs" / f"cancelled-{number}"),
+        )
+        while True:
+            told = worker.ask(order, StageStarted, JobDone, JobFailed)[-1][1]
+            if not isinstance(told, StageStarted):
+                raise RuntimeError(f"the job ended before '{stage}' began")
+            if told.stage == stage:
+                break
+            order = None
+        seconds = worker.ask(CancelJob(job=stage), JobDone, JobFailed)[-1][0]
+        sheet.value(f"cancel in {stage}", seconds, "s", YARDSTICK)
+
+
 def _answered(worker: WorkerProcess, order: RunRefine | RunDrive, done: type) -> float:
     seconds, end = worker.ask(order, done, RequestFailed)[-1]
     if isinstance(end, RequestFailed):
@@ -167,7 +194,7 @@ def _answered(worker: WorkerProcess, order: RunRefine | RunDrive, done: type) ->
 
 def _memory(sheet: Sheet, worker: WorkerProcess) -> None:
     """Resident memory before and after the worker is asked to free what it can."""
-    for name in ("resident after six jobs", "resident after free memory"):
+    for name in ("resident after ten jobs", "resident after free memory"):
         told = worker.ask(None, Heartbeat)[-1][1]
         if isinstance(told, Heartbeat) and told.rss_bytes is not None:
             sheet.value(name, told.rss_bytes / 2**20, "MiB")
