@@ -84,6 +84,18 @@ ELSEWHERE = (
         why="needs a Blender with a window; `python bench/import.py AVATAR --window OUT`",
     ),
     LeftOut(
+        what="maps of 4K",
+        why="takes a minute and 4 GiB a round; `likeness reconstruct PHOTO -o DIR --maps 4096 --json`",
+    ),
+    LeftOut(
+        what="the open head",
+        why="needs ICT-FaceKit and MakeHuman data; `python -m synthdata.headmodel`",
+    ),
+    LeftOut(
+        what="cancelling through the server, stuck workers",
+        why="held by tests; `pytest -m 'slow or not slow' tests/server`",
+    ),
+    LeftOut(
         what="pictures of splats",
         why="takes up to an hour in software; `python bench/splats.py pictures`",
     ),
