@@ -153,6 +153,9 @@ def _starting(state: State, seen: Seen) -> Step:
 
 
 def _running(state: State, seen: Seen) -> Step:
+    if seen.exit_code == 3 and seen.answers and not state.adopted:
+        # another Blender's server answered before ours had found the data folder taken
+        return replace(state, adopted=True), ("kill",)
     if seen.exit_code is not None and not state.adopted:
         return _died(state, seen, judge(seen.exit_code, seen.last_words))
     if seen.answers:

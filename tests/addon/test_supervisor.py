@@ -267,6 +267,19 @@ def test_the_other_server_may_be_slow_to_start(world: World) -> None:
     assert world.after(0.1).phase == "running"
 
 
+def test_the_other_server_may_answer_before_ours_has_given_way(world: World) -> None:
+    world.supervisor.start()
+    world.after(0.1)
+    world.connect()
+    assert world.after(0.1).phase == "running"
+    world.log.write_text(f"likeness: a server {ALREADY_RUNS} 'x'; use that one\n")
+    world.process.code = 3
+    state = world.after(0.3)
+    assert (state.phase, state.adopted) == ("running", True)
+    world.cut()  # from here on it is treated as another's
+    assert world.after(0.1).phase != "gave_up"
+
+
 def test_our_own_server_of_another_version_is_told_at_once(world: World) -> None:
     world.supervisor.start()
     assert world.after(0.1).phase == "starting"
