@@ -130,9 +130,10 @@ class LIKENESS_OT_relight(LikenessOperator):
         return self.execute(context)
 
     def run(self, context: Any) -> None:
-        path = Path(bpy.path.abspath(self.filepath))
-        if not self.filepath or not path.is_file():
-            raise Refusal(f"The environment '{path}' is not there; choose another one")
+        chosen = self.filepath or context.scene.likeness_light.hdri  # a script need not name one
+        path = Path(bpy.path.abspath(chosen))
+        if not chosen or not path.is_file():
+            raise Refusal(f"The environment '{chosen}' is not there; choose another one")
         try:
             relight_hdri(
                 context.scene, path, self.rotation_degrees, self.strength, background=self.background
