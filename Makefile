@@ -3,12 +3,13 @@
 # make extension       the zip that Blender installs: dist/likeness-<version>.zip
 # make test            lint, types, import contracts and the default test suite
 # make test-slow       renders and whole reconstructions
-# make test-bpy        the builders of Blender data in Blender 4.2 and 5.0 too
+# make test-bpy        builders of Blender data and user interface in Blender 4.2 and 5.0 too
 # make test-gui        from the zip to a relit head in the windows of real Blenders (as root, on Debian)
 PHOTO ?=
 OUT ?= out/demo
 MAPS ?= 1024
 VENV := .venv/bin
+IN_BLENDER := tests/scene $(addprefix tests/addon/test_,operators.py panels.py runtime.py)
 
 .PHONY: help demo extension test test-slow test-bpy gui-environment test-gui lint format bench clean
 help:
@@ -40,8 +41,8 @@ test-slow: environment-dev
 
 test-bpy: environment-dev
 	@packaging/bpy_versions.sh
-	build/bpy-4.2/bin/python -m pytest -m blend tests/scene
-	build/bpy-5.0/bin/python -m pytest -m blend tests/scene
+	build/bpy-4.2/bin/python -m pytest -m "blend and not slow" $(IN_BLENDER)
+	build/bpy-5.0/bin/python -m pytest -m "blend and not slow" $(IN_BLENDER)
 
 gui-environment:
 	@BLENDER=trixie packaging/gui/prepare.sh

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Environments in which the builders of Blender data are tested beside .venv's bpy 4.5: build/bpy-4.2 (LTS) and
+# Environments in which builders of Blender data and user interface are tested beside .venv's bpy 4.5: build/bpy-4.2 (LTS) and
 # build/bpy-5.0, each with Blender's module and what those tests import. Idempotent; about 1 GB each.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pins=$(sed -n 's/^ *"\(\(numpy\|opencv-contrib-python\|pytest\|safetensors\)==[^"]*\)",.*$/\1/p' pyproject.toml)
+pins=$(sed -n 's/^ *"\(\(numpy\|opencv-contrib-python\|pytest\|pyzmq\|safetensors\)==[^"]*\)",.*$/\1/p' pyproject.toml)
 stamp=$(cat "$0" pyproject.toml | sha256sum | cut -c1-16)
 python=$(.venv/bin/python -c 'import sys; print(sys.executable if sys.version_info[:2] == (3, 11) else "")')
 [ -n "$python" ] || {
