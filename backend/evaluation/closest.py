@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from backend.uvspace.kernels import compiled
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -86,7 +87,7 @@ class Surface:
         return built
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _build(low: F64, high: F64, centre: F64) -> Any:
     """Boxes in depth-first order: the left child follows its parent, ``right`` names the other one."""
     count = len(low)
@@ -126,7 +127,7 @@ def _build(low: F64, high: F64, centre: F64) -> Any:
     return box_low[:nodes], box_high[:nodes], right[:nodes], first[:nodes], held[:nodes], order
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _box_gap(p: F64, low: F64, high: F64) -> float:
     """Squared distance from a point to a box, 0 inside."""
     gap = 0.0
@@ -136,7 +137,7 @@ def _box_gap(p: F64, low: F64, high: F64) -> float:
     return gap
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _on_triangle(p: F64, corners: F64, weight: F64) -> float:
     """Writes the closest point's barycentrics into ``weight``; returns the squared distance."""
     a, b, c = corners[0], corners[1], corners[2]
@@ -179,7 +180,7 @@ def _on_triangle(p: F64, corners: F64, weight: F64) -> float:
     return best
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _search(
     points: F64, corners: F64, box_low: F64, box_high: F64, right: I64, first: I64, held: I64, order: I64
 ) -> Any:

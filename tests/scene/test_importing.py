@@ -206,6 +206,22 @@ def test_two_heads_and_removing_one(bpy, take, folder):
     assert not any(_marked(bpy).values())
 
 
+def test_a_second_head_stands_beside_the_first_and_brings_its_camera_along(bpy, take, folder, avatar):
+    from blender_addon.scene.identity import first
+
+    take(folder)
+    render, record = bpy.context.scene.render, avatar.manifest.camera
+    assert (render.resolution_x, render.resolution_y) == (record.width_px, record.height_px)
+    take(folder, uuid="other")
+    bpy.context.view_layer.update()
+    apart = first("objects", "other", "root").matrix_world.translation.x
+    assert apart > 0.3  # metres; shoulders are narrower than two of that
+    cameras = [first("objects", uuid, "camera").matrix_world for uuid in (UUID, "other")]
+    moved = cameras[1].translation - cameras[0].translation
+    np.testing.assert_allclose(moved, (apart, 0.0, 0.0), atol=1e-5)
+    np.testing.assert_allclose(cameras[1].to_3x3(), cameras[0].to_3x3(), atol=1e-6)
+
+
 def test_maps_beside_the_blend(bpy, take, folder, tmp_path):
     beside = tmp_path / "project" / "maps of mine"
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
