@@ -222,6 +222,27 @@ def test_a_second_head_stands_beside_the_first_and_brings_its_camera_along(bpy, 
     np.testing.assert_allclose(cameras[1].to_3x3(), cameras[0].to_3x3(), atol=1e-6)
 
 
+def test_viewports_turn_to_the_head_but_cameras_stay(bpy, take, folder):
+    from types import SimpleNamespace as Plain
+
+    from blender_addon.framing import frame_head
+
+    take(folder)
+    bpy.context.view_layer.update()
+    free, camera = (
+        Plain(view_perspective=kind, view_location=None, view_distance=10.0) for kind in ("PERSP", "CAMERA")
+    )
+    areas = [
+        Plain(type="VIEW_3D", spaces=Plain(active=Plain(region_3d=view)), tag_redraw=lambda: None)
+        for view in (free, camera)
+    ]
+    frame_head(Plain(windows=[Plain(screen=Plain(areas=areas))]), UUID)
+    points = np.array([_skin().matrix_world @ v.co for v in _skin().data.vertices])
+    radius = np.linalg.norm(points - np.array(free.view_location), axis=1).max()
+    assert radius < free.view_distance < 5 * radius  # outside the head, and near
+    assert (camera.view_location, camera.view_distance) == (None, 10.0)
+
+
 def test_maps_beside_the_blend(bpy, take, folder, tmp_path):
     beside = tmp_path / "project" / "maps of mine"
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
