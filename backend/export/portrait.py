@@ -19,7 +19,7 @@ from backend.colour import linear_to_srgb
 from backend.head.base import ParametricHead
 from backend.shading import shadows, studio
 from backend.shading.environment import Environment
-from backend.shading.parts import EYE_PARTS, looks, without_clear_layers
+from backend.shading.parts import EYE_PARTS, looks
 from backend.shading.relight import relight
 from backend.shading.shadows import ShadowMaps
 from backend.uvspace.render import TexturedHead
@@ -67,7 +67,7 @@ def relit_views(
     ``size`` is (width, height) in pixels; ``lights`` are ``studio_portraits()`` when None.
     """
     fit = reconstruction.fit
-    head = without_clear_layers(fit.head)
+    head = fit.head
     maps = vars(reduced(reconstruction.materials, _LARGEST_MAP))
     outside = [index for index, name in enumerate(head.part_names) if index == 0 or name in EYE_PARTS]
     fine = (round(size[0] * supersampling), round(size[1] * supersampling))

@@ -72,7 +72,8 @@ class Silhouette:
             state.camera(*self.photo_size), *self.corner_px, RIM_PX, RIM_PX, RIM_PX / self.side_px
         )
         head = self.head
-        seen = rasterise_camera(head.shape(state.identity, state.expression), head.triangles, camera)
+        shape = head.shape(state.identity, state.expression)
+        seen = rasterise_camera(shape, head.opaque_triangles, camera)
         covered = np.pad(seen.triangle >= 0, 1, constant_values=True)  # the window's border is no rim
         middle = covered[1:-1, 1:-1]
         inner = covered[:-2, 1:-1] & covered[2:, 1:-1] & covered[1:-1, :-2] & covered[1:-1, 2:]

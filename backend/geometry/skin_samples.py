@@ -84,7 +84,7 @@ def sample_skin(
     camera = state.camera(photo.width, photo.height)
     vertices = head.shape(state.identity, state.expression)
     small = cropped_camera(camera, crop.x0, crop.y0, FACE_PX, FACE_PX, crop.scale)
-    seen = rasterise_camera(vertices, head.triangles, small)
+    seen = rasterise_camera(vertices, head.opaque_triangles, small)
     is_skin = head.triangle_part == 0
     drawn = (seen.triangle >= 0) & is_skin[np.maximum(seen.triangle, 0)] & (crop.skin > 0.5)
     row, column = np.nonzero(drawn)

@@ -8,6 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Parts that are clear, or strands with gaps between: a word of their names. They hide nothing of the head.
+SEE_THROUGH_WORDS = ("cornea", "tear", "fluid", "lash", "brow", "blend", "occlusion")
+
+
+def is_see_through(part_name: str) -> bool:
+    """Whether one looks through or between the part ``part_name`` at what lies behind it."""
+    return any(word in part_name for word in SEE_THROUGH_WORDS)
+
 
 @dataclass(frozen=True)
 class SurfacePoints:
@@ -61,6 +69,17 @@ class ParametricHead:
         """(T,) index into ``part_names``."""
         part: NDArray[np.uint8] = self.quad_part[self.triangle_quad]
         return part
+
+    @property
+    def opaque_triangles(self) -> NDArray[np.int32]:
+        """``triangles`` ``(T, 3)``, in which those of see-through parts have shrunk to a point.
+
+        What decides what a camera sees rasterises these; rows keep their numbers.
+        """
+        clear = np.array([is_see_through(name) for name in self.part_names])
+        if not clear.any():
+            return self.triangles
+        return np.where(clear[self.triangle_part][:, None], 0, self.triangles).astype(np.int32)
 
     def shape(
         self, identity: NDArray[np.floating[Any]], expression: NDArray[np.floating[Any]] | None = None

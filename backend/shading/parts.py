@@ -6,7 +6,6 @@ eyeball vertex has fixed coordinates across that axis, which turn with the eyeba
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,9 @@ from backend.uvspace.rasterise import rasterise_chart
 from backend.uvspace.render import Look
 
 EYE_PARTS = ("eye_left", "eye_right")
-# Clear or transparent layers that hide what lies below when drawn solid; the first word found decides.
-NOT_DRAWN = ("fluid", "tear", "blend", "occlusion", "lash", "cornea")
 
 EYE_ROUGHNESS, EYE_SPECULAR = 0.06, 0.5  # the wet cornea
-EYEBALL_RADIUS_M = 0.012  # anatomical means
-IRIS_RADIUS_M = 0.0059
+IRIS_RADIUS_M = 0.00585  # half the mean visible diameter, which hardly differs between adults
 PUPIL_OVER_IRIS = 0.36
 _SCLERA = np.array([0.56, 0.50, 0.46], np.float32)
 _SCLERA_FAR = np.array([0.46, 0.30, 0.27], np.float32)  # towards the lids, where vessels show
@@ -61,8 +57,8 @@ def iris_coordinates(head: ParametricHead) -> F32:
         # Angle times radius keeps growing past the equator, where the plain offset would fold back.
         across = np.hypot(offset[:, 0], offset[:, 1])
         angle = np.arctan2(across, offset[:, 2])
-        front = np.minimum(angle, 0.6)
-        radius = EYEBALL_RADIUS_M * (np.sin(front) + np.maximum(angle - 0.6, 0))
+        sphere = float(np.quantile(np.linalg.norm(offset, axis=1), 0.9))  # the iris may lie back from it
+        radius = np.where(angle < 0.6, across, sphere * (np.sin(0.6) + angle - 0.6))
         # At the poles no direction is given; any will do.
         aside = np.where(across[:, None] > 1e-9, offset[:, :2], np.array([1e-9, 0.0]))
         out[rows] = aside / np.maximum(across, 1e-9)[:, None] * (radius / IRIS_RADIUS_M)[:, None]
@@ -105,17 +101,3 @@ def looks(head: ParametricHead, iris_srgb: NDArray[np.floating[Any]], size: int 
             painted = eye_albedo(at.reshape(-1, 2), iris_srgb).reshape(size, size, 3)
             out[name] = {"albedo_linear": painted, "roughness": EYE_ROUGHNESS, "specular": EYE_SPECULAR}
     return out
-
-
-def without_clear_layers(head: ParametricHead) -> ParametricHead:
-    """``head`` without the triangles of parts that are clear or need transparency."""
-    hidden = [any(word in name for word in NOT_DRAWN) for name in head.part_names]
-    if not any(hidden):
-        return head
-    keep = ~np.array(hidden)[head.triangle_part]
-    return replace(
-        head,
-        triangles=np.ascontiguousarray(head.triangles[keep]),
-        triangle_uvs=np.ascontiguousarray(head.triangle_uvs[keep]),
-        triangle_quad=head.triangle_quad[keep],
-    )

@@ -102,11 +102,11 @@ class TexturedHead:
             )
 
     def view(self, camera: Camera, supersample: int = 2, rasteriser: Rasteriser | None = None) -> GBuffer:
-        """The G-buffer of ``camera``'s picture."""
+        """The G-buffer of ``camera``'s picture; see-through parts are not drawn."""
         head = self._head
         s = supersample
         fine = cropped_camera(camera, 0, 0, camera.width_px * s, camera.height_px * s, s)
-        drawn = rasterise_camera(self._vertices, head.triangles, fine, rasteriser)
+        drawn = rasterise_camera(self._vertices, head.opaque_triangles, fine, rasteriser)
         # Everything per covered sample, ``(N, …)``; laid out as pictures at the end.
         at = np.flatnonzero(drawn.covered.ravel())
         ids, weights = drawn.triangle.ravel()[at], drawn.barycentric.reshape(-1, 3)[at]

@@ -43,14 +43,14 @@ def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> Parti
     depth_m = float(np.median(camera.to_camera(fit.vertices_head)[:, 2]))
     pixel_m = depth_m / camera.focal_px
     reach_px = max(1.0, 1.5 * _texel_m(fit, size) / pixel_m)  # pyramid levels run up to twice a texel
-    seen = visibility(fit.vertices_head, head.triangles, camera, window, reach_px)
+    seen = visibility(fit.vertices_head, head.opaque_triangles, camera, window, reach_px)
     frame = (photo.width, photo.height)
     trust = picture_trust(observation.skin_mask, observation.person_mask, window, frame, pixel_m, reach_px)
     run.progress("partial UV", 0.5)
 
     part = np.s_[window.y0 : window.y0 + window.height, window.x0 : window.x0 + window.width]
     colour = linear_light(photo.rgb_srgb[part])
-    depth = pixel_depth(fit.vertices_head, head.triangles, camera, window)
+    depth = pixel_depth(fit.vertices_head, head.opaque_triangles, camera, window)
     picture = ImagePyramid.build(np.concatenate([colour, depth[..., None]], -1))
     run.progress("partial UV", 0.7)
 

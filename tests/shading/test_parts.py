@@ -1,4 +1,4 @@
-"""Procedural eyes and the parts that are left out."""
+"""Procedural eyes and the parts that one looks through."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import numpy as np
 from spheres import SphereBuffer, front_camera
 from synthetic_avatar import EYE_CENTRES, EYE_RADIUS, make_head
 
+from backend.artifacts import Camera
 from backend.colour import srgb_to_linear
 from backend.shading import parts
 from backend.shading.environment import Environment
 from backend.shading.relight import relight
+from backend.uvspace.rasterise import rasterise_camera
+from backend.uvspace.render import TexturedHead
 
 
 def test_iris_coordinates_are_anatomical_and_turn_with_nothing() -> None:
@@ -53,13 +56,23 @@ def test_looks_paint_each_eye_in_its_own_chart() -> None:
     assert looks["teeth"]["albedo_linear"] == parts.plain_material("teeth")[0]
 
 
-def test_clear_layers_are_not_drawn() -> None:
+def test_see_through_parts_hide_nothing() -> None:
     head = make_head()
-    assert parts.without_clear_layers(head) is head
-    layered = dataclasses.replace(head, part_names=("skin", "eye_left", "eye_right", "lacrimal_fluid"))
-    bare = parts.without_clear_layers(layered)
-    assert set(bare.triangle_part) == {0, 1, 2}
-    assert len(bare.triangles) == len(bare.triangle_uvs) == len(bare.triangle_quad)
+    assert head.opaque_triangles is head.triangles
+    layered = dataclasses.replace(head, part_names=("skin", "eye_left", "eye_right", "cornea_left"))
+    clear = layered.triangle_part == 3
+    np.testing.assert_array_equal(layered.opaque_triangles[~clear], layered.triangles[~clear])
+    camera = Camera(900.0, (128.0, 128.0), 256, 256, np.c_[np.diag([1.0, -1.0, -1.0]), [0.0, 0.0, 0.5]])
+    vertices = layered.mean_vertices + np.array([0, 0, 0.1]) * np.isin(
+        np.arange(len(layered.mean_vertices)), layered.triangles[clear]
+    )[:, None].astype(np.float32)  # the clear part before the face
+    assert (rasterise_camera(vertices, layered.triangles, camera).triangle >= 0).any()
+    seen = rasterise_camera(vertices, layered.opaque_triangles, camera).triangle
+    bare = rasterise_camera(vertices, layered.triangles[~clear], camera).triangle
+    np.testing.assert_array_equal(np.flatnonzero(~clear)[bare][bare >= 0], seen[seen >= 0])
+    drawn = TexturedHead(layered, vertices, {}).view(camera, 1)
+    assert set(np.unique(drawn.part)) <= {-1, 0, 1, 2}
+    assert (drawn.part == 0).sum() == (layered.triangle_part[seen[seen >= 0]] == 0).sum()
 
 
 def test_an_eye_is_darkest_below_its_upper_lid() -> None:
