@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.evaluation.keypoints import key_points
+from backend.head.correspondences import REALY_REGIONS, realy_regions
 from backend.head.registry import load_head
 
 F64 = NDArray[np.float64]
 
-REGIONS = ("nose", "mouth", "forehead", "cheek")
+REGIONS = REALY_REGIONS
 _REACH_M = 0.008  # a vertex farther than this from the bent template lies in no region
 _JAW = 17  # outline points, which slide along the face and say little of where it is
 
@@ -47,31 +48,10 @@ def _template() -> tuple[F64, NDArray[np.int64], F64]:
     """The mean head: front skin ``(N, 3)``, its regions ``(N,)`` (−1 none), key points ``(85, 3)``."""
     head = load_head("open")
     mean = head.mean_vertices.astype(np.float64)
-    points478 = head.mediapipe.positions(mean, head.triangles)
-    points = key_points(points478)
     skin = np.zeros(len(mean), bool)
     skin[head.triangles[head.triangle_part == 0]] = True
     keep = skin & (mean[:, 2] > 0.02) & (head.regions["nostrils"] < 0.5)
-    vertices = mean[keep]
-    face, lids = head.regions["face"][keep] > 0.5, head.regions["eyelids"][keep] > 0.3
-    x, y = np.abs(vertices[:, 0]), vertices[:, 1]
-
-    def at(row: int) -> tuple[float, float]:
-        return abs(float(points478[row, 0])), float(points478[row, 1])
-
-    nasion, wing, base = at(168), at(64), at(2)
-    corner, chin_fold = at(61), at(200)
-    inner_eye, below_lid = at(133), at(119)
-    brow_below, forehead_top = at(65), at(10)
-
-    # A trapezium from the nasion to the wings and base of the nose.
-    down = np.clip((nasion[1] - y) / (nasion[1] - wing[1]), 0, 1)
-    side = 0.55 * inner_eye[0] + (wing[0] + 0.003 - 0.55 * inner_eye[0]) * down
-    nose = (x < side) & (y < nasion[1]) & (y > base[1] - 0.002)
-    mouth = ~nose & (x < corner[0] + 0.008) & (y <= base[1]) & (y > chin_fold[1])
-    forehead = ~nose & face & ~lids & (y < forehead_top[1]) & (y > brow_below[1])
-    cheek = ~nose & ~mouth & face & ~lids & (y < below_lid[1]) & (y > chin_fold[1])
-    labels = np.full(len(vertices), -1)
-    for i, mask in enumerate((nose, mouth, forehead, cheek)):
+    labels = np.full(len(mean), -1)
+    for i, mask in enumerate(realy_regions(head).values()):
         labels[mask] = i
-    return vertices, labels, points
+    return mean[keep], labels[keep], key_points(head.mediapipe.positions(mean, head.triangles))

@@ -63,6 +63,7 @@ class ParametricHead:
     weights_file: str | None  # safetensors path relative to backend/weights, when shipped
     weights_sha256: str | None
     licence: str
+    ibug: SurfacePoints | None = None  # iBUG's 68 points (``correspondences.points68``), where known
 
     @property
     def triangle_part(self) -> NDArray[np.uint8]:

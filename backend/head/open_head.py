@@ -20,6 +20,9 @@ mediapipe_triangle     (478,) i32
 mediapipe_barycentric  (478,3) f32
 mediapipe_trust        (478,) f32
 eye_centres            (2,3) f32
+ibug_triangle          (68,) i32   iBUG's 300-W points; these three are absent in older files
+ibug_barycentric       (68,3) f32
+ibug_trust             (68,) f32
 =====================  ==========  ==========================================================
 """
 
@@ -110,16 +113,19 @@ def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: s
         albedo_basis=unfold(
             albedo_modes, half, mirror, np.ones(len(albedo_modes), np.int8), np.ones(3, np.float32)
         ),
-        mediapipe=SurfacePoints(
-            arrays["mediapipe_triangle"], arrays["mediapipe_barycentric"], arrays["mediapipe_trust"]
-        ),
+        mediapipe=_points(arrays, "mediapipe"),
         mirror_vertex=mirror,
         regions=regions,
         eye_centres=arrays["eye_centres"],
         weights_file=WEIGHTS_FILE,
         weights_sha256=digest,
         licence=metadata["licence"],
+        ibug=_points(arrays, "ibug") if "ibug_triangle" in arrays else None,
     )
+
+
+def _points(arrays: dict[str, NDArray[Any]], name: str) -> SurfacePoints:
+    return SurfacePoints(*(arrays[f"{name}_{part}"] for part in ("triangle", "barycentric", "trust")))
 
 
 def unfold(

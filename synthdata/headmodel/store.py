@@ -27,6 +27,7 @@ def write_open_head(
     regions: dict[str, NDArray[np.float64]],
     points: SurfacePoints,
     eye_centres: NDArray[np.floating[Any]],
+    ibug: SurfacePoints | None = None,
 ) -> None:
     """Write the file; the same input gives the same bytes."""
     flat = expressions.reshape(-1, 3)
@@ -47,11 +48,11 @@ def write_open_head(
         "albedo_mean": albedo[0].astype(np.float16),
         "albedo_half": modes.astype(np.float16),
         "regions": np.round(np.stack(list(regions.values())) * 255).astype(np.uint8),
-        "mediapipe_triangle": points.triangle,
-        "mediapipe_barycentric": points.barycentric,
-        "mediapipe_trust": points.trust,
+        **point_arrays("mediapipe", points),
         "eye_centres": np.asarray(eye_centres, np.float32),
     }
+    if ibug is not None:
+        arrays |= point_arrays("ibug", ibug)
     metadata = {
         "format_version": FORMAT_VERSION,
         "part_names": json.dumps(whole.part_names),
@@ -59,7 +60,16 @@ def write_open_head(
         "region_names": json.dumps(list(regions)),
         "licence": LICENCE,
     }
-    _write(path, arrays, metadata)
+    write_stored(path, arrays, metadata)
+
+
+def point_arrays(name: str, points: SurfacePoints) -> dict[str, NDArray[Any]]:
+    """``points`` as the file names them."""
+    return {
+        f"{name}_triangle": points.triangle,
+        f"{name}_barycentric": points.barycentric,
+        f"{name}_trust": points.trust,
+    }
 
 
 def rewrite_identity(
@@ -71,7 +81,7 @@ def rewrite_identity(
     """Write the head in ``source`` with another identity basis (as ``write_open_head``) and more metadata."""
     arrays, known = read_stored(source)
     arrays["identity_half"], arrays["identity_parity"] = identity[0].astype(np.float16), identity[1]
-    _write(path, arrays, known | metadata)
+    write_stored(path, arrays, known | metadata)
 
 
 def read_stored(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -83,7 +93,8 @@ def read_stored(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return load(data), json.loads(data[8 : 8 + size])["__metadata__"]
 
 
-def _write(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
+def write_stored(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> None:
+    """Write arrays and metadata as the file holds them; the same input gives the same bytes."""
     from safetensors.numpy import save
 
     data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
