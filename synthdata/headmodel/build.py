@@ -15,19 +15,27 @@ from backend.head.base import ParametricHead, SurfacePoints
 from backend.head.meshing import no_landmarks
 from backend.head.open_head import load_open_head
 from synthdata.headmodel.albedo import draw_population, iris_and_sclera, log_details, principal_modes
-from synthdata.headmodel.assemble import Whole, assemble, expression_modes, identity_modes
+from synthdata.headmodel.assemble import (
+    Whole,
+    assemble,
+    carried_modes,
+    expression_modes,
+    identity_modes,
+)
 from synthdata.headmodel.cavities import nostrils
 from synthdata.headmodel.chart import fit_square, half_chart, unwrap
 from synthdata.headmodel.eyes import build_eye, eye_profile
 from synthdata.headmodel.flatten import split_quads
+from synthdata.headmodel.ibug import carry_ibug
 from synthdata.headmodel.inner import build_inner
 from synthdata.headmodel.landmarks import View, find_landmarks
 from synthdata.headmodel.layout import DEFAULT, Layout
 from synthdata.headmodel.lids import close_lids
 from synthdata.headmodel.lip_rims import on_lip_rims
-from synthdata.headmodel.makehuman import remove_shading, sample_skins
+from synthdata.headmodel.makehuman import Registered, register_makehuman, remove_shading, sample_skins
 from synthdata.headmodel.mouth import close_lips
 from synthdata.headmodel.parts import MIRROR_X, PartHalf, same_chart_mirrored
+from synthdata.headmodel.population import carry_traits, population_modes
 from synthdata.headmodel.regions import half_regions
 from synthdata.headmodel.skin import (
     EYE_LOOPS,
@@ -64,6 +72,7 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     log.info("%d vertices, %d quads, modes carried", len(whole.vertices), len(whole.quads))
     spread = {name: _spread(weights, len(points), whole) for name, weights in regions.items()}
     landmarks = no_landmarks()
+    ibug: SurfacePoints | None = None
     albedo = _albedo(whole, spread, np.zeros((1, len(whole.vertices), 3)))
 
     def store() -> ParametricHead:
@@ -77,6 +86,7 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
             spread,
             landmarks,
             surface.head.eye_centres,
+            ibug,
         )
         return load_open_head(output)
 
@@ -84,7 +94,15 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     lash = skin.mesh.eye_rings[len(skin.mesh.eye_rings) - len(EYE_LOOPS)]
     lashes = np.r_[whole.half[lash], whole.mirror[whole.half[lash]]]
     landmarks = _landmarks(store(), lashes, views=12)
-    albedo = _albedo(whole, spread, _skin_details(store(), data, spread))
+    looked = store()
+    ibug = carry_ibug(surface, parts, whole, landmarks68, looked.triangles)
+    registered = register_makehuman(
+        data / "makehuman", looked.mean_vertices.astype(np.float64), looked.triangles, looked.mediapipe
+    )
+    traits = carry_traits(data / "makehuman", registered, looked)
+    identity = population_modes(looked, whole.half, carried_modes(surface.head, parts), traits)
+    log.info("population made: %d modes", len(identity[0]))
+    albedo = _albedo(whole, spread, _skin_details(looked, registered, spread))
     log.info("albedo made")
     landmarks = _landmarks(store(), lashes, views=48)
     log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
@@ -198,9 +216,9 @@ def _spread(half_values: F64, count: int, whole: Whole) -> F64:
     return out
 
 
-def _skin_details(head: ParametricHead, data: Path, regions: dict[str, F64]) -> F64:
+def _skin_details(head: ParametricHead, registered: Registered, regions: dict[str, F64]) -> F64:
     vertices = head.mean_vertices.astype(np.float64)
-    skins = sample_skins(data / "makehuman", vertices, head.triangles, head.mediapipe)
+    skins = sample_skins(registered)
     plain = regions["face"] * (1 - regions["lips"]) * (1 - regions["brows"])
     plain *= (1 - regions["eyelids"]) * (1 - regions["scalp"])
     even = remove_shading(skins, vertices, head.triangles, head.mirror_vertex, plain)

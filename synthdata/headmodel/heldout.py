@@ -1,8 +1,9 @@
 """A basis of the open head that lacks part of its population, so that evaluation heads lie outside it.
 
 The split, fixed by SEED: of ICT-FaceKit's 100 identity modes, strongest first on the open head's skin, the
-LEADING stay; of every following pair one is drawn and left out of ``open-eval``. MakeHuman's shapes are in
-neither basis. Topology, chart, expressions, landmarks and albedo are those of the shipped head.
+LEADING stay; of every following pair one is drawn and left out of ``open-eval``. So is every family of
+MakeHuman's shapes of which the evaluation heads use a member, with all its directions and both sides.
+Topology, chart, expressions, landmarks and albedo are those of the shipped head.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from backend.errors import BadInput
 from backend.head.base import ParametricHead
 from backend.head.open_head import MIRROR_X as _REFLECTION
 from backend.head.open_head import WEIGHTS_FILE, load_open_head, unfold
-from synthdata.headmodel.assemble import carried_modes, principal_identity
+from synthdata.headmodel.assemble import carried_modes
 from synthdata.headmodel.build import carrying_parts
+from synthdata.headmodel.makehuman import register_makehuman
+from synthdata.headmodel.population import carry_traits, population_modes
 from synthdata.headmodel.source import IctSurface
 from synthdata.headmodel.store import read_stored, rewrite_identity
+from synthdata.headmodel.traits import family_of
 
 SEED = 4
 LEADING = 10
@@ -71,9 +75,28 @@ def build_eval(data: Path, output: Path) -> ParametricHead:
     """
     stored, parity, skin = _carried(data)
     split = split_modes(np.square(stored[:, :skin]).sum((1, 2)))
-    identity = principal_identity(stored[split.kept], parity[split.kept], skin)
-    rewrite_identity(SHIPPED, output, identity, {"held_out_ict_modes": json.dumps(split.held_out.tolist())})
+    head, families = load_open_head(SHIPPED), held_out_families()
+    vertices = head.mean_vertices.astype(np.float64)
+    registered = register_makehuman(data / "makehuman", vertices, head.triangles, head.mediapipe)
+    identity = population_modes(
+        head,
+        read_stored(SHIPPED)[0]["half_vertices"],
+        (stored[split.kept], parity[split.kept]),
+        carry_traits(data / "makehuman", registered, head, without=families),
+    )
+    known = {
+        "held_out_ict_modes": json.dumps(split.held_out.tolist()),
+        "held_out_families": json.dumps(sorted(families)),
+    }
+    rewrite_identity(SHIPPED, output, identity, known)
     return load_open_head(output)
+
+
+def held_out_families() -> frozenset[str]:
+    """Families of MakeHuman's shapes that the evaluation heads draw from."""
+    from synthdata.cases.morphs import SHAPES  # which draws from this module's population
+
+    return frozenset(family_of(name) for name in SHAPES)
 
 
 def _carried(data: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], int]:

@@ -114,18 +114,8 @@ def register_makehuman(
     return Registered(base, body, place, hit, weight, tuple(f.stem for f in files), images)
 
 
-def sample_skins(
-    folder: Path,
-    head_vertices: F64,
-    head_triangles: I32,
-    mediapipe: SurfacePoints,
-    scratch_light: float = 0.04,
-) -> F64:
-    """Linear skin colours ``(10, V, 3)`` at the open head's vertices, shading still in them.
-
-    Raises: ValueError when Face Mesh finds no face on MakeHuman's head.
-    """
-    registered = register_makehuman(folder, head_vertices, head_triangles, mediapipe, scratch_light)
+def sample_skins(registered: Registered) -> F64:
+    """Linear skin colours ``(10, V, 3)`` at the open head's vertices, shading still in them."""
     return np.asarray([sample_skin(image, registered.uvs) for image in registered.skins], np.float64)
 
 
@@ -204,7 +194,7 @@ def _register(base: BaseHead, landmarks: F64, head: F64, triangles: I32, mediapi
     warp = RBFInterpolator(source[ok], landmarks[ok], kernel="linear", smoothing=2e-4, degree=1)
     face = warp(head)
     # Far from landmarks the similarity that fits them all is safer than the extrapolated warp.
-    s, r, t = _similarity(source[ok], landmarks[ok])
+    s, r, t = similarity(source[ok], landmarks[ok])
     rigid = s * head @ r.T + t
     gap, _ = cKDTree(source[ok]).query(head)
     near = np.exp(-((gap / 0.03) ** 2))[:, None]
@@ -227,8 +217,8 @@ def _inside_of_eye_or_mouth(base: BaseHead) -> NDArray[np.bool_]:
     return np.asarray(sockets | mouth)
 
 
-def _similarity(source: F64, target: F64) -> tuple[float, F64, F64]:
-    """Scale, rotation, translation with target ≈ s·R·source + t (Umeyama 1991)."""
+def similarity(source: F64, target: F64) -> tuple[float, F64, F64]:
+    """Best scale, rotation, translation with target ≈ s·R·source + t (Umeyama 1991)."""
     a, b = source - source.mean(0), target - target.mean(0)
     u, d, vt = np.linalg.svd(b.T @ a)
     sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])

@@ -1,0 +1,147 @@
+"""Offsets known roughly on the skin, made smooth over it; linings and inner parts move along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from backend.head.base import ParametricHead
+
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+
+LININGS = ("mouth", "sockets")  # joined to the skin's borders
+# Parts that move as one, with the skin before them: eyeballs stay round, a bite stays a bite. What is in
+# neither list follows the skin beside each of its vertices.
+TOGETHER = (
+    ("eye_left", "cornea_left"),
+    ("eye_right", "cornea_right"),
+    ("teeth", "gums", "tongue"),
+)
+NEAREST = 8  # skin vertices that a vertex follows
+TOUCHING_M = 0.0008  # lips nearer than this touch at rest
+HELD = 100.0  # how much more touching lips are held together than offsets are believed
+LEAST_TRUST = 1e-4
+SMOOTH_M = 0.0022  # waves shorter than about six times this are damped
+
+
+class Follower:
+    """Smooths offsets of one head's surface (linear, symmetric if the head is)."""
+
+    def __init__(self, head: ParametricHead, trust: F64) -> None:
+        """``trust`` ``(V,)`` in [0, 1]: how far a vertex's offsets are to be believed; 0 off the skin."""
+        mean = head.mean_vertices.astype(np.float64)
+        of_part = {name: vertices_of(head, name) for name in head.part_names}
+        skin = of_part["skin"]
+        area, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin",)))
+        self._skin, self._weight = skin, area[skin] * np.maximum(trust[skin], LEAST_TRUST)
+        own = stiffness[skin][:, skin]
+        bending = SMOOTH_M**4 * own @ sp.diags(1.0 / area[skin]) @ own
+        pull = _across_the_lips(head, mean, area)[skin][:, skin]
+        self._solve_skin = _factorised(sp.diags(self._weight) + bending + pull)
+        self._lining = np.setdiff1d(together(head, LININGS), skin)
+        _, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin", *LININGS)))
+        self._to_lining = -stiffness[self._lining][:, skin]
+        self._solve_lining = _factorised(stiffness[self._lining][:, self._lining])
+        tree = cKDTree(mean[skin])
+        self._rigid = []
+        for group in TOGETHER:
+            rows = together(head, group)
+            if len(rows) == 0:
+                continue
+            front = rows[mean[rows, 2] > np.quantile(mean[rows, 2], 0.7)]
+            self._rigid.append((rows, skin[np.unique(tree.query(mean[front], k=NEAREST)[1])]))
+        taken = {"skin", *LININGS, *(name for group in TOGETHER for name in group)}
+        self._beside = []
+        for name in sorted(set(head.part_names) - taken):
+            # Strands may be rooted in the skin, whose vertices stay the skin's.
+            rows = np.setdiff1d(of_part[name], np.concatenate([skin, self._lining]))
+            self._beside.append((rows, skin[tree.query(mean[rows], k=NEAREST)[1]]))
+
+    def __call__(self, offsets: F64) -> F64:
+        """Smooth offsets ``(…, V, 3)`` of all vertices from rough ones of the skin."""
+        rough = np.moveaxis(offsets, -2, 0).reshape(offsets.shape[-2], -1)
+        smooth = np.zeros_like(rough)
+        smooth[self._skin] = self._solve_skin(self._weight[:, None] * rough[self._skin])
+        if len(self._lining):
+            smooth[self._lining] = self._solve_lining(self._to_lining @ smooth[self._skin])
+        shape = (offsets.shape[-2], *offsets.shape[:-2], 3)
+        out = np.moveaxis(smooth.reshape(shape), 0, -2)
+        for rows, near in self._rigid:
+            out[..., rows, :] = out[..., near, :].mean(-2, keepdims=True)
+        for rows, near in self._beside:
+            out[..., rows, :] = out[..., near, :].mean(-2)
+        return out
+
+
+def _factorised(matrix: sp.spmatrix) -> Callable[[F64], F64]:
+    """A solver for a symmetric positive definite ``matrix``."""
+    if matrix.shape[0] == 0:
+        return lambda right: right
+    return cast(
+        Callable[[F64], F64],
+        spla.splu(
+            matrix.tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        ).solve,
+    )
+
+
+def _across_the_lips(head: ParametricHead, mean: F64, area: F64) -> sp.csr_matrix:
+    """Springs ``(V, V)`` between lips that touch at rest, so that no shape parts them."""
+    jaw = np.linalg.norm(head.expression_basis[head.expression_names.index("jawOpen")], axis=1)
+    lips = vertices_of(head, "skin")
+    lips = lips[(head.regions["lips"][lips] > 0.5)]
+    below = jaw[lips] > 0.5 * jaw[lips].max()
+    upper, lower = lips[~below], lips[below]
+    gap, near = cKDTree(mean[lower]).query(mean[upper])
+    meet = gap < TOUCHING_M
+    a, b = upper[meet], lower[near[meet]]
+    k = HELD * np.maximum(area[a], area[b])
+    n = len(area)
+    return sp.csr_matrix((np.r_[k, k, -k, -k], (np.r_[a, b, a, b], np.r_[a, b, b, a])), shape=(n, n))
+
+
+def _triangles_of(head: ParametricHead, parts: tuple[str, ...]) -> I32:
+    chosen = [k for k, name in enumerate(head.part_names) if name in parts]
+    return head.triangles[np.isin(head.triangle_part, chosen)]
+
+
+def together(head: ParametricHead, group: tuple[str, ...]) -> NDArray[np.intp]:
+    """Vertices of those parts of ``group`` that the head has."""
+    rows = [vertices_of(head, name) for name in group if name in head.part_names]
+    return np.concatenate([np.zeros(0, np.intp), *rows])
+
+
+def vertices_of(head: ParametricHead, part: str) -> NDArray[np.intp]:
+    """Rows of the vertices that a part's triangles use, sorted."""
+    rows = head.triangles[head.triangle_part == head.part_names.index(part)]
+    return np.asarray(np.unique(rows), np.intp)
+
+
+def cotangent_operators(vertices: F64, triangles: I32) -> tuple[F64, sp.csr_matrix]:
+    """Vertex areas ``(V,)`` in m² and the positive semi-definite cotangent stiffness ``(V, V)``."""
+    rows, columns, values = [], [], []
+    area = np.zeros(len(vertices))
+    for k in range(3):
+        i, j, o = (triangles[:, (k + s) % 3] for s in range(3))
+        e, f = vertices[i] - vertices[o], vertices[j] - vertices[o]
+        double = np.linalg.norm(np.cross(e, f), axis=1)
+        np.add.at(area, o, double / 6)
+        cotangent = np.clip((e * f).sum(1) / np.maximum(double, 1e-16), -20.0, 20.0) / 2
+        rows += [i, j, i, j]
+        columns += [j, i, i, j]
+        values += [-cotangent, -cotangent, cotangent, cotangent]
+    n = len(vertices)
+    stiffness = sp.csr_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, n)
+    )
+    return np.maximum(area, 1e-10), stiffness
