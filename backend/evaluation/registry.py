@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,9 @@ _MODULES = (
 )
 
 
+Measure = Callable[[Case, Prediction, Path], Values]
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """How a figure is to be read."""
@@ -47,6 +51,8 @@ class MetricGroup:
     ``measure(case, prediction, pictures)`` returns a value for every name in ``metrics``, None where this
     case does not tell. It is not called for a case that lacks one of ``needs`` (names of
     ``case_schema.PARTS``): its metrics are left out and the part is named.
+    ``opened`` takes the place of ``measure`` where something dear, such as Blender, serves many cases: it is
+    entered before the first of them and left after the last.
     ``over_cases`` is called once per method, with every case and its prediction, for figures that only
     several photographs together have (``set_metrics``).
     ``lacks`` names what this machine or version has not got: the metrics are left out of every case then.
@@ -54,7 +60,8 @@ class MetricGroup:
 
     name: str
     metrics: Mapping[str, MetricInfo]
-    measure: Callable[[Case, Prediction, Path], Values] | None = None
+    measure: Measure | None = None
+    opened: Callable[[], AbstractContextManager[Measure]] | None = None
     needs: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     set_metrics: Mapping[str, MetricInfo] = field(default_factory=dict)

@@ -6,7 +6,8 @@ import hashlib
 import importlib.metadata
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from backend.errors import BadInput, Cancelled, LikenessError
 from backend.evaluation.cases import Case
 from backend.evaluation.methods import BASELINE, Options
 from backend.evaluation.prediction import Prediction
-from backend.evaluation.registry import MetricGroup
+from backend.evaluation.registry import Measure, MetricGroup
 from backend.evaluation.results import (
     RUN_NAME,
     SCHEMA,
@@ -79,15 +80,23 @@ def run_cases(
     weights: dict[str, UsedWeights] = {}
     done = 0
     _write_run(job, folder, order, weights)  # a run that is stopped can be reported, too
-    for case in job.cases:
-        _keep_photo(case, folder)
-        for method in order:
-            say = _saying(on_progress, done, total, f"{case.id}, {method}")
-            _one(case, method, job, folder, methods, say, weights)
-            done += 1
+    with ExitStack() as stack:
+        measures = {
+            group.name: measure for group in job.groups if (measure := _measure(group, stack)) is not None
+        }
+        for case in job.cases:
+            _keep_photo(case, folder)
+            for method in order:
+                say = _saying(on_progress, done, total, f"{case.id}, {method}")
+                _one(case, method, job, folder, methods, measures, say, weights)
+                done += 1
     for method in order:
         _over_cases(method, job, folder, methods, _saying(on_progress, total, total, method))
     return _write_run(job, folder, order, weights)
+
+
+def _measure(group: MetricGroup, stack: ExitStack) -> Measure | None:
+    return stack.enter_context(group.opened()) if group.opened is not None else group.measure
 
 
 def with_baseline(methods: Sequence[str]) -> tuple[str, ...]:
@@ -111,9 +120,16 @@ def evaluation_version() -> str:
     for file in sorted(Path(__file__).parent.glob("*.py")):
         if not file.stem.startswith(("report", "compare", "command")):  # showing a figure does not change it
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    for library in ("numpy", "scipy", "numba"):
-        digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
+    for library in ("numpy", "scipy", "numba", "opencv-contrib-python", "bpy"):
+        digest.update(f"{library} {_version(library)}\0".encode())
     return digest.hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"  # bpy is optional: what needs it is left out
 
 
 Say = Callable[[str, float], None]
@@ -129,6 +145,7 @@ def _one(
     job: Job,
     folder: RunFolder,
     methods: Predicts,
+    measures: Mapping[str, Measure],
     say: Say,
     weights: dict[str, UsedWeights],
 ) -> None:
@@ -158,11 +175,11 @@ def _one(
         for group in job.groups:
             absent = [*group.lacks, *(part for part in group.needs if not case.has(part))]
             missing += [part for part in absent if part not in missing]
-            if absent or group.measure is None:
+            if absent or group.name not in measures:
                 continue
             say(group.name, 0.0)
             try:
-                _take(metrics, group.measure(case, prediction, pictures), group)
+                _take(metrics, measures[group.name](case, prediction, pictures), group)
             except Cancelled:
                 raise
             except Exception as problem:

@@ -5,10 +5,13 @@ file it answers one request per line of standard input until that closes, so tha
 Answers are JSON lines on standard output: ``{"progress": 0.5}``, then ``{"done": …}`` or
 ``{"error": kind, "message": line}``. Blender's own chatter goes to standard error.
 
-Requests: ``{"command": "export", "avatar", "blend", "glb", "hdri"?}`` and ``{"command": "render",
-"avatar", "output", "view", "size", "samples", "hdri"?, "rotation_degrees"?, "strength"?, "head_turn"?,
-"denoise"?, "transparent"?, "seed"?}``. Rotation and strength are the HDRI's; ``head_turn`` is a 3×3 rotation
-from head space to that of the light.
+Requests: ``{"command": "export", "avatar", "blend", "glb", "hdri"?}``; ``{"command": "render", "avatar",
+"output", "view", "size", "samples", "hdri"?, "denoise"?, "transparent"?, "seed"?}``; and
+``{"command": "render_shots", "avatar", "samples", "subdivision", "seed"?, "shots": [{"camera", "output",
+"hdri", "rotation_degrees", "strength", "head_turn", "window"?}]}``, which assembles the head once, with at
+most ``subdivision`` levels. ``camera`` is a CameraRecord; rotation and strength are the HDRI's; ``head_turn``
+is a 3×3 rotation from head space to that of the light; only pixels in ``window`` (left, top, right, bottom;
+the last two exclusive) are drawn.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import bpy  # on the main thread, else the process crashes when it ends
+import msgspec
 import numpy as np
 from mathutils import Matrix
 
@@ -30,7 +34,7 @@ from backend.errors import BadInput
 from backend.export.gltf_images import encode_colour, encode_skin
 from backend.export.views import parse_view
 from blender_addon.bundle import Avatar, BundleError, CameraRecord, read_bundle
-from blender_addon.scene.camera import build_camera, orbit, resized
+from blender_addon.scene.camera import build_camera, orbit, place_camera, resized
 from blender_addon.scene.eyes import eye_chart, eye_colours
 from blender_addon.scene.gltf import GltfImages, build_gltf_head, export_glb
 from blender_addon.scene.light import world_from_hdri
@@ -70,11 +74,7 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
     objects = assemble_scene(avatar, scene)
     camera = view_camera(avatar, str(request["view"]), int(request["size"]))
     if request.get("hdri"):
-        try:
-            scene.world = world_from_hdri("HDRI", str(request["hdri"]), pack=False)
-        except RuntimeError as error:
-            raise BadInput(f"'{request['hdri']}' is not a readable HDRI; give an .hdr or .exr") from error
-        _set_light(scene.world.node_tree, request)
+        scene.world = _hdri_world(str(request["hdri"]))
     scene.camera = build_camera("View", camera)
     objects.collection.objects.link(scene.camera)
     set_output(scene, camera.width_px, camera.height_px)
@@ -89,14 +89,62 @@ def render(request: dict[str, Any], report: Report) -> dict[str, Any]:
     return {"output": request["output"]}
 
 
-def _set_light(tree: Any, request: dict[str, Any]) -> None:
-    """Turn and scale a world's HDRI as ``request`` says."""
+def render_shots(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Render one avatar from several cameras in several lights, each to a PNG.
+
+    Cycles keeps the head between the shots: preparing it costs more than drawing a small picture.
+    """
+    avatar = read_bundle(Path(request["avatar"]))
+    scene = _empty_scene()
+    objects = assemble_scene(avatar, scene)
+    for part in objects.parts.values():
+        for modifier in part.modifiers:
+            if modifier.type == "SUBSURF":
+                modifier.render_levels = min(modifier.render_levels, int(request["subdivision"]))
+    configure_cycles(scene, int(request["samples"]), seed=int(request.get("seed", 0)))
+    scene.render.use_persistent_data = True
+    shots = request["shots"]
+    worlds = {shot["hdri"]: _hdri_world(str(shot["hdri"])) for shot in shots}
+    for done, shot in enumerate(shots):
+        camera = msgspec.convert(shot["camera"], CameraRecord)
+        place_camera(scene.camera, camera)
+        set_output(scene, camera.width_px, camera.height_px)
+        _set_window(scene, camera, shot.get("window"))
+        scene.world = worlds[shot["hdri"]]
+        _set_light(scene.world.node_tree, shot)
+        render_to_file(scene, Path(shot["output"]))
+        report((done + 1) / len(shots))
+    return {"outputs": [shot["output"] for shot in shots]}
+
+
+def _hdri_world(path: str) -> Any:
+    try:
+        return world_from_hdri("HDRI", path, pack=False)
+    except RuntimeError as error:
+        raise BadInput(f"'{path}' is not a readable HDRI; give an .hdr or .exr") from error
+
+
+def _set_window(scene: Any, camera: CameraRecord, window: list[int] | None) -> None:
+    """Draw the pixels in ``window`` alone; the picture keeps its size."""
+    settings = scene.render
+    settings.use_border = window is not None
+    settings.use_crop_to_border = False
+    if window is not None:
+        left, top, right, bottom = window
+        settings.border_min_x, settings.border_max_x = left / camera.width_px, right / camera.width_px
+        # Blender's border counts from the bottom.
+        settings.border_min_y = 1 - bottom / camera.height_px
+        settings.border_max_y = 1 - top / camera.height_px
+
+
+def _set_light(tree: Any, shot: dict[str, Any]) -> None:
+    """Turn and scale a world's HDRI as ``shot`` says."""
     nodes = {node.bl_idname: node for node in tree.nodes}
-    rotation = Matrix.Rotation(np.radians(float(request.get("rotation_degrees", 0.0))), 3, "Z")
-    turn = HEAD_TO_SCENE @ np.array(request.get("head_turn", np.eye(3))) @ HEAD_TO_SCENE.T
+    rotation = Matrix.Rotation(np.radians(float(shot["rotation_degrees"])), 3, "Z")
+    turn = HEAD_TO_SCENE @ np.array(shot["head_turn"]) @ HEAD_TO_SCENE.T
     lookup = rotation @ Matrix(turn.tolist())
     nodes["ShaderNodeMapping"].inputs["Rotation"].default_value = lookup.to_euler("XYZ")
-    nodes["ShaderNodeBackground"].inputs["Strength"].default_value = float(request.get("strength", 1.0))
+    nodes["ShaderNodeBackground"].inputs["Strength"].default_value = float(shot["strength"])
 
 
 def _gltf_images(avatar: Avatar) -> GltfImages:
@@ -139,6 +187,7 @@ def _shipped_hdri() -> Path | None:
 COMMANDS: dict[str, Callable[[dict[str, Any], Report], dict[str, Any]]] = {
     "export": export,
     "render": render,
+    "render_shots": render_shots,
 }
 
 

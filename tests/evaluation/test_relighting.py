@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 
+import msgspec
 import numpy as np
 import pytest
 from avatar_cases import camera_at, make_case, make_prediction, plain_materials, uv_map, write_truth
@@ -14,17 +16,17 @@ os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
 from backend.artifacts import Run
 from backend.errors import BadInput
 from backend.evaluation.align import Similarity
-from backend.evaluation.registration import camera_of, moved_camera, own_camera
+from backend.evaluation.registration import moved_camera, record_of
 from backend.evaluation.relighting import (
     compare,
     find_hdri,
     relight,
-    small_size,
-    with_camera,
+    small_camera,
+    window_around,
 )
 from backend.export.blender_process import BlenderProcess
 from backend.head.registry import load_head
-from blender_addon.bundle import read_bundle
+from blender_addon.bundle import read_bundle, write_manifest
 
 MOVE = Similarity(
     0.93, Rotation.from_euler("xyz", [6, 20, -4], degrees=True).as_matrix(), np.array([0.03, 0.01, -0.04])
@@ -44,17 +46,6 @@ def grey(uv):
 @pytest.fixture(scope="module")
 def prediction(tmp_path_factory):
     return make_prediction(tmp_path_factory.mktemp("made") / "a")
-
-
-def test_a_copy_sees_what_the_truths_camera_sees(prediction, tmp_path):
-    truth = make_moved_case(tmp_path / "c", MOVE, {"photo": camera_at(0), "left45": camera_at(45)})
-    camera = own_camera(truth, prediction, "left45", truth.view("left45").camera)
-    copied = read_bundle(with_camera(prediction.avatar, camera, tmp_path / "copy"))
-    vertices = load_head("open").mean_vertices
-    expected, _ = camera_of(truth.view("left45").camera).project(MOVE.apply(vertices))
-    assert np.allclose(camera_of(copied.manifest.camera).project(vertices)[0], expected, atol=0.02)
-    assert copied.map_path("albedo").read_bytes() == prediction.avatar.map_path("albedo").read_bytes()
-    assert np.array_equal(copied.mesh.vertices_neutral_head, prediction.avatar.mesh.vertices_neutral_head)
 
 
 def test_only_the_face_is_compared():
@@ -80,8 +71,23 @@ def test_lights_are_found_or_named(prediction, tmp_path):
 
 
 def test_pictures_are_made_small_but_never_larger():
-    assert small_size(768, 1024) == (240, 320)
-    assert small_size(120, 160) == (120, 160)
+    large, small = camera_at(20, 768, 1024), camera_at(20, 72, 96)
+    made = small_camera(large)
+    assert (made.width_px, made.height_px) == (144, 192)
+    point = np.array([[0.02, -0.03, 0.08]])
+    assert np.allclose(made.project(point)[0], large.project(point)[0] * 144 / 768)
+    assert small_camera(small) == small
+
+
+def test_the_window_holds_the_face_and_a_margin():
+    mask = np.zeros((100, 80), bool)
+    mask[40:60, 70:78] = True
+    left, top, right, bottom = window_around(mask)
+    assert 60 < left < 70
+    assert 30 < top < 40
+    assert right == 80
+    assert 60 < bottom < 70
+    assert window_around(np.zeros((4, 4), bool)) is None
 
 
 def test_a_view_that_nobody_knows_is_named(prediction, tmp_path):
@@ -150,7 +156,10 @@ def test_cycles_in_the_truths_space(tmp_path):
         # is the light turned the other way.
         pictures = {}
         for name, camera in cameras.items():
-            folder = with_camera(prediction.avatar, camera, tmp_path / name)
+            folder = tmp_path / name
+            shutil.copytree(prediction.directory, folder)
+            manifest = read_bundle(folder).manifest
+            write_manifest(folder, msgspec.structs.replace(manifest, camera=record_of(camera)))
             request = {
                 "command": "render", "avatar": str(folder), "output": str(tmp_path / f"{name}.png"),
                 "view": "photo", "size": 128, "samples": 24, "hdri": str(tmp_path / "turned.exr"),
