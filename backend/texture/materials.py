@@ -1,4 +1,9 @@
-"""Materials: the even-lit chart split into albedo, normal, roughness, specular and displacement."""
+"""Materials: the even-lit chart split into albedo, normal, roughness, specular and displacement.
+
+Relief is in the normal map, all of it: on rendered heads no displacement read from a photo came nearer to
+the truth than none, so none is shipped, and no wavelength shades twice. Roughness and specular are those of
+the region, as nothing tried in the photo told them better.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,11 @@ from backend.errors import BadInput
 from backend.texture.grid import dilate, enlarge, fill_unknown, log_luminance, weighted_reduce, working_chart
 from backend.texture.lighting import plain_skin
 from backend.texture.microrelief import add_microrelief
+from backend.texture.mirror import mirror_index
 from backend.texture.reflectance import regional
 from backend.texture.regions import region_map, to_chart
-from backend.texture.relief import FINE_SLOPE, SPLIT_M, Relief, relief, tangent_normals
+from backend.texture.relief import furrows, tangent_normals
+from backend.texture.shaded_relief import shaded_relief
 from backend.texture.trust import smoothstep, texel_metres
 
 SKIN_LUMINANCE = (0.05, 0.60)  # of a whole face: the darkest and lightest skin measured, with a margin
@@ -54,17 +61,27 @@ def materials(even: EvenUV, fit: HeadFit, chart: ChartMaps, size: int, run: Run)
 
     low, _ = weighted_reduce(albedo, inside.astype(np.float32), work.factor)
     skin = 1 - region_map(head, _NOT_RELIEF, work.face_id, work.barycentric)
-    heights = relief(log_luminance(albedo), work, log_luminance(low), skin, texel)
-    priors = dilate(to_chart(regional(head), *corners), work.inside)
-    roughness, specular = _reflectance(priors, heights, chart.size)
+    lined = furrows(log_luminance(albedo), work, log_luminance(low), skin, texel)
+    shaded = shaded_relief(log_luminance(low), work, skin, mirror_index(head, *corners[1:]), fit, texel)
     run.progress("materials", 0.6)
 
+    priors = dilate(to_chart(regional(head), *corners), work.inside)
+    height = lined + enlarge(dilate(shaded.height_m, work.inside), chart.size)
     slope = enlarge(np.ascontiguousarray(priors[..., 2:4]), chart.size)
-    add_microrelief(heights.fine, slope, chart, texel / work.factor, run.seed)
-    normal = tangent_normals(heights.fine, chart, texel / work.factor)
+    add_microrelief(height, slope, chart, texel / work.factor, run.seed)
+    normal = tangent_normals(height, chart, texel / work.factor)
     fill_unknown(normal, inside)
     _make_unit(normal)
-    made = Materials(albedo, normal, roughness, specular, heights.coarse)
+    # The normal map shades this relief again.
+    albedo *= np.exp(-enlarge(dilate(shaded.log_shading, work.inside), chart.size))[..., None]
+    np.clip(albedo, *ALBEDO_RANGE, out=albedo)
+    made = Materials(
+        albedo,
+        normal,
+        roughness=enlarge(np.ascontiguousarray(priors[..., 0]), chart.size),
+        specular=enlarge(np.ascontiguousarray(priors[..., 1]), chart.size),
+        displacement_m=np.zeros((chart.size, chart.size), np.float32),
+    )
     return made if size == chart.size else _resized(made, size)
 
 
@@ -115,14 +132,6 @@ def plausible_white(colour: NDArray[np.floating[Any]]) -> F32:
         gain[2], gain[0] = 1 / short, short**0.3
     gain *= luminance(np.asarray(colour, np.float32)) / max(float(luminance(gain * colour)), 1e-6)
     return gain.astype(np.float32)
-
-
-def _reflectance(priors: F32, heights: Relief, size: int) -> tuple[F32, F32]:
-    """Roughness and specular: regional, a little rougher and duller in furrows."""
-    furrow = np.clip(-heights.fine / (FINE_SLOPE * SPLIT_M * 0.1), -1, 1).astype(np.float32)
-    roughness = np.clip(enlarge(np.ascontiguousarray(priors[..., 0]), size) + 0.03 * furrow, 0.2, 0.9)
-    specular = np.clip(enlarge(np.ascontiguousarray(priors[..., 1]), size) - 0.03 * furrow, 0.0, 1.0)
-    return roughness.astype(np.float32), specular.astype(np.float32)
 
 
 def _make_unit(vectors: F32) -> None:

@@ -27,22 +27,25 @@ BY_REGION: dict[str, tuple[float, float]] = {
     "scalp": (0.53, 0.34),
     "brows": (0.60, 0.28),
 }
-# Root-mean-square slope of pores and furrows, degrees: oily skin of nose and cheeks has the widest pores.
-PORE_SLOPE_DEFAULT_DEG = 4.0
+# Root-mean-square slope of pores and furrows, degrees: nose and cheeks have the widest pores. They
+# are made up, so they cost accuracy by their square: this is what shading read from the photo can afford.
+# Real skin has several times as much, most of it finer than a map of 1024 texels holds; its effect
+# on highlights is in the roughness.
+PORE_SLOPE_DEFAULT_DEG = 0.6
 PORE_SLOPE_DEG: dict[str, float] = {
-    "nose": 6.0,
-    "cheeks": 5.0,
-    "forehead": 4.5,
-    "chin": 5.0,
-    "eyelids": 2.5,
-    "eyes": 1.5,
-    "lips": 0.6,
-    "ears": 2.0,
-    "neck": 4.0,
-    "scalp": 3.5,
-    "brows": 3.0,
+    "nose": 1.1,
+    "cheeks": 0.8,
+    "forehead": 0.7,
+    "chin": 0.8,
+    "eyelids": 0.4,
+    "eyes": 0.3,
+    "lips": 0.2,
+    "ears": 0.4,
+    "neck": 0.6,
+    "scalp": 0.6,
+    "brows": 0.5,
 }
-LIP_LINE_SLOPE_DEG = 5.0
+LIP_LINE_SLOPE_DEG = 1.5
 
 
 def regional(head: ParametricHead) -> F32:

@@ -1,11 +1,9 @@
-"""Skin relief from albedo: dark fine lines are furrows.
+"""Skin's lines from albedo: dark fine lines are furrows. And normals of a height field.
 
-Two bands, so that no wavelength shades twice: *coarse* goes to displacement, *fine* to the normal map.
+What runs in no line is pigment, more often than not, and is left alone.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit, prange
@@ -15,39 +13,19 @@ from backend.artifacts import F32, ChartMaps
 from backend.texture.grid import WorkingChart, blur, dilate, enlarge
 from backend.texture.trust import smoothstep
 
-SPLIT_M = 0.0010  # Gaussian sigma that parts the fine band from the coarse one
+WIDEST_M = 0.0010  # Gaussian sigma above which a dark line is no furrow
 FINEST_M = 0.0002
-COARSEST_M = 0.0040
-FINE_SLOPE = 0.50  # surface slope per unit of log-luminance contrast
-COARSE_SLOPE = 0.18
-DISPLACEMENT_LIMIT_M = 0.001
+LINE_SLOPE = 0.40  # surface slope per unit of log-luminance contrast
 _CONTRAST_LIMIT = 0.16  # log contrast beyond which dark is pigment or hair, not a furrow
-# Root-mean-square log contrast at which half is read as relief: hair, moles, make-up, creases have more.
-_FINE_ENERGY, _COARSE_ENERGY = 0.08, 0.06
-_FINE_NEAR_M, _COARSE_NEAR_M = 0.0025, 0.006  # around a texel
-# Relief fades in over this from lips, lids, brows. Their colour must not leave an outline.
-_FINE_FEATHER_M, _COARSE_FEATHER_M = 0.0025, 0.007
-_UNORDERED = 0.35  # what of the fine band counts where no line runs: mottling and noise, mostly
+_ENERGY, _NEAR_M = 0.08, 0.0025  # root-mean-square log contrast around at which half is read: hair has more
+_FEATHER_M = 0.0025  # relief fades in over this from lips, lids, brows: their colour must leave no outline
 _LINE_M = 0.0015
 _MAX_SLOPE = 0.5
 
 
-@dataclass(frozen=True)
-class Relief:
-    """Heights along the smooth normal, metres."""
-
-    fine: F32  # (S, S) to be shaded by the normal map
-    coarse: F32  # (S, S) to be displaced, within ±DISPLACEMENT_LIMIT_M
-
-
-def relief(
-    log_brightness: F32,
-    work: WorkingChart,
-    work_brightness: F32,
-    skin: F32,
-    texel_m: float,
-) -> Relief:
-    """Heights from dilated log luminance ``(S, S)`` and the same on the working grid ``(W, W)``.
+def furrows(log_brightness: F32, work: WorkingChart, work_brightness: F32, skin: F32, texel_m: float) -> F32:
+    """Heights ``(S, S)``, metres along the smooth normal, from dilated log luminance ``(S, S)`` and the same
+    on the working grid ``(W, W)``.
 
     ``skin`` ``(W, W)`` in [0, 1] is where relief may be read (not brows, lashes, lips). ``texel_m`` is the
     working texel's side.
@@ -57,26 +35,21 @@ def relief(
     hair = smoothstep((blur(work_brightness, 0.006 / texel_m, on_work) - work_brightness - 0.25) / 0.35)
     weight = on_work * skin * (1 - hair)
     # Weighted by skin alone: across a border of lips or lids every blur would draw an outline.
-    middle = blur(work_brightness, SPLIT_M / texel_m, weight)
-    wide = blur(work_brightness, COARSEST_M / texel_m, weight)
-    depth = _depth_m(work.inside, skin > 0.9, texel_m)
-    coarse = _soft(middle - wide) * smoothstep(depth / _COARSE_FEATHER_M)
-    coarse = coarse * _calm(coarse, _COARSE_ENERGY, _COARSE_NEAR_M / texel_m, weight)
-    coarse = np.clip(COARSE_SLOPE * COARSEST_M * coarse, -DISPLACEMENT_LIMIT_M, DISPLACEMENT_LIMIT_M)
-
+    middle = blur(work_brightness, WIDEST_M / texel_m, weight)
     contrast = np.where(weight > 0.1, work_brightness - middle, 0).astype(np.float32)
-    readable = smoothstep(depth / _FINE_FEATHER_M) * blur(1 - hair, 0.0015 / texel_m, on_work)
-    readable = readable * _calm(contrast, _FINE_ENERGY, _FINE_NEAR_M / texel_m, weight)
-    readable = readable * (_UNORDERED + (1 - _UNORDERED) * _linear(contrast, _LINE_M / texel_m))
+    readable = smoothstep(_depth_m(work.inside, skin > 0.9, texel_m) / _FEATHER_M)
+    readable = readable * blur(1 - hair, 0.0015 / texel_m, on_work)
+    readable = readable * _calm(contrast, _ENERGY, _NEAR_M / texel_m, weight)
+    readable = readable * _linear(contrast, _LINE_M / texel_m)
 
     map_texel = texel_m / work.factor
     # The albedo is dilated, so its blur needs no mask.
     fine = blur(log_brightness, max(FINEST_M / map_texel, 0.4), np.ones_like(log_brightness))
     fine -= enlarge(dilate(middle, weight > 0.02), size)
     fine = _soft(fine)
-    fine *= FINE_SLOPE * SPLIT_M
+    fine *= LINE_SLOPE * WIDEST_M
     fine *= enlarge(dilate(readable.astype(np.float32), work.inside), size)
-    return Relief(fine, enlarge(dilate(coarse.astype(np.float32), work.inside), size))
+    return fine
 
 
 def _depth_m(inside: NDArray[np.bool_], skin: NDArray[np.bool_], texel_m: float) -> F32:

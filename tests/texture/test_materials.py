@@ -10,7 +10,8 @@ from backend.artifacts import EvenUV, Run
 from backend.errors import BadInput
 from backend.texture.materials import materials, plausible_luminance, plausible_white
 from backend.texture.reflectance import BY_REGION, regional
-from backend.texture.relief import DISPLACEMENT_LIMIT_M, tangent_normals
+from backend.texture.regions import to_chart
+from backend.texture.relief import tangent_normals
 
 SIZE = 512
 
@@ -42,12 +43,12 @@ def test_normals_are_unit_and_face_outwards(made):
     assert np.abs(maps.normal_tangent[..., :2].mean((0, 1))).max() < 0.01
 
 
-def test_displacement_is_signed_about_zero_and_within_a_millimetre(made):
-    _, _, chart, maps = made
-    d = maps.displacement_m[chart.inside]
-    assert np.abs(d).max() <= DISPLACEMENT_LIMIT_M
-    assert abs(d.mean()) < 2e-5
-    assert d.min() < 0 < d.max()
+def test_what_the_photo_does_not_tell_is_the_regions_prior(made):
+    _, fit, chart, maps = made
+    assert not maps.displacement_m.any()
+    priors = to_chart(regional(fit.head)[:, :2], fit.head.triangles, chart.face_id, chart.barycentric)
+    assert np.abs(maps.roughness - priors[..., 0])[chart.inside].max() < 1e-5
+    assert np.abs(maps.specular - priors[..., 1])[chart.inside].max() < 1e-5
 
 
 def test_albedo_of_plausible_skin_is_kept(made):

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from backend.artifacts import EvenUV, Run
+from backend.shading import sh
 from backend.texture.grid import working_chart
 from backend.texture.materials import materials
 from backend.texture.microrelief import add_microrelief
+from backend.texture.mirror import mirror_index
 from backend.texture.reflectance import PORE_SLOPE_DEG
-from backend.texture.relief import relief
+from backend.texture.relief import furrows, tangent_normals
+from backend.texture.shaded_relief import light_gradient, shaded_relief
+from backend.texture.trust import texel_metres
+from backend.uvspace.chart import tangent_to_head
 
 SIZE = 512
 
@@ -79,19 +84,18 @@ def test_even_skin_has_pores_of_its_region(stage):
 
     assert slope(0, 0.6) == pytest.approx(PORE_SLOPE_DEG["forehead"], rel=0.35)
     assert slope(0.4, 0.3) == pytest.approx(PORE_SLOPE_DEG["brows"], rel=0.35)
-    assert np.abs(maps.displacement_m).max() < 2e-6  # nothing is displaced where nothing is seen
 
 
-def test_painted_lips_leave_no_outline_in_the_displacement(stage):
+def test_painted_lips_leave_no_outline_in_the_normals(stage):
     _, chart, fit = stage
     lon, lat = eh.chart_coordinates(SIZE)
     lips = np.exp(-((lon / 0.25) ** 2) - (((lat + 0.5) / 0.08) ** 2)) > 0.35
     albedo = _flat() * np.where(lips[..., None], np.array([0.9, 0.25, 0.3], np.float32), 1)
-    maps = materials(_even(chart, albedo), fit, chart, SIZE, Run())
+    plain = materials(_even(chart, _flat()), fit, chart, SIZE, Run())
+    painted = materials(_even(chart, albedo), fit, chart, SIZE, Run())
     around = chart.inside & (np.abs(lon) < 0.5) & (np.abs(lat + 0.5) < 0.25)
-    assert np.abs(maps.displacement_m[around]).max() < 1e-5
-    step = np.abs(np.diff(maps.displacement_m, axis=0))[around[1:]]
-    assert step.max() < 2e-6  # metres a texel: no step at the lips' border
+    turned = np.linalg.norm(painted.normal_tangent - plain.normal_tangent, axis=-1)
+    assert turned[around].max() < np.radians(0.5)
 
 
 def test_wrinkles_are_read_and_moles_and_stubble_are_not(stage):
@@ -103,8 +107,8 @@ def test_wrinkles_are_read_and_moles_and_stubble_are_not(stage):
 
     def depth(log_brightness, where):
         image = np.where(chart.inside, log_brightness, 0).astype(np.float32)
-        found = relief(image, work, image, skin, texel)
-        return float(found.fine[where].std()) / float(np.abs(log_brightness[where]).std())
+        found = furrows(image, work, image, skin, texel)
+        return float(found[where].std()) / float(np.abs(log_brightness[where]).std())
 
     column = np.arange(SIZE)[None, :] + np.zeros((SIZE, 1))
     row = np.arange(SIZE)[:, None] + np.zeros((1, SIZE))
@@ -115,3 +119,55 @@ def test_wrinkles_are_read_and_moles_and_stubble_are_not(stage):
     at_mole = np.hypot(column - 256, row - 256) < 8
     assert depth(lines, middle) > 8 * depth(stubble, middle)
     assert depth(lines, middle) > 5 * depth(mole, at_mole)
+
+
+def _lit_from_the_side():
+    """Brighter on the subject's left (+x)."""
+    light = eh.uniform_light().astype(np.float32)
+    light[3] += 0.5 * light[0]
+    return light
+
+
+def test_the_light_gradient_is_the_change_of_brightness_with_the_normal():
+    light = _lit_from_the_side()
+    radiance = np.asarray(light, np.float64) @ [0.2126, 0.7152, 0.0722]
+
+    def brightness(normal):
+        return sh.basis(normal.astype(np.float32)) @ (radiance * sh.COSINE_LOBE)
+
+    normal = np.array([[0.1, 0.2, 1.0], [-0.4, 0.1, 0.9], [0.5, -0.3, 0.8]])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    gradient = light_gradient(normal.astype(np.float32), light)
+    assert np.abs((gradient * normal).sum(1)).max() < 1e-5
+    for axis in np.eye(3):
+        along = axis - normal * (normal @ axis)[:, None]
+        moved = normal + 1e-3 * along
+        moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+        change = np.log(brightness(moved) / brightness(normal)) / 1e-3
+        assert change == pytest.approx((gradient * along).sum(1), abs=0.02)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_relief_is_found_from_its_own_shading(stage, side):
+    head, chart, _ = stage
+    light = _lit_from_the_side()
+    light[3] *= side
+    fit = eh.make_fit(head, light)
+    work = working_chart(chart)
+    texel = texel_metres(work)
+    lon, lat = eh.chart_coordinates(SIZE)
+    # Ridges down the face, 10 mm apart; the light comes from one side.
+    truth = (1e-4 * np.cos(2 * np.pi * chart.position_head[..., 0] / 0.010)).astype(np.float32)
+    bent = tangent_to_head(chart.normal_head, chart.tangent_head, tangent_normals(truth, chart, texel))
+    radiance = np.asarray(light, np.float64) @ [0.2126, 0.7152, 0.0722] * sh.COSINE_LOBE
+    ratio = (sh.basis(bent) @ radiance) / (sh.basis(chart.normal_head) @ radiance)
+    log = np.where(chart.inside, np.log(np.maximum(ratio, 1e-3)), 0).astype(np.float32)
+    skin = np.ones((SIZE, SIZE), np.float32)
+    index = mirror_index(head, work.face_id, work.barycentric)
+    found = shaded_relief(log, work, skin, index, fit, texel)
+    middle = chart.inside & (np.abs(lon) < 0.5) & (np.abs(lat) < 0.4)
+    likeness = np.corrcoef(found.height_m[middle], truth[middle])[0, 1]
+    assert likeness > 0.8
+    assert found.height_m[middle].std() < truth[middle].std()  # careful, never more than there is
+    left = log[middle] - found.log_shading[middle]
+    assert left.std() < log[middle].std()  # what the relief shades is not left in the colour
