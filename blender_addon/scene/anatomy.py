@@ -17,7 +17,12 @@ F64 = NDArray[np.float64]
 
 CHEST, NECK, HEAD, JAW, EYE_LEFT, EYE_RIGHT = "chest", "neck", "head", "jaw", "eye.L", "eye.R"
 BONES = (CHEST, NECK, HEAD, JAW, EYE_LEFT, EYE_RIGHT)
-EYE_PARTS = {"eye_left": EYE_LEFT, "eye_right": EYE_RIGHT}
+EYE_PARTS = {  # what turns with an eye's bone
+    "eye_left": EYE_LEFT,
+    "eye_right": EYE_RIGHT,
+    "cornea_left": EYE_LEFT,
+    "cornea_right": EYE_RIGHT,
+}
 
 LEVELS = 1024  # weights are whole multiples of 1/LEVELS, so that every vertex's sum to 1 exactly
 

@@ -24,7 +24,15 @@ EYES = ("eye_left", "eye_right")
 HELPER_PARTS = ("eye_occlusion", "eye_blend")
 # Catmull–Clark levels in viewport and render; it would round small stiff parts such as teeth away. The
 # viewport does without: 15 000 faces are smooth as they are, and every step of the import draws them anew.
-SUBDIVISION = {"skin": (0, 2), "eye_left": (0, 1), "eye_right": (0, 1)}
+SUBDIVISION = {
+    "skin": (0, 2),
+    "eye_left": (0, 1),
+    "eye_right": (0, 1),
+    "cornea_left": (1, 2),
+    "cornea_right": (1, 2),
+    "tear_line": (0, 1),
+    "lashes": (1, 2),
+}
 KEYS_PER_STEP = 13
 HEAD_SPACING_M = 0.45  # shoulders do not touch
 MESH_KEY = "likeness_mesh"  # digest of the mesh that the objects show, once they show all of it
@@ -167,8 +175,8 @@ def _part_material(head: Head, part: str, name: str, uuid: str) -> Any:
     if part == head_mesh.HEAD_PART:
         material = build_skin(name)
     elif part in EYES:
-        centre = head.mesh.eye_centres_head[EYES.index(part)]
-        material = build_eye(name, eye_chart(head.mesh, part, centre), head.manifest.eyes.iris_srgb)
+        chart = eye_chart(head.mesh, part, head.mesh.eye_centres_head[EYES.index(part)])
+        material = build_eye(name, chart, head.manifest.eyes.iris_srgb)
     else:
         material = build_plain(part, name)
     tag(material, uuid, role)
@@ -182,7 +190,8 @@ def _key_steps(head: Head, faces: head_mesh.PartFaces, uuid: str) -> Iterator[st
     is_leader = faces.name == head_mesh.HEAD_PART
     own = head.mesh.expression_names if is_leader else moving
     # Eyeballs turn with their bones; a key as well would turn them twice.
-    for_bones = () if faces.name in EYES else tuple(e for e in rig.BONE_EXPRESSIONS if e in moving)
+    turns = faces.name in anatomy.EYE_PARTS
+    for_bones = () if turns else tuple(e for e in rig.BONE_EXPRESSIONS if e in moving)
     if is_leader:  # what leads must have every key that some part follows
         for_bones = tuple(e for e in rig.BONE_EXPRESSIONS if e in head.mesh.expression_names)
     for names, are_copies in ((own, False), (for_bones, True)):

@@ -12,12 +12,15 @@ from ..bundle import Mesh
 from .head_mesh import UV_LAYER, part_faces
 from .nodes import COLUMN, add, math, new_material, set_inputs
 
-IRIS_OVER_EYEBALL = 5.9 / 12.0  # radii; anatomical means, millimetres
+IRIS_RADIUS_M = 0.00585  # half the mean visible diameter, which hardly differs between adults
 PUPIL_OVER_IRIS = 0.36
-LIMBUS_WIDTH = 0.09  # of the iris radius: how softly the iris ends
-SCLERA_LINEAR = (0.53, 0.47, 0.435)
-VEIN_LINEAR = (0.46, 0.26, 0.22)
-CORNEA = {"Roughness": 0.16, "IOR": 1.376, "Coat Weight": 1.0, "Coat Roughness": 0.015, "Coat IOR": 1.376}
+LIMBUS_WIDTH = 0.11  # of the iris radius: how softly the iris ends
+SCLERA_LINEAR = (0.56, 0.50, 0.465)
+VEIN_LINEAR = (0.42, 0.20, 0.165)
+REDDENS = (1.25, 3.0)  # iris radii between which the white turns to the vessels' colour
+WET = {"Roughness": 0.16, "IOR": 1.376, "Coat Weight": 1.0, "Coat Roughness": 0.015, "Coat IOR": 1.376}
+ON_SPHERE = 0.985  # of the eyeball's radius: what lies deeper is iris
+BARE_IRIS = {"Roughness": 0.6, "Specular IOR Level": 0.15}  # below a cornea, which is what shines
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,22 @@ class EyeChart:
 
     pupil_uv: tuple[float, float]
     iris_radius_uv: float
+    has_cornea: bool = False  # as a part of its own; else the eyeball's coat stands for it
 
 
 def eye_chart(mesh: Mesh, part: str, centre_head: NDArray[np.floating[Any]]) -> EyeChart:
     """Read the chart of the eyeball ``part``, whose centre is at ``centre_head`` ``(3,)`` metres.
 
-    Charts differ from head to head, so pupil and iris are found on the neutral geometry: the pupil
-    looks along +Z, the iris ends where anatomy says on a sphere of this radius.
+    Charts differ from head to head, so pupil and iris are found on the neutral geometry: the pupil looks
+    along +Z. Below a cornea the iris ends where the eyeball's sphere begins, else where anatomy says.
     """
     faces = part_faces(mesh, part)
     points = mesh.vertices_neutral_head[faces.vertex][faces.corners] - np.asarray(centre_head, np.float64)
     distance = np.linalg.norm(points, axis=1)
     from_axis = np.hypot(points[:, 0], points[:, 1])
-    # Outer surface only: some heads have a second shell within.
-    front = (points[:, 2] > 0.4 * distance) & (distance > 0.9 * np.median(distance))
+    has_cornea = part.replace("eye", "cornea") in mesh.part_names
+    # Outer surface only: some heads have a second shell within. Below a cornea the iris lies back.
+    front = (points[:, 2] > 0.4 * distance) & (distance > (0.7 if has_cornea else 0.9) * np.median(distance))
     if front.sum() < 3:
         raise ValueError(f"part '{part}' has no front around its eye centre")
     uv = faces.corner_uvs.astype(np.float64)
@@ -51,11 +56,14 @@ def eye_chart(mesh: Mesh, part: str, centre_head: NDArray[np.floating[Any]]) -> 
         np.c_[points[near, 0], points[near, 1], np.ones(int(near.sum()))], uv[near], rcond=None
     )[0]
     pupil = affine[2]
-    iris_m = IRIS_OVER_EYEBALL * float(np.median(distance[front]))
     radius_uv = np.linalg.norm(uv - pupil, axis=1)
-    order = np.argsort(from_axis[front])
-    radius = np.interp(iris_m, from_axis[front][order], radius_uv[front][order])
-    return EyeChart((float(pupil[0]), float(pupil[1])), float(radius))
+    if has_cornea:
+        on_sphere = front & (distance > ON_SPHERE * np.quantile(distance[front], 0.9))
+        radius = radius_uv[on_sphere].min()
+    else:
+        order = np.argsort(from_axis[front])
+        radius = np.interp(IRIS_RADIUS_M, from_axis[front][order], radius_uv[front][order])
+    return EyeChart((float(pupil[0]), float(pupil[1])), float(radius), has_cornea)
 
 
 def srgb_to_linear(colour: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -65,45 +73,84 @@ def srgb_to_linear(colour: tuple[float, float, float]) -> tuple[float, float, fl
 
 
 def build_eye(name: str, chart: EyeChart, iris_srgb: tuple[float, float, float]) -> Any:
-    """Sclera, iris with fibres and limbal ring, pupil, under a clear wet coat."""
+    """Sclera with vessels, iris with fibres, collarette and limbal ring, pupil; wet where no cornea lies."""
     material, tree, principled = new_material(name)
-    set_inputs(principled, {**CORNEA, "Subsurface Weight": 0.15, "Subsurface Scale": 0.002})
+    set_inputs(principled, {**WET, "Subsurface Weight": 0.15, "Subsurface Scale": 0.002})
     radius, turned = _polar(tree, chart)
 
     iris = add(tree, "ShaderNodeRGB", (-4 * COLUMN, 300.0), "Iris colour")
     iris.outputs[0].default_value = (*srgb_to_linear(iris_srgb), 1.0)
-    fibres = add(tree, "ShaderNodeTexNoise", (-4 * COLUMN, 0.0), "Iris fibres")
-    set_inputs(fibres, {"Scale": 9.0, "Detail": 3.0, "Roughness": 0.6})
-    tree.links.new(turned, fibres.inputs["Vector"])
+    fibres = _noise(tree, (-4 * COLUMN, 0.0), "Iris fibres", turned, 11.0, 4.0)
+    folds = _noise(tree, (-4 * COLUMN, -200.0), "Iris folds", turned, 3.2, 1.0)
     # Brightness over the radius: dark rim of the pupil, bright collarette, dark limbal ring.
     profile = add(tree, "ShaderNodeValToRGB", (-3 * COLUMN, 0.0), "Iris profile")
     _ramp(profile, [(r, (v, v, v)) for r, v in IRIS_PROFILE])
     tree.links.new(radius, profile.inputs["Fac"])
-    grain = math(tree, "MULTIPLY_ADD", (-3 * COLUMN, 260.0), fibres.outputs["Fac"], 1.1, 0.45)
-    value = math(tree, "MULTIPLY", (-2 * COLUMN, 200.0), profile.outputs["Color"], grain)
+    grain = math(tree, "MULTIPLY_ADD", (-3 * COLUMN, 260.0), fibres, 1.5, 0.25)
+    coarse = math(tree, "MULTIPLY_ADD", (-3 * COLUMN, 440.0), folds, 0.9, 0.55)
+    both = math(tree, "MULTIPLY", (-2.5 * COLUMN, 350.0), grain, coarse)
+    value = math(tree, "MULTIPLY", (-2 * COLUMN, 200.0), profile.outputs["Color"], both)
     coloured = add(tree, "ShaderNodeVectorMath", (-1.5 * COLUMN, 300.0))
     coloured.operation = "SCALE"
     tree.links.new(iris.outputs[0], coloured.inputs[0])
     tree.links.new(value, coloured.inputs["Scale"])
 
-    sclera = add(tree, "ShaderNodeValToRGB", (-3 * COLUMN, -300.0), "Sclera")
-    _ramp(sclera, [(0.35, SCLERA_LINEAR), (1.0, VEIN_LINEAR)])
-    away = math(tree, "DIVIDE", (-4 * COLUMN, -300.0), radius, 3.5)
-    tree.links.new(away, sclera.inputs["Fac"])
-
     limbus = add(tree, "ShaderNodeMapRange", (-2 * COLUMN, -150.0), "Limbus")
     limbus.interpolation_type = "SMOOTHSTEP"
     set_inputs(limbus, {"From Min": 1.0 - LIMBUS_WIDTH, "From Max": 1.0 + LIMBUS_WIDTH})
     tree.links.new(radius, limbus.inputs["Value"])
-    mix = add(tree, "ShaderNodeMix", (-1 * COLUMN, 100.0))
-    mix.data_type = "RGBA"
-    tree.links.new(limbus.outputs["Result"], mix.inputs["Factor"])
-    factor_a, factor_b = (s for s in mix.inputs if s.type == "RGBA")
-    tree.links.new(coloured.outputs["Vector"], factor_a)
-    tree.links.new(sclera.outputs["Color"], factor_b)
-    mixed = next(s for s in mix.outputs if s.type == "RGBA")
-    tree.links.new(mixed, principled.inputs["Base Color"])
+    white = limbus.outputs["Result"]
+    colour = _mixed(tree, (-COLUMN, 100.0), white, coloured.outputs["Vector"], _sclera(tree, radius))
+    tree.links.new(colour, principled.inputs["Base Color"])
+    if chart.has_cornea:
+        for row, (socket, bare) in enumerate((*BARE_IRIS.items(), ("Coat Weight", 0.0))):
+            wet = {"Specular IOR Level": 0.5, **WET}[socket]
+            blend = math(tree, "MULTIPLY_ADD", (-COLUMN, -200.0 - 160.0 * row), white, wet - bare, bare)
+            tree.links.new(blend, principled.inputs[socket])
     return material
+
+
+def _sclera(tree: Any, radius: Any) -> Any:
+    """The white: redder towards the lids, where vessels show."""
+    away = add(tree, "ShaderNodeMapRange", (-5 * COLUMN, -450.0), "Towards the lids")
+    away.interpolation_type = "SMOOTHSTEP"
+    set_inputs(away, {"From Min": REDDENS[0], "From Max": REDDENS[1]})
+    tree.links.new(radius, away.inputs["Value"])
+    uv = add(tree, "ShaderNodeUVMap", (-7 * COLUMN, -650.0))
+    uv.uv_map = UV_LAYER
+    winding = _noise(tree, (-6 * COLUMN, -650.0), "Vessels", uv.outputs["UV"], 13.0, 4.0)
+    # A vessel runs where the noise crosses its mean.
+    off = math(tree, "SUBTRACT", (-5 * COLUMN, -650.0), winding, 0.5)
+    apart = math(tree, "ABSOLUTE", (-4.5 * COLUMN, -650.0), off)
+    near = add(tree, "ShaderNodeMapRange", (-4 * COLUMN, -650.0), "Vessel")
+    near.interpolation_type = "SMOOTHSTEP"
+    set_inputs(near, {"From Min": 0.0, "From Max": 0.022, "To Min": 0.55, "To Max": 0.0})
+    tree.links.new(apart, near.inputs["Value"])
+    seen = math(tree, "ADD", (-3.5 * COLUMN, -650.0), near.outputs["Result"], 0.45)
+    share = math(tree, "MULTIPLY", (-3 * COLUMN, -450.0), away.outputs["Result"], seen)
+    return _mixed(tree, (-2 * COLUMN, -450.0), share, SCLERA_LINEAR, VEIN_LINEAR)
+
+
+def _noise(
+    tree: Any, location: tuple[float, float], label: str, vector: Any, scale: float, detail: float
+) -> Any:
+    node = add(tree, "ShaderNodeTexNoise", location, label)
+    set_inputs(node, {"Scale": scale, "Detail": detail, "Roughness": 0.6})
+    tree.links.new(vector, node.inputs["Vector"])
+    return node.outputs["Fac"]
+
+
+def _mixed(tree: Any, location: tuple[float, float], factor: Any, first: Any, second: Any) -> Any:
+    """``first`` to ``second`` by ``factor``: sockets, or colours where they are tuples. Returns a socket."""
+    mix = add(tree, "ShaderNodeMix", location)
+    mix.data_type = "RGBA"
+    tree.links.new(factor, mix.inputs["Factor"])
+    for socket, source in zip((s for s in mix.inputs if s.type == "RGBA"), (first, second), strict=True):
+        if isinstance(source, tuple):
+            socket.default_value = (*source, 1.0)
+        else:
+            tree.links.new(source, socket)
+    return next(s for s in mix.outputs if s.type == "RGBA")
 
 
 # Iris brightness by radius (1 is the limbus); the pupil is black within PUPIL_OVER_IRIS.
@@ -129,12 +176,25 @@ def eye_colours(chart: EyeChart, iris_srgb: tuple[float, float, float], size: in
     at, bright = (np.array(column) for column in zip(*IRIS_PROFILE, strict=True))
     value = np.interp(radius, at, bright) * (1.0 + 0.25 * waves)
     iris = value[..., None] * np.array(srgb_to_linear(iris_srgb))
-    far = np.clip((radius / 3.5 - 0.35) / 0.65, 0.0, 1.0)[..., None]
+    away = np.clip((radius - REDDENS[0]) / (REDDENS[1] - REDDENS[0]), 0.0, 1.0)
+    far = (0.6 * away * away * (3.0 - 2.0 * away))[..., None]
     sclera = (1.0 - far) * np.array(SCLERA_LINEAR) + far * np.array(VEIN_LINEAR)
     t = np.clip((radius - 1.0 + LIMBUS_WIDTH) / (2 * LIMBUS_WIDTH), 0.0, 1.0)
     blend = (t * t * (3.0 - 2.0 * t))[..., None]
     mixed: NDArray[np.float64] = np.clip((1.0 - blend) * iris + blend * sclera, 0.0, 1.0)
     return mixed
+
+
+def eye_gloss(chart: EyeChart, size: int) -> NDArray[np.float64]:
+    """How wet the eye's own surface is ``(size, size)``: 0 on an iris below a cornea, 1 elsewhere."""
+    if not chart.has_cornea:
+        return np.ones((size, size))
+    centre = (np.arange(size) + 0.5) / size
+    u, v = np.meshgrid(centre, 1.0 - centre)
+    radius = np.hypot(u - chart.pupil_uv[0], v - chart.pupil_uv[1]) / chart.iris_radius_uv
+    t = np.clip((radius - 1.0 + LIMBUS_WIDTH) / (2 * LIMBUS_WIDTH), 0.0, 1.0)
+    gloss: NDArray[np.float64] = t * t * (3.0 - 2.0 * t)
+    return gloss
 
 
 def _polar(tree: Any, chart: EyeChart) -> tuple[Any, Any]:

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..bundle import Avatar
+from ..grey_png import encode_grey
 from . import head_mesh
 from .building import EYES, HELPER_PARTS
-from .eyes import CORNEA
+from .clear import build_clear_for_gltf, is_clear
+from .eyes import WET, EyeChart, eye_chart, eye_gloss
 from .material import build_plain
 from .nodes import COLUMN, add, image_from_bytes, new_material, set_inputs
 from .provenance import write_provenance
 from .skin_group import IOR
 
+GLOSS_SIZE = 256  # texels of the mask that says where an eyeball is wet
+IRIS_ROUGHNESS = 0.4
 SPECULAR_FACTOR = (2.0, 2.0, 2.0)
 
 
@@ -54,7 +59,7 @@ def build_gltf_head(avatar: Avatar, images: GltfImages, parent: Any) -> Any:
         motion = head_mesh.part_motion(mesh, faces)
         if motion.moving:
             head_mesh.set_shape_keys(obj, motion, motion.moving)
-        obj.data.materials.append(_material(part, images))
+        obj.data.materials.append(_material(avatar, part, images))
     return root
 
 
@@ -87,15 +92,26 @@ def export_glb(path: Path) -> None:
     )
 
 
-def _material(part: str, images: GltfImages) -> Any:
+def _material(avatar: Avatar, part: str, images: GltfImages) -> Any:
     if part == head_mesh.HEAD_PART:
         return _skin(part, images)
     if part in EYES:
-        material, tree, principled = new_material(part)
-        set_inputs(principled, CORNEA)
-        _texture(tree, principled, "Base Color", f"{part}_albedo", images.eyes[part], is_colour=True)
-        return material
+        centre = avatar.mesh.eye_centres_head[EYES.index(part)]
+        return _eye(part, eye_chart(avatar.mesh, part, centre), images)
+    if is_clear(part):
+        return build_clear_for_gltf(part)
     return build_plain(part, part)
+
+
+def _eye(part: str, chart: EyeChart, images: GltfImages) -> Any:
+    material, tree, principled = new_material(part)
+    set_inputs(principled, WET)
+    _texture(tree, principled, "Base Color", f"{part}_albedo", images.eyes[part], is_colour=True)
+    if chart.has_cornea:  # which shines over the iris; the eyeball itself is wet around it only
+        set_inputs(principled, {"Roughness": IRIS_ROUGHNESS})
+        wet = np.rint(255 * eye_gloss(chart, GLOSS_SIZE)).astype(np.uint8)
+        _texture(tree, principled, "Coat Weight", f"{part}_coat", encode_grey(wet), is_colour=False)
+    return material
 
 
 def _skin(name: str, images: GltfImages) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..bundle import Manifest
+from .clear import build_cornea, build_tear_line
 from .head_mesh import UV_LAYER
 from .nodes import COLUMN, add, new_material, set_inputs
 from .skin_group import (
@@ -78,7 +79,7 @@ def set_relief(material: Any, manifest: Manifest) -> None:
 
 
 def build_plain(part: str, name: str) -> Any:
-    """The material of a part without maps: teeth, gums, tongue, mouth, lashes, tear fluid, sockets."""
+    """The material of a part without maps: teeth, gums, tongue, mouth, lashes, cornea, tear line, sockets."""
     for word, build in _PLAIN:
         if word in part:
             return build(name)
@@ -117,15 +118,11 @@ def _flesh(name: str) -> Any:
     )
 
 
-def _lashes(name: str) -> Any:
-    return _principled(name, {"Base Color": (0.02, 0.013, 0.01), "Roughness": 0.5, "IOR": IOR})
-
-
-def _fluid(name: str) -> Any:
+def _hair(name: str) -> Any:
     material = _principled(
-        name, {"Base Color": (1.0, 1.0, 1.0), "Roughness": 0.05, "IOR": 1.336, "Alpha": 0.06}
+        name, {"Base Color": (0.014, 0.009, 0.007), "Roughness": 0.42, "IOR": 1.55, "Specular IOR Level": 0.3}
     )
-    material.surface_render_method = "DITHERED"
+    material.diffuse_color = (0.03, 0.022, 0.018, 1.0)
     return material
 
 
@@ -138,8 +135,9 @@ def _principled(name: str, values: dict[str, Any]) -> Any:
 # The first word found in a part's name decides.
 _PLAIN: tuple[tuple[str, Callable[[str], Any]], ...] = (
     ("teeth", _teeth),
-    ("lash", _lashes),
-    ("brow", _lashes),
-    ("fluid", _fluid),
-    ("tear", _fluid),
+    ("lash", _hair),
+    ("brow", _hair),
+    ("cornea", build_cornea),
+    ("fluid", build_tear_line),
+    ("tear", build_tear_line),
 )

@@ -24,12 +24,15 @@ from synthdata.headmodel.assemble import (
 )
 from synthdata.headmodel.cavities import nostrils
 from synthdata.headmodel.chart import fit_square, half_chart, unwrap
-from synthdata.headmodel.eyes import build_eye, eye_profile
+from synthdata.headmodel.cornea import build_cornea
+from synthdata.headmodel.eyes import Eyeball, build_eye
 from synthdata.headmodel.flatten import split_quads
 from synthdata.headmodel.ibug import carry_ibug
 from synthdata.headmodel.inner import build_inner
 from synthdata.headmodel.landmarks import View, find_landmarks
+from synthdata.headmodel.lashes import build_lashes
 from synthdata.headmodel.layout import DEFAULT, Layout
+from synthdata.headmodel.lid_edge import LidEdge
 from synthdata.headmodel.lids import close_lids
 from synthdata.headmodel.lip_rims import on_lip_rims
 from synthdata.headmodel.makehuman import Registered, register_makehuman, remove_shading, sample_skins
@@ -46,6 +49,7 @@ from synthdata.headmodel.skin import (
 )
 from synthdata.headmodel.source import MOUTH_END, SKIN_END, SOCKETS_END, IctSurface
 from synthdata.headmodel.store import write_open_head
+from synthdata.headmodel.tear_line import build_tear_line
 from synthdata.headmodel.teeth import build_teeth
 
 log = logging.getLogger(__name__)
@@ -124,21 +128,28 @@ def _closed_skin(surface: IctSurface, skin: SkinHalf) -> F64:
 
 
 def _parts(surface: IctSurface, skin: SkinHalf, points: F64, uv: F64, layout: Layout) -> list[PartHalf]:
+    skin_part = PartHalf(
+        name="skin",
+        mirror_name="skin",
+        vertices=points,
+        quads=skin.mesh.quads,
+        uvs=uv,
+        quad_uvs=skin.mesh.quads,
+        carry=skin.on_ict.apply,
+        own_expressions={"eyeBlinkLeft": _blink(surface.head, skin, points)},
+        mirror_uv=same_chart_mirrored,
+    )
+    eyeball = Eyeball.of(surface.head)
+    lid_edge = LidEdge.of(skin.mesh, points, eyeball)
     return [
-        PartHalf(
-            name="skin",
-            mirror_name="skin",
-            vertices=points,
-            quads=skin.mesh.quads,
-            uvs=uv,
-            quad_uvs=skin.mesh.quads,
-            carry=skin.on_ict.apply,
-            own_expressions={"eyeBlinkLeft": _blink(surface.head, skin, points)},
-            mirror_uv=same_chart_mirrored,
-        ),
+        skin_part,
         *_inner_parts(surface, skin, layout),
-        build_eye(surface.head),
+        build_eye(eyeball),
         *build_teeth(surface.head),
+        # Last, as one looks through or between them.
+        build_cornea(eyeball),
+        build_tear_line(surface.head, skin_part, lid_edge),
+        build_lashes(surface.head, skin_part, lid_edge),
     ]
 
 
@@ -175,7 +186,7 @@ def _chart(skin: SkinHalf, points: F64, regions: dict[str, F64], iterations: int
 
 def _blink(ict: ParametricHead, skin: SkinHalf, points: F64) -> F64:
     offsets = ict.expression_basis[ict.expression_names.index("eyeBlinkLeft")]
-    radius = eye_profile(ict)
+    radius = Eyeball.of(ict).profile()
     lash = len(skin.mesh.eye_rings) - len(EYE_LOOPS)
     return close_lids(
         skin.mesh, points, skin.on_ict.apply(offsets), lash, ict.eye_centres[0].astype(np.float64), radius

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from synthetic_avatar import EYE_RADIUS
 
 from blender_addon.bundle import map_path
 
@@ -77,13 +78,13 @@ def test_the_file_reopens_whole(bpy, avatar, tmp_path):
 
 
 def test_eye_chart_finds_pupil_and_iris(avatar):
-    from blender_addon.scene.eyes import IRIS_OVER_EYEBALL, eye_chart
+    from blender_addon.scene.eyes import IRIS_RADIUS_M, eye_chart
 
     for side, part in enumerate(("eye_left", "eye_right")):
         chart = eye_chart(avatar.mesh, part, avatar.mesh.eye_centres_head[side])
         assert chart.pupil_uv == pytest.approx((0.5, 0.5), abs=0.01)
         # the synthetic chart's radius is 0.48 per half turn from the front pole
-        assert chart.iris_radius_uv == pytest.approx(0.48 * np.arcsin(IRIS_OVER_EYEBALL) / np.pi, rel=0.08)
+        assert chart.iris_radius_uv == pytest.approx(0.48 * np.arcsin(IRIS_RADIUS_M / EYE_RADIUS) / np.pi, rel=0.08)
 
 
 def test_eye_colours_for_formats_without_nodes():
