@@ -13,7 +13,7 @@ import numpy as np
 from backend.artifacts import F32, Camera
 from backend.evaluation.case_schema import Provenance, Source
 from backend.export.map_files import encode_maps
-from backend.head.base import ParametricHead
+from backend.head.base import ParametricHead, is_see_through
 from backend.uvspace.chart import skin_triangles
 from blender_addon import bundle
 from blender_addon.scene.scene import assemble_scene
@@ -111,7 +111,7 @@ def make_head_case(
 
 def head_subject(head: ParametricHead, neutral: F32, vertices: F32, skin: Skin) -> Subject:
     """The visible surface of the open head with ``skin``, photographed as ``vertices``."""
-    hidden = [head.part_names.index(name) for name in HIDDEN_PARTS if name in head.part_names]
+    hidden = [k for k, name in enumerate(head.part_names) if name in HIDDEN_PARTS or is_see_through(name)]
     shown = ~np.isin(head.triangle_part, hidden)
     is_skin = np.zeros(len(head.triangles), bool)
     is_skin[skin_triangles(head)] = True

@@ -299,7 +299,7 @@ def _landmarks(head: ParametricHead, lashes: NDArray[np.int32], views: int) -> S
     found = find_landmarks(
         chosen,
         head.mean_vertices.astype(np.float64),
-        head.triangles,
+        head.opaque_triangles,
         head.triangle_part,
         colour,
         head.part_names,

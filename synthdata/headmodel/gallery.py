@@ -82,9 +82,10 @@ def main(folder: Path) -> None:
 def _draw(
     head: ParametricHead, vertices: F32, camera: Camera, wires: bool = False, colour: F32 | None = None
 ) -> U8:
+    clear = [k for k, name in enumerate(head.part_names) if name.startswith(("cornea", "tear"))]
     return picture(
         vertices,
-        head.triangles,
+        head.triangles[~np.isin(head.triangle_part, clear)],
         camera,
         head.albedo_mean if colour is None else colour,
         head.quads[head.quad_part == 0] if wires else None,
