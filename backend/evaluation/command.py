@@ -131,6 +131,25 @@ def report(
     typer.echo(f"{out / 'report.html'}  ({len(made.cases)} cases, {len(made.unfinished)} unfinished)")
 
 
+@evaluate_app.command("document")
+def document(
+    out: _Run,
+    page: Annotated[Path, typer.Argument(help="A Markdown page with the two marks, docs/evaluation.md.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For pictures; images/evaluation beside the page.")
+    ] = None,
+) -> None:
+    """Put a run's tables and its worst cases into a page of the documentation."""
+    from backend.evaluation.report import build_report
+    from backend.evaluation.report_document import write_document
+    from backend.evaluation.results import RunFolder
+
+    folder = RunFolder(out)
+    target = page.parent / "images" / "evaluation" if images is None else images
+    worst = write_document(build_report(folder), folder, page, target)
+    typer.echo(f"{page}  (worst: {', '.join(worst)})")
+
+
 @evaluate_app.command("compare")
 def compare(
     a: _Run,

@@ -27,13 +27,13 @@ def as_markdown(report: Report) -> str:
         for table in report.metrics:
             cells = [estimate_text(table.by_group.get(group, {}).get(main), table) for group in groups]
             rows.append([head_of(table), *cells])
-        lines += ["", f"## By condition: {main}", "", *_table(["", *groups], rows)]
+        lines += ["", f"## By condition: {main}", "", *table_lines(["", *groups], rows)]
     if report.set_metrics:
         rows = [
-            [head_of(t), *(_plain(t.values.get(method), t.decimals) for method in report.methods)]
+            [head_of(t), *(number_text(t.values.get(method), t.decimals) for method in report.methods)]
             for t in report.set_metrics
         ]
-        lines += ["", "## Over all photographs together", "", *_table(["", *report.methods], rows)]
+        lines += ["", "## Over all photographs together", "", *table_lines(["", *report.methods], rows)]
     lines += _worst(report)
     lines += _absent(report)
     lines += ["", "## Made from", ""]
@@ -67,7 +67,7 @@ def _overall(report: Report) -> list[str]:
             versus = table.versus_baseline.get(method)
             cells.append(f"**{text}**" if versus is not None and versus.certain else text)
         rows.append([head_of(table), *cells, str(max((e.cases for e in table.overall.values()), default=0))])
-    return _table(["", *report.methods, "cases"], rows)
+    return table_lines(["", *report.methods, "cases"], rows)
 
 
 def _worst(report: Report) -> list[str]:
@@ -80,9 +80,9 @@ def _worst(report: Report) -> list[str]:
     for row in report.cases[:_WORST]:
         value = row.values.get(main, {}).get(table.name)
         base = row.values.get(BASELINE, {}).get(table.name)
-        shown = _error_text(row, main) if main in row.errors else _plain(value, table.decimals)
-        rows.append([row.id, row.group, shown, _plain(base, table.decimals)])
-    return lines + _table(["case", "condition", head_of(table), BASELINE], rows)
+        shown = _error_text(row, main) if main in row.errors else number_text(value, table.decimals)
+        rows.append([row.id, row.group, shown, number_text(base, table.decimals)])
+    return lines + table_lines(["case", "condition", head_of(table), BASELINE], rows)
 
 
 def _error_text(row: CaseRow, method: str) -> str:
@@ -106,10 +106,12 @@ def _absent(report: Report) -> list[str]:
     return ["", "## Left out", "", *lines] if lines else []
 
 
-def _plain(value: float | None, decimals: int = 2) -> str:
+def number_text(value: float | None, decimals: int = 2) -> str:
+    """A bare figure, – where there is none."""
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     return lines + [f"| {' | '.join(row)} |" for row in rows]

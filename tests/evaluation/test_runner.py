@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from backend.errors import BadInput
 from backend.evaluation.cases import Case, read_cases
 from backend.evaluation.methods import BASELINE, Options
 from backend.evaluation.prediction import Prediction, read_prediction
-from backend.evaluation.registry import MetricGroup, MetricInfo
+from backend.evaluation.registry import Measure, MetricGroup, MetricInfo
 from backend.evaluation.report import build_report
 from backend.evaluation.results import RunFolder
 from backend.evaluation.runner import Job, Progress, run_cases
@@ -216,3 +218,32 @@ def test_a_metric_under_another_name_is_our_mistake(tmp_path: Path, cases: Path,
     folder = RunFolder(tmp_path / "run")
     run = run_cases(_job(cases, group), folder, FakeMethods(avatar), _silent)
     assert "lettrs" in folder.results(run)[BASELINE]["one"].notes[0]
+
+
+@pytest.mark.parametrize("stops_on", ["", "three"])
+def test_what_is_dear_is_opened_once_and_closed(
+    tmp_path: Path, cases: Path, avatar: Path, stops_on: str
+) -> None:
+    """A group that brings Blender has it for all cases; it is closed when the run is stopped as well."""
+    told: list[str] = []
+
+    @contextmanager
+    def opened() -> Iterator[Measure]:
+        told.append("opened")
+        try:
+            yield measure
+        finally:
+            told.append("closed")
+
+    def measure(case: Case, prediction: Prediction, pictures: Path) -> dict[str, float | None]:
+        told.append(case.id)
+        return {"letters": 1.0}
+
+    group = MetricGroup(name="dear", metrics={"letters": LOWER["letters"]}, opened=opened)
+    stopped = pytest.raises(KeyboardInterrupt) if stops_on else nullcontext()
+    with stopped:
+        run_cases(
+            _job(cases, group), RunFolder(tmp_path / "run"), FakeMethods(avatar, stops_on=stops_on), _silent
+        )
+    done = ["one", "one"] if stops_on else ["one", "one", "three", "three"]
+    assert told == ["opened", *done, "closed"]

@@ -1,0 +1,55 @@
+"""A run's figures in a page of the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_report import METRIC, made_up_run
+
+from backend.errors import BadInput
+from backend.evaluation.report import build_report
+from backend.evaluation.report_document import BEGIN, END, worst_cases, write_document
+
+
+def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
+    folder = made_up_run(tmp_path / "run")
+    page, images = tmp_path / "docs" / "page.md", tmp_path / "docs" / "images"
+    page.parent.mkdir()
+    page.write_text(f"Before\n{BEGIN}\nold figures\n{END}\nAfter\n")
+    worst = write_document(build_report(folder), folder, page, images)
+    text = page.read_text()
+    assert text.startswith("Before\n")
+    assert text.endswith("After\n")
+    assert "old figures" not in text
+    assert "REALY all [mm] ↓" in text
+    assert worst[0] == "h3-turned"  # without a reconstruction
+    assert "](images/" in text
+    shown = sorted(path.stem for path in images.iterdir())
+    assert set(shown) <= set(worst)
+    with Image.open(images / f"{shown[0]}.jpg") as strip:
+        assert strip.width > 1
+    again = write_document(build_report(folder), folder, page, images)
+    assert again == worst
+    assert page.read_text() == text
+
+
+def test_the_worst_come_first_by_their_ranks(tmp_path: Path) -> None:
+    report = build_report(made_up_run(tmp_path / "run"))
+    values = {row.id: row.values["engine:embedded"][METRIC] for row in report.cases}
+    known = sorted((v for v in values.values() if v is not None), reverse=True)
+    worst = worst_cases(report, 4)
+    assert worst[0].id == "h3-turned"
+    assert [values[row.id] for row in worst[1:]] == known[:3]
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    folder = made_up_run(tmp_path / "run")
+    page = tmp_path / "page.md"
+    page.write_text(f"no {END} before {BEGIN}")
+    with pytest.raises(BadInput, match="lacks the two lines"):
+        write_document(build_report(folder), folder, page, tmp_path)
+    assert page.read_text() == f"no {END} before {BEGIN}"
+    with pytest.raises(BadInput, match="cannot be read"):
+        write_document(build_report(folder), folder, tmp_path / "none.md", tmp_path)
