@@ -1,4 +1,4 @@
-"""Offsets known roughly on the skin, made smooth over it; linings and inner parts move along."""
+"""Offsets on the skin: rough ones made smooth, lips held together; linings and inner parts move along."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ TOGETHER = (
 NEAREST = 8  # skin vertices that a vertex follows
 TOUCHING_M = 0.0008  # lips nearer than this touch at rest
 HELD = 100.0  # how much more touching lips are held together than offsets are believed
+LIPS_REACH_M = 0.004  # how far from where lips touch holding them together is felt
 LEAST_TRUST = 1e-4
 SMOOTH_M = 0.0022  # waves shorter than about six times this are damped
 
@@ -41,14 +42,10 @@ class Follower:
         skin = of_part["skin"]
         area, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin",)))
         self._skin, self._weight = skin, area[skin] * np.maximum(trust[skin], LEAST_TRUST)
-        own = stiffness[skin][:, skin]
-        bending = SMOOTH_M**4 * own @ sp.diags(1.0 / area[skin]) @ own
         pull = _across_the_lips(head, mean, area)[skin][:, skin]
-        self._solve_skin = _factorised(sp.diags(self._weight) + bending + pull)
-        self._lining = np.setdiff1d(together(head, LININGS), skin)
-        _, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin", *LININGS)))
-        self._to_lining = -stiffness[self._lining][:, skin]
-        self._solve_lining = _factorised(stiffness[self._lining][:, self._lining])
+        own = stiffness[skin][:, skin]
+        self._solve_skin = _factorised(sp.diags(self._weight) + _bending(own, area[skin], SMOOTH_M) + pull)
+        self._line = _Lining(head, mean, skin)
         tree = cKDTree(mean[skin])
         self._rigid = []
         for group in TOGETHER:
@@ -61,7 +58,7 @@ class Follower:
         self._beside = []
         for name in sorted(set(head.part_names) - taken):
             # Strands may be rooted in the skin, whose vertices stay the skin's.
-            rows = np.setdiff1d(of_part[name], np.concatenate([skin, self._lining]))
+            rows = np.setdiff1d(of_part[name], np.concatenate([skin, self._line.rows]))
             self._beside.append((rows, skin[tree.query(mean[rows], k=NEAREST)[1]]))
 
     def __call__(self, offsets: F64) -> F64:
@@ -69,8 +66,7 @@ class Follower:
         rough = np.moveaxis(offsets, -2, 0).reshape(offsets.shape[-2], -1)
         smooth = np.zeros_like(rough)
         smooth[self._skin] = self._solve_skin(self._weight[:, None] * rough[self._skin])
-        if len(self._lining):
-            smooth[self._lining] = self._solve_lining(self._to_lining @ smooth[self._skin])
+        self._line(smooth)
         shape = (offsets.shape[-2], *offsets.shape[:-2], 3)
         out = np.moveaxis(smooth.reshape(shape), 0, -2)
         for rows, near in self._rigid:
@@ -78,6 +74,41 @@ class Follower:
         for rows, near in self._beside:
             out[..., rows, :] = out[..., near, :].mean(-2)
         return out
+
+
+def hold_lips(head: ParametricHead, offsets: F64) -> F64:
+    """``offsets`` ``(…, V, 3)`` changed round the mouth so that lips which touch at rest stay together."""
+    mean = head.mean_vertices.astype(np.float64)
+    skin = vertices_of(head, "skin")
+    area, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin",)))
+    pull = _across_the_lips(head, mean, area)[skin][:, skin]
+    bending = _bending(stiffness[skin][:, skin], area[skin], LIPS_REACH_M)
+    flat = np.moveaxis(offsets, -2, 0).reshape(len(mean), -1)
+    change = np.zeros_like(flat)
+    change[skin] = -_factorised(sp.diags(area[skin]) + bending + pull)(pull @ flat[skin])
+    _Lining(head, mean, skin)(change)
+    return np.asarray(offsets + np.moveaxis(change.reshape(len(mean), *offsets.shape[:-2], 3), 0, -2))
+
+
+class _Lining:
+    """Harmonic extension from the skin's borders into mouth bag and eye sockets."""
+
+    def __init__(self, head: ParametricHead, mean: F64, skin: NDArray[np.intp]) -> None:
+        self.rows = np.setdiff1d(together(head, LININGS), skin)
+        self._skin = skin
+        _, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin", *LININGS)))
+        self._from_skin = -stiffness[self.rows][:, skin]
+        self._solve = _factorised(stiffness[self.rows][:, self.rows])
+
+    def __call__(self, values: F64) -> None:
+        """Fill the linings' rows of ``values`` ``(V, N)`` in place."""
+        if len(self.rows):
+            values[self.rows] = self._solve(self._from_skin @ values[self._skin])
+
+
+def _bending(stiffness: sp.csr_matrix, area: F64, length_m: float) -> sp.csr_matrix:
+    """Energy by which waves shorter than 2π ``length_m`` are damped, against ``diag(area)``."""
+    return length_m**4 * stiffness @ sp.diags(1.0 / area) @ stiffness
 
 
 def _factorised(matrix: sp.spmatrix) -> Callable[[F64], F64]:
@@ -100,7 +131,7 @@ def _across_the_lips(head: ParametricHead, mean: F64, area: F64) -> sp.csr_matri
     jaw = np.linalg.norm(head.expression_basis[head.expression_names.index("jawOpen")], axis=1)
     lips = vertices_of(head, "skin")
     lips = lips[(head.regions["lips"][lips] > 0.5)]
-    below = jaw[lips] > 0.5 * jaw[lips].max()
+    below = jaw[lips] > 0.5 * jaw[lips].max(initial=0.0)
     upper, lower = lips[~below], lips[below]
     gap, near = cKDTree(mean[lower]).query(mean[upper])
     meet = gap < TOUCHING_M

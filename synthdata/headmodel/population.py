@@ -23,8 +23,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
+from backend.head.open_head import unfold
 from backend.head.surface import closest_on
-from synthdata.headmodel.follow import TOGETHER, Follower, cotangent_operators, together, vertices_of
+from synthdata.headmodel.follow import (
+    TOGETHER,
+    Follower,
+    cotangent_operators,
+    hold_lips,
+    together,
+    vertices_of,
+)
 from synthdata.headmodel.makehuman import Registered, similarity
 from synthdata.headmodel.parts import MIRROR_X
 from synthdata.headmodel.traits import BODIES, Trait, find_traits, read_target
@@ -140,7 +148,9 @@ def population_modes(
     order = np.argsort([-v for variance, _ in found for v in variance], kind="stable")[:count]
     modes = np.concatenate([modes for _, modes in found])[order]
     signs = np.repeat(np.array([1, -1], np.int8), [len(variance) for variance, _ in found])[order]
-    return modes.astype(np.float64), signs
+    # Scans differ in how far lips are open or pressed; a neutral face is to have them closed.
+    whole = unfold(modes, half, head.mirror_vertex, signs, MIRROR_X.astype(np.float32))
+    return hold_lips(head, whole.astype(np.float64))[:, half], signs
 
 
 def importance_of(head: ParametricHead) -> F64:

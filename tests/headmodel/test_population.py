@@ -15,7 +15,7 @@ from backend.errors import Missing
 from backend.head.open_head import MIRROR_X, load_open_head, unfold
 from synthdata.cases.morphs import SHAPES
 from synthdata.headmodel import population
-from synthdata.headmodel.follow import Follower, cotangent_operators, vertices_of
+from synthdata.headmodel.follow import Follower, cotangent_operators, hold_lips, vertices_of
 from synthdata.headmodel.heldout import held_out_families
 from synthdata.headmodel.population import TraitShapes, importance_of, population_modes, smooth_fields
 from synthdata.headmodel.reach import fresh_people, measure
@@ -223,6 +223,29 @@ def test_follower_on_the_shipped_head_keeps_eyes_round_and_lips_together():
     eye = vertices_of(head, "eye_left")
     swirl = follow(np.stack([0.01 * y, 0 * y, 0.01 * y], 1) * skin[:, None])[eye]
     np.testing.assert_allclose(swirl, np.tile(swirl[0], (len(eye), 1)), atol=1e-9)
+
+
+@pytest.mark.slow
+def test_identities_neither_part_nor_press_the_lips():
+    """Modes that do so lose it, their mirror symmetry stays, and nothing moves away from the mouth."""
+    head = load_open_head()
+    parting = np.zeros((2, *head.mean_vertices.shape))
+    jaw = np.linalg.norm(head.expression_basis[head.expression_names.index("jawOpen")], axis=1)
+    parting[0, :, 1] = -0.2 * jaw  # opens by some millimetres
+    parting[1, :, 0] = 0.003 * np.exp(-((head.mean_vertices[:, 1] - 0.05) ** 2) / 0.03**2)
+    held = hold_lips(head, parting)
+
+    def gap_mm(offsets, upper: int, lower: int) -> float:
+        p = head.mediapipe.positions(head.mean_vertices + offsets, head.triangles)
+        still = head.mediapipe.positions(head.mean_vertices, head.triangles)
+        return 1e3 * float(np.linalg.norm(p[upper] - p[lower] - still[upper] + still[lower]))
+
+    for upper, lower in ((13, 14), (82, 87), (312, 317)):
+        assert gap_mm(parting[0], upper, lower) > 2.0
+        assert gap_mm(held[0], upper, lower) < 0.4
+    np.testing.assert_allclose(held[:, head.mirror_vertex, 1], held[:, :, 1], atol=2e-4)
+    far = head.mean_vertices[:, 1] > 0.02
+    assert np.abs(held - parting)[:, far].max() < 5e-5
 
 
 @pytest.mark.slow
