@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from backend.head.arkit import ARKIT_NAMES
 from backend.head.base import ParametricHead
 from synthdata.headmodel.parts import MIRROR_X, PartHalf
+from synthdata.headmodel.teeth import opened_for_tongue
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -150,6 +151,8 @@ def _other_side(name: str) -> str:
 
 
 def _offsets(ict: ParametricHead, name: str) -> F64:
+    if name == "tongueOut":
+        return opened_for_tongue(ict)
     if name not in ict.expression_names:
         return np.zeros(ict.mean_vertices.shape)
     return np.asarray(ict.expression_basis[ict.expression_names.index(name)], np.float64)

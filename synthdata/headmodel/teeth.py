@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from backend.head.base import ParametricHead
 from synthdata.headmodel.parts import PartHalf, affine_carry, same_chart_mirrored
@@ -22,8 +23,11 @@ TOOTH_CELLS = 3  # quads along each edge of a tooth's box
 ARCH_NARROWING, ARCH_BACK_M = 0.955, 0.0016
 TONGUE_TIP = np.array([0.0, -0.0428, 0.0935])
 TONGUE_ROOT = np.array([0.0, -0.0415, 0.0370])
-TONGUE_OUT_M = np.array([0.0, 0.0, 0.039])
-TONGUE_RISE_M = 0.013  # so that it leaves over the lower teeth and lip; the tip sinks again
+TONGUE_OUT_M = np.array([0.0, 0.0, 0.036])
+# Height gained by reach, metres: the blade leaves over lower teeth and lip, the tip hangs.
+TONGUE_RISE_M = ((0.0, 0.0), (0.3, 0.0060), (0.62, 0.0070), (0.8, 0.0030), (1.0, -0.0075))
+# What opens the lips for the tongue, shares of ARKit's shapes; ICT has no ``tongueOut``.
+OPENED_FOR_TONGUE = {"jawOpen": 0.22, "mouthLowerDownLeft": 0.25, "mouthLowerDownRight": 0.25}
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,20 @@ def build_teeth(ict: ParametricHead) -> list[PartHalf]:
             np.stack([0.5 + 0.5 * uvs[:, 0], uvs[:, 1]], 1),
             quad_uvs,
             carry,
-            {"tongueOut": reach[:, None] * TONGUE_OUT_M + _rise(reach)},
+            {"tongueOut": reach[:, None] * TONGUE_OUT_M + _rise(reach) + carry(opened_for_tongue(ict))},
             same_chart_mirrored,
         )
     )
     return parts
+
+
+def opened_for_tongue(ict: ParametricHead) -> F64:
+    """Offsets at ICT's vertices ``(26719, 3)``, metres, that let the tongue out."""
+    shapes = (
+        share * ict.expression_basis[ict.expression_names.index(name)].astype(np.float64)
+        for name, share in OPENED_FOR_TONGUE.items()
+    )
+    return np.asarray(sum(shapes))
 
 
 def rounded_box(cells: int, power: float) -> tuple[F64, I32, F64, I32]:
@@ -241,8 +254,8 @@ def _tongue() -> tuple[F64, I32, F64, I32, F64]:
 
 
 def _rise(reach: F64) -> F64:
-    up = np.interp(reach, [0.0, 0.35, 0.7, 1.0], [0.0, 1.0, 1.0, 0.55])
-    return np.asarray(up[:, None] * np.array([0.0, TONGUE_RISE_M, 0.0]))
+    up = PchipInterpolator(*np.array(TONGUE_RISE_M).T)(reach)
+    return np.asarray(up[:, None] * np.array([0.0, 1.0, 0.0]))
 
 
 def _grid(rows: int, columns: int) -> tuple[I32, F64]:
