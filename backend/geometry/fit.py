@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,9 @@ from backend.geometry.options import FitOptions
 from backend.geometry.photometric import photometric_term, psnr_db
 from backend.geometry.skin_samples import FaceCrop, SkinSamples, crop_face, sample_skin
 from backend.geometry.state import FitState, yaw_degrees
+from backend.geometry.tone import ToneBelief, believe_tone
 from backend.head.base import ParametricHead
+from backend.photo.eye_whites import EyeWhite, eye_whites
 from backend.photo.iris import iris_colour_srgb
 
 MIN_SAMPLES = 150  # crop pixels of visible skin below which the photo says nothing about light
@@ -44,6 +47,7 @@ class Appearance:
 
     samples: SkinSamples
     light: LightFit
+    tone: ToneBelief | None = None  # what was believed of the skin's absolute albedo
 
 
 def fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadFit:
@@ -92,7 +96,10 @@ def _fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadF
     if refine:
         solution = refine_photometrically(observation, head, problem, solution, every, crop)
     state = solution.state
-    appearance = estimate_appearance(observation, head, state, crop)
+    whites = eye_whites(observation.photo, observation.landmarks_px)
+    appearance = estimate_appearance(observation, head, state, crop, whites)
+    if appearance.tone is not None and appearance.tone.eyes == 0:
+        run.warn("The whites of the eyes cannot be seen; how light the skin is was judged by its hue alone.")
     run.progress("head fit", 0.9)
     _warn(observation, problem, solution, error_iod, run)
     identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
@@ -131,11 +138,19 @@ def has_skin(observation: Observation, head: ParametricHead, state: FitState, cr
 
 
 def estimate_appearance(
-    observation: Observation, head: ParametricHead, state: FitState, crop: FaceCrop
+    observation: Observation,
+    head: ParametricHead,
+    state: FitState,
+    crop: FaceCrop,
+    whites: Sequence[EyeWhite] | None = None,
 ) -> Appearance:
-    """Light and albedo coefficients at a given shape and pose; without skin samples, the priors'."""
+    """Light and albedo coefficients at a given shape and pose; without skin samples, the priors'.
+
+    With the ``whites`` of the eyes the skin's absolute tone is found first, and decides their scale.
+    """
     samples = sample_skin(observation, head, state, crop)
     toward_camera = state.rotation.T @ np.array([0.0, 0.0, -1.0])
+    tone = None if whites is None else believe_tone(whites, samples.colour)
     light = fit_light(
         samples.colour,
         samples.normals,
@@ -143,8 +158,9 @@ def estimate_appearance(
         samples.albedo_basis,
         toward_camera,
         samples.weight,
+        tone=tone,
     )
-    return Appearance(samples, light)
+    return Appearance(samples, light, tone)
 
 
 def refine_photometrically(

@@ -2,7 +2,8 @@
 
 Model (linear light): colour = albedo(β) · E(n; L) / π, with irradiance E of spherical harmonics to
 degree 2 (Ramamoorthi & Hanrahan 2001). Albedo and light are known only up to scale, and their hue only
-up to a white balance: an exposure prior on the light and β ~ N(0, 1) decide both.
+up to a white balance: a belief about the skin's tone decides both (``geometry.tone``), or, without one, an
+exposure prior on the light, and β ~ N(0, 1).
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from backend.artifacts import F64
+from backend.colour import LUMINANCE_REC709
+from backend.geometry.tone import ToneBelief
 from backend.shading import sh
 
+# Share of the light that skin returns by its surface, white and in all directions: the mean of its GGX lobe.
+GLOSS = 0.02
 DIRECTIONS = 96  # on the sphere, where radiance is kept non-negative
 CHANNELS = 3
 
@@ -30,6 +35,8 @@ class LightOptions:
     exposure: float = 1.0  # a white surface facing the camera shows this (photographers expose for faces)
     exposure_sigma: float = 0.2
     white_balance_sigma: float = 0.06  # of a channel's share, over exposure
+    tone_sigma: float = 0.05  # of the skin's mean luminance, over the believed one; shading cannot tell it
+    tone_exposure_sigma: float = 0.3  # of the light's strength, over what a believed tone asks for
     band_sigma: tuple[float, float] = (0.9, 0.6)  # of degree 1 and 2, over the degree-0 coefficient
     highlight_width: float = 2.0  # robust width of samples brighter than the model (gloss, glasses)
     shadow_width: float = 2.5  # and of darker ones (stubble, brows, cast shadow)
@@ -40,6 +47,7 @@ class LightFit:
     radiance_sh: F64  # (9, 3)
     albedo_coefficients: F64  # (K_tex,)
     weights: F64  # (N, 3) final robust weights in [0, 1]
+    gloss: float = 0.0  # that the light was found with, beside the albedo
 
 
 def fibonacci_directions(count: int) -> F64:
@@ -60,23 +68,27 @@ def fit_light(
     sample_weight: F64 | None = None,
     options: LightOptions | None = None,
     iterations: int = 12,
+    tone: ToneBelief | None = None,
 ) -> LightFit:
     """Light and albedo coefficients that explain linear ``colour`` ``(N, 3)``.
 
     ``normals`` ``(N, 3)`` unit head-space normals, ``albedo_mean`` ``(N, 3)``, ``albedo_basis``
     ``(K, N, 3)`` at the samples, ``toward_camera`` ``(3,)`` the unit head-space direction that exposure
-    speaks of, ``sample_weight`` ``(N,)`` in [0, 1]. Gauss–Newton on light and albedo together, since
+    speaks of, ``sample_weight`` ``(N,)`` in [0, 1], ``tone`` what is believed of the skin and of the light's
+    colour. Gauss–Newton on light and albedo together, since
     alternating crawls along their common scale; each step is a closed-form ridge solve in which the
     radiance is kept ≥ 0 over the sphere (dual non-negative least squares).
     """
     o = options or LightOptions()
     n = len(colour)
     k = len(albedo_basis)
+    gloss = GLOSS if tone is not None else 0.0  # what moves the shape knows albedo alone
+    scale_prior = _scale_prior(colour, albedo_mean, albedo_basis, sample_weight, o, tone if n else None)
     lobe = sh.basis(normals) * sh.COSINE_LOBE / np.pi  # (N, 9): white surface's radiance per coefficient
     given = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
     share = given * o.effective_samples / max(float(given.sum()), 1e-9)
     light = np.zeros((9, CHANNELS))
-    light[0] = o.exposure / 0.28209479177387814
+    light[0] = scale_prior.exposure / 0.28209479177387814
     beta = np.zeros(k)
     facing = sh.basis(np.asarray(toward_camera)) * sh.COSINE_LOBE / np.pi
     probes = sh.basis(fibonacci_directions(DIRECTIONS))
@@ -86,7 +98,7 @@ def fit_light(
     robust = np.ones((n, CHANNELS))
     bright = max(float(np.quantile(colour, 0.8)), 1e-3) if n else 1.0
     for i in range(iterations):
-        albedo = np.maximum(albedo_mean + np.tensordot(beta, albedo_basis, 1), 0.005)
+        albedo = np.maximum(albedo_mean + np.tensordot(beta, albedo_basis, 1), 0.005) + gloss
         white = lobe @ light
         # Of the brighter of both: else a dark guess would call every lit sample an outlier, and stay dark.
         spread = np.maximum(albedo * white, colour) if i > 0 else colour
@@ -96,7 +108,7 @@ def fit_light(
             e = ((colour - albedo * white) / sigma).mean(1, keepdims=True)
             width = np.where(e > 0, o.highlight_width, o.shadow_width) * max(1.0, 6.0 - 0.5 * i)
             robust = np.broadcast_to(1.0 / (1.0 + (e / width) ** 2) ** 2, colour.shape)
-        hessian, gradient = _priors(light, k, facing, o)
+        hessian, gradient = _priors(light, k, facing, o, scale_prior)
         scale = np.sqrt(robust * share[:, None]) / sigma
         fit_albedo = i > 0
         target = colour + (np.tensordot(beta, albedo_basis, 1) * white if fit_albedo else 0.0)
@@ -112,28 +124,73 @@ def fit_light(
         solved = minimise_quadratic_with_positive_rows(hessian, gradient, constraint)
         light = solved[:27].reshape(CHANNELS, 9).T
         beta = solved[27:] if fit_albedo else beta
-    return LightFit(light, beta, robust * np.minimum(given, 1.0)[:, None])
+    return LightFit(light, beta, robust * np.minimum(given, 1.0)[:, None], gloss)
 
 
-def _priors(light: F64, k: int, facing: F64, o: LightOptions) -> tuple[F64, F64]:
+@dataclass(frozen=True)
+class _ScalePrior:
+    """What tells light's scale and colour from the skin's."""
+
+    exposure: float  # radiance of a white surface that faces the camera
+    exposure_sigma: float
+    tint: F64  # (3,) the channels' shares of it, over their mean, less 1
+    tone_row: F64  # (K,) change of the skin's mean luminance per albedo coefficient
+    tone_gap: float  # believed luminance less that of the mean albedo
+    tone_sigma: float  # infinite without a belief
+
+
+def _scale_prior(
+    colour: F64,
+    albedo_mean: F64,
+    albedo_basis: F64,
+    sample_weight: F64 | None,
+    o: LightOptions,
+    tone: ToneBelief | None,
+) -> _ScalePrior:
+    if tone is None:
+        exposure = o.exposure
+        return _ScalePrior(
+            exposure, o.exposure_sigma, np.zeros(CHANNELS), np.zeros(len(albedo_basis)), 0.0, np.inf
+        )
+    weight = np.ones(len(colour)) if sample_weight is None else np.asarray(sample_weight, np.float64) + 1e-9
+    believed = float(tone.colour_linear @ LUMINANCE_REC709)
+    luminance = np.average(albedo_mean, axis=0, weights=weight) @ LUMINANCE_REC709
+    row = np.einsum("n,knc,c->k", weight / weight.sum(), albedo_basis, LUMINANCE_REC709.astype(np.float64))
+    # The light that makes such skin as bright as the face's lit part is.
+    exposure = max(float(np.quantile(colour @ LUMINANCE_REC709, 0.7)) / (believed + GLOSS), 1e-3)
+    white = np.exp(tone.light_log)
+    return _ScalePrior(
+        exposure,
+        o.tone_exposure_sigma * exposure,
+        white / white.mean() - 1,
+        row,
+        believed - float(luminance),
+        o.tone_sigma * believed,
+    )
+
+
+def _priors(light: F64, k: int, facing: F64, o: LightOptions, scale: _ScalePrior) -> tuple[F64, F64]:
     """Hessian and right side of the priors over (light by channel, β)."""
     size = 9 * CHANNELS + k
     hessian, gradient = np.zeros((size, size)), np.zeros(size)
-    level = max(float(light[0].mean()), 0.5 * o.exposure / 0.28209479177387814)
+    level = max(float(light[0].mean()), 0.5 * scale.exposure / 0.28209479177387814)
     for c in range(CHANNELS):
         for degree, rows in ((0, range(1, 4)), (1, range(4, 9))):
             for r in rows:
                 hessian[9 * c + r, 9 * c + r] += 1 / (o.band_sigma[degree] * level) ** 2
         hessian[9 * c, 9 * c] += 1e-6
-    hessian[27:, 27:] += np.eye(k)
+    hessian[27:, 27:] += np.eye(k) + np.outer(scale.tone_row, scale.tone_row) / scale.tone_sigma**2
+    gradient[27:] += scale.tone_row * scale.tone_gap / scale.tone_sigma**2
     mean_row = np.zeros(size)
     mean_row[:27] = np.tile(facing, CHANNELS) / CHANNELS
-    hessian += np.outer(mean_row, mean_row) / o.exposure_sigma**2
-    gradient += mean_row * o.exposure / o.exposure_sigma**2
+    hessian += np.outer(mean_row, mean_row) / scale.exposure_sigma**2
+    gradient += mean_row * scale.exposure / scale.exposure_sigma**2
     for c in range(CHANNELS):
         tint = -mean_row
         tint[9 * c : 9 * c + 9] += facing
-        hessian += np.outer(tint, tint) / (o.white_balance_sigma * o.exposure) ** 2
+        weight = 1 / (o.white_balance_sigma * scale.exposure) ** 2
+        hessian += np.outer(tint, tint) * weight
+        gradient += tint * scale.tint[c] * scale.exposure * weight
     return hessian, gradient
 
 

@@ -25,7 +25,7 @@ def predicted_linear(samples: SkinSamples, light: LightFit) -> F64:
     """The model's linear colours ``(N, 3)`` at the samples."""
     albedo = samples.albedo_mean + np.tensordot(light.albedo_coefficients, samples.albedo_basis, 1)
     irradiance = sh.irradiance(light.radiance_sh, samples.normals)
-    return np.asarray(np.clip(albedo, 0, 1) * np.maximum(irradiance, 0) / np.pi)
+    return np.asarray((np.clip(albedo, 0, 1) + light.gloss) * np.maximum(irradiance, 0) / np.pi)
 
 
 def psnr_db(samples: SkinSamples, light: LightFit) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps, CompleteUV, EvenUV, HeadFit, Run
 from backend.colour import LUMINANCE_REC709
+from backend.geometry.light import GLOSS
 from backend.head.base import ParametricHead
 from backend.texture.asymmetry import large_structures
 from backend.texture.grid import (
@@ -33,7 +34,9 @@ from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
 from backend.texture.trust import smoothstep, texel_metres
 
+_LEAST_MATTE = 0.25  # of what is seen: the least that is left when gloss is taken off
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
+_OFF_COLOUR = 0.35  # of what the face's colour differs from the fitted albedo's: the light's, not the skin's
 _TINT_M = 0.015
 _BELIEF_LOG = 0.2
 _HARD_SHADOW_LOG = 0.6  # log difference of the two sides that no soft light makes
@@ -74,16 +77,19 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     light = illumination(transfer_of(fit), fit, lit_v, share)
     even = lit / np.maximum(to_chart(light.shading, *corners), 1e-3)
     even = np.where(work.inside[..., None], even, 0).astype(np.float32)
+    # Gloss without a highlight: every place mirrors a little of all the light around.
+    even = np.maximum(even - GLOSS, _LEAST_MATTE * even)
     run.progress("even-lit UV", 0.4)
 
     skin = skin_surface(head, fit.vertices_head)
     prior_v = skin_prior(fit, skin)
     even_v = (lit_v / np.maximum(light.shading, 1e-3)).astype(np.float32)
+    even_v = np.maximum(even_v - GLOSS, _LEAST_MATTE * even_v)
     plain = plain_skin(head)
     matte = to_chart(matte_colour(skin, even_v, prior_v, share * plain), *corners)
     texel = texel_metres(work)
     gloss = highlight(even, matte, to_chart(plain, *corners) * seen, texel)
-    even = np.maximum(even - gloss[..., None], 0.25 * even)
+    even = np.maximum(even - gloss[..., None], _LEAST_MATTE * even)
     run.progress("even-lit UV", 0.6)
 
     lips = region_map(head, ("lips",), work.face_id, work.barycentric)
@@ -95,10 +101,25 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     hair = _hair(head, work, log_even - log_prior, seen)
     log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips, hair)
 
+    log_even = log_even - _level(log_even - log_prior, seen, to_chart(plain, *corners), inside)
+
     gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
     gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
     rgb, relit = _apply(complete.rgb_linear, gain, _typical(gain, seen * inside), work.factor)
     return EvenUV(rgb, relit)
+
+
+def _level(residual: F32, seen: F32, plain: F32, inside: F32) -> F32:
+    """Log ``(3,)`` by which seen plain skin is off the fitted albedo, which carries the believed tone.
+
+    All of its brightness; of its colour, which is partly this person's, a part.
+    """
+    use = (inside > 0) & (seen > 0.5) & (plain > 0.9)
+    if not use.any():
+        return np.zeros(3, np.float32)
+    off = np.median(residual[use], axis=0)
+    bright = off @ LUMINANCE_REC709
+    return np.asarray(bright + _OFF_COLOUR * (off - bright), np.float32)
 
 
 def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run: Run) -> F32:

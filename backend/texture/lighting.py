@@ -10,6 +10,7 @@ import numpy as np
 
 from backend.artifacts import F32, F64, HeadFit
 from backend.colour import LUMINANCE_REC709
+from backend.geometry.light import GLOSS
 from backend.head.base import ParametricHead
 from backend.shading import sh
 from backend.texture.surface import SkinSurface
@@ -162,7 +163,7 @@ def _refit(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> F64:
     use = trust > 1e-3
     if use.sum() < 200:
         return start
-    albedo = albedo * transfer.bounce
+    albedo = (albedo + GLOSS) * transfer.bounce
     t, a, seen, trust = transfer.irradiance[use], albedo[use], colour[use].astype(np.float64), trust[use]
     y = LUMINANCE_REC709.astype(np.float64)
     white = _robust_light(t * (a @ y / np.pi)[:, None], seen @ y, trust, start @ y, _PRIOR)

@@ -9,6 +9,7 @@ from synthetic_head import camera_at, observe, synthetic_head
 
 from backend.geometry.fit import estimate_appearance
 from backend.geometry.light import (
+    GLOSS,
     LightOptions,
     basis_gradient,
     fibonacci_directions,
@@ -158,3 +159,22 @@ def test_light_is_recovered_from_a_rendered_head():
     assert np.abs(ratio - 1).max() < 0.12
     assert psnr_db(found.samples, found.light) > 38
     assert predicted_linear(found.samples, found.light).shape == found.samples.colour.shape
+
+
+@pytest.mark.parametrize("luminance", [0.05, 0.15, 0.4])
+def test_a_believed_tone_decides_how_bright_the_light_is(luminance):
+    """The same picture, three beliefs: albedo takes the believed level, light makes up for it."""
+    from backend.geometry.tone import ToneBelief
+
+    normals = front_normals()
+    mean = np.tile([0.45, 0.28, 0.2], (len(normals), 1))
+    basis = 0.4 * mean[None]
+    colour = (0.5 * mean + GLOSS) * sh.irradiance(key_light((0.3, 0.4, 0.8), (1, 1, 1)), normals) / np.pi
+    unit = np.array([0.45, 0.28, 0.2])
+    skin = unit * luminance / float(unit @ [0.2126, 0.7152, 0.0722])
+    tone = ToneBelief(skin, 0.2, 5.0, np.zeros(3), 2)
+    fit = fit_light(colour, normals, mean, basis, CAMERA_WARD, tone=tone)
+    albedo = mean + fit.albedo_coefficients[0] * basis[0]
+    assert albedo.mean(0) @ [0.2126, 0.7152, 0.0722] == pytest.approx(luminance, rel=0.15)
+    shown = (albedo + GLOSS) * sh.irradiance(fit.radiance_sh, normals) / np.pi
+    assert np.median(np.abs(shown / colour - 1)) < 0.08

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from backend.artifacts import CompleteUV, Run
+from backend.geometry.light import GLOSS
 from backend.shading import sh
 from backend.texture.asymmetry import large_structures
 from backend.texture.homogenise import homogenise
@@ -167,3 +168,14 @@ def test_transfer_without_occluders_is_the_closed_form_and_a_cavity_is_darker():
     assert np.abs(transfer[convex] @ light / exact - 1).max() < 0.05
     beside_nose = (np.abs(np.abs(x) - 0.022) < 0.006) & (z > 0.06) & (np.abs(head.mean_vertices[:, 1]) < 0.03)
     assert openness[beside_nose].min() < openness[convex].min()
+
+
+@pytest.mark.parametrize("strength", [0.25, 3.0])
+def test_albedo_has_the_fitted_level_however_the_photo_is_exposed(stage, strength):
+    head, chart, albedo, front = stage
+    light = eh.directional_light((0.3, 0.3, 0.9), 0.5, 1.2)
+    gloss = GLOSS * eh.shade(np.ones_like(albedo), chart, light)
+    lit = (strength * (eh.shade(albedo, chart, light) + gloss)).astype(np.float32)
+    even = homogenise(_seen(chart, lit), eh.make_fit(head, light), chart, Run())
+    ratio = even.rgb_linear[front] / albedo[front]
+    assert np.median(ratio) == pytest.approx(1, abs=0.08)

@@ -8,7 +8,7 @@ import pytest
 
 from backend.artifacts import EvenUV, Run
 from backend.errors import BadInput
-from backend.texture.materials import materials, plausible_luminance, plausible_white
+from backend.texture.materials import ALBEDO_RANGE, materials
 from backend.texture.reflectance import BY_REGION, regional
 from backend.texture.regions import to_chart
 from backend.texture.relief import tangent_normals
@@ -57,46 +57,13 @@ def test_albedo_of_plausible_skin_is_kept(made):
     assert np.abs(maps.albedo_linear - truth)[chart.inside].mean() < 0.005
 
 
-@pytest.mark.parametrize(("scale", "expected"), [(8.0, (0.4, 0.65)), (0.01, (0.04, 0.15))])
-def test_implausible_brightness_is_brought_to_the_range_of_skin(made, scale, expected):
+@pytest.mark.parametrize("scale", [8.0, 0.01])
+def test_no_texel_leaves_the_range_of_skin_and_hair(made, scale):
     even, fit, chart, _ = made
     wrong = EvenUV(even.rgb_linear * np.float32(scale), even.relit)
-    maps = materials(wrong, fit, chart, SIZE, Run())
-    brightness = np.median(maps.albedo_linear[chart.inside] @ [0.2126, 0.7152, 0.0722])
-    assert expected[0] < brightness < expected[1]
-
-
-def test_pale_skin_cannot_be_dark_and_dark_skin_may_be():
-    pale, dark = np.array([0.12, 0.08, 0.06]), np.array([0.16, 0.07, 0.035])
-    assert plausible_luminance(pale) > 1.3 * (pale @ [0.2126, 0.7152, 0.0722])
-    assert plausible_luminance(dark) == pytest.approx(dark @ [0.2126, 0.7152, 0.0722], rel=1e-5)
-
-
-def test_a_fit_that_leans_to_its_mean_does_not_lighten_dark_skin():
-    luminance = np.array([0.2126, 0.7152, 0.0722])
-    # The chromaticities of four faces from dark to light, all at one luminance: only what the colour says
-    # can tell them apart, and their order must come out.
-    faces = np.array([[0.30, 0.13, 0.066], [0.37, 0.19, 0.108], [0.38, 0.235, 0.155], [0.40, 0.27, 0.20]])
-    faces *= (0.25 / (faces @ luminance))[:, None]
-    found = [plausible_luminance(face) for face in faces]
-    assert found == sorted(found)
-    assert found[0] < 0.75 * 0.25
-    assert found[2] == pytest.approx(0.25, rel=1e-5)
-
-
-def test_a_darker_photograph_of_one_face_never_comes_out_lighter():
-    colour = np.array([0.33, 0.14, 0.072])
-    found = [plausible_luminance(colour * scale) for scale in np.linspace(0.5, 1.5, 40)]
-    assert (np.diff(found) > 0).all()
-
-
-def test_bluish_skylight_is_no_skin_and_skin_keeps_its_white_point():
-    skin, grey = np.array([0.40, 0.27, 0.19]), np.array([0.36, 0.24, 0.21])
-    assert plausible_white(skin) == pytest.approx(1, abs=1e-6)
-    gain = plausible_white(grey)
-    luminance = np.array([0.2126, 0.7152, 0.0722])
-    assert gain[2] < gain[1] < gain[0]
-    assert (gain * grey) @ luminance == pytest.approx(grey @ luminance, rel=1e-5)
+    found = materials(wrong, fit, chart, SIZE, Run()).albedo_linear[chart.inside]
+    assert found.min() >= ALBEDO_RANGE[0] - 1e-6
+    assert found.max() <= ALBEDO_RANGE[1] + 1e-6
 
 
 def test_tangent_normals_of_a_known_ramp():

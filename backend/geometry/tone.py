@@ -1,0 +1,154 @@
+"""How light the photographed skin is: absolute albedo, which shading alone cannot tell.
+
+A photo shows albedo times light, and cameras expose every face to middle grey. What tells them apart is
+another surface in the same light. In a face that is the white of the eye: its albedo hardly differs between
+people. Three cues are weighed on a grid of lightness, each with the spread that it has in photographs:
+
+- skin below the eye over the white of the eye (both shaded by the brow, the white by the lids as well;
+  the skin's own gloss, about 4 % of the light, lies on top of its albedo),
+- the skin's hue, after the light's colour (the camera's white balance, and the eyes' white): melanin takes
+  blue before green before red,
+- the face's brightness in the picture, weakly: dark skin is exposed darker, though not by as much as it is.
+
+Where no eye is seen the belief is wide, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.artifacts import F64
+from backend.colour import LUMINANCE_REC709
+from backend.photo.eye_whites import EyeWhite
+
+# Facial skin under D65 (L*, a*, b*) from the darkest to the palest: a smooth curve through the range that
+# skin colorimetry reports. The open head's first albedo mode follows the same curve.
+_CURVE_LAB = np.array(
+    [
+        (12.0, 4.0, 4.0),
+        (20.0, 6.5, 7.0),
+        (28.0, 9.5, 11.0),
+        (36.0, 12.0, 14.5),
+        (45.0, 13.5, 17.5),
+        (57.0, 13.0, 18.0),
+        (65.0, 12.0, 17.0),
+        (72.0, 10.5, 15.5),
+        (79.0, 8.0, 14.0),
+    ]
+)
+_XYZ_TO_RGB = np.linalg.inv(
+    np.array([(0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)])
+)
+_WHITE_D65 = np.array([0.9505, 1.0, 1.0890])
+_LIGHTNESS = np.linspace(16.0, 82.0, 133)  # the grid, L*
+_LIKELY_LIGHTNESS = (26.0, 72.0)  # all tones between are equally likely; beyond, less so
+_LIKELY_MARGIN = 5.0
+
+_SCLERA = np.array([0.72, 0.68, 0.64])  # linear albedo
+_WHITE_SHOWN = 0.42  # radiance of the eye's white over that of a white card below the eye: albedo × lids
+_GLOSS = 0.04  # of a card's radiance, what skin adds by its surface
+_RATIO_SIGMA = (0.40, 0.35)  # of the log ratio: when the white looks darker (lashes, lids), when lighter
+_ONE_EYE = 1.3  # times as uncertain
+# An outline that shows lids or a tinted lens instead of the white is as bright and as coloured as skin.
+_NO_WHITE_RATIO, _NO_WHITE_TINT = 0.9, 1.2
+
+# Logarithmic chroma along (half blue over red, green over the mean of both).
+_BALANCE_SIGMA = np.array([0.15, 0.06])  # of light's colour in a white-balanced photo
+_SCLERA_SIGMA = np.array([0.20, 0.10])  # of its colour as the eyes tell it
+_PERSON_SIGMA = np.array([0.10, 0.05])  # of skins of one lightness
+_EXPOSED_AT, _EXPOSED_POWER, _EXPOSED_SIGMA = 0.30, 0.3, 0.5  # brightness of skin of albedo 0.3, of others
+_BRIGHTER_HALF = (0.5, 0.9)  # quantiles of brightness: not in shadow, not in a highlight
+
+
+@dataclass(frozen=True)
+class ToneBelief:
+    """What is believed of a face's skin and light before they are told apart."""
+
+    colour_linear: F64  # (3,) albedo of plain facial skin
+    sigma_log: float  # of its luminance
+    sigma_lightness: float  # the same in L*
+    light_log: F64  # (3,) log of the light's colour, of mean 0
+    eyes: int  # that were taken for it
+
+
+def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[Any]]) -> ToneBelief:
+    """The belief from what the eyes show and from the face's skin pixels ``(N, 3)``, linear.
+
+    Without any skin pixel the exposure and the hue say nothing.
+    """
+    grid = skin_of_lightness(_LIGHTNESS)
+    luminance = grid @ LUMINANCE_REC709
+    outside = np.maximum(_LIKELY_LIGHTNESS[0] - _LIGHTNESS, 0) + np.maximum(
+        _LIGHTNESS - _LIKELY_LIGHTNESS[1], 0
+    )
+    log_p = -0.5 * (outside / _LIKELY_MARGIN) ** 2
+
+    shown = [eye for eye in whites if _shows_white(eye)]
+    light, spread = np.zeros(2), _BALANCE_SIGMA**2
+    if shown:
+        ratio = float(np.mean([np.log(_y(eye.skin) / _y(eye.white)) for eye in shown]))
+        gap = ratio - np.log((luminance + _GLOSS) / _WHITE_SHOWN)
+        sigma = np.where(gap > 0, *_RATIO_SIGMA) * (_ONE_EYE if len(shown) == 1 else 1.0)
+        log_p -= 0.5 * (gap / sigma) ** 2
+        told = np.mean([_chroma(eye.white) for eye in shown], axis=0) - _chroma(_SCLERA)
+        light = told * spread / (spread + _SCLERA_SIGMA**2)
+        spread = spread * _SCLERA_SIGMA**2 / (spread + _SCLERA_SIGMA**2)
+    face = _brighter_half(skin_linear)
+    if face is not None:
+        gap = np.log(_y(face) / _EXPOSED_AT) - _EXPOSED_POWER * np.log(luminance / _EXPOSED_AT)
+        log_p -= 0.5 * (gap / _EXPOSED_SIGMA) ** 2
+        apart = _chroma(face) - light - _chroma(grid)
+        log_p -= 0.5 * (apart**2 / (spread + _PERSON_SIGMA**2)).sum(1)
+
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    log_y = np.log(luminance)
+    mean = float(p @ log_y)
+    lightness = float(p @ _LIGHTNESS)
+    likely = float(np.interp(mean, log_y, _LIGHTNESS))
+    return ToneBelief(
+        colour_linear=skin_of_lightness(np.array([likely]))[0],
+        sigma_log=float(np.sqrt(p @ (log_y - mean) ** 2)),
+        sigma_lightness=float(np.sqrt(p @ (_LIGHTNESS - lightness) ** 2)),
+        light_log=np.array([-light[0] - light[1] / 3, 2 * light[1] / 3, light[0] - light[1] / 3]),
+        eyes=len(shown),
+    )
+
+
+def skin_of_lightness(lightness: F64) -> F64:
+    """Linear albedo ``(N, 3)`` of average facial skin of ``lightness`` ``(N,)`` in L*."""
+    lab = [lightness, *(np.interp(lightness, _CURVE_LAB[:, 0], _CURVE_LAB[:, k]) for k in (1, 2))]
+    fy = (lab[0] + 16) / 116
+    f = np.stack([fy + lab[1] / 500, fy, fy - lab[2] / 200], -1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE_D65
+    return np.asarray(xyz @ _XYZ_TO_RGB.T)
+
+
+def _shows_white(eye: EyeWhite) -> bool:
+    ratio = eye.skin / eye.white
+    return not (_y(ratio) > _NO_WHITE_RATIO and ratio[0] / ratio[2] < _NO_WHITE_TINT)
+
+
+def _brighter_half(colours: NDArray[np.floating[Any]]) -> F64 | None:
+    """Median ``(3,)`` of the pixels that are neither dark nor glossy; None where nothing is seen."""
+    if len(colours) == 0:
+        return None
+    bright = np.asarray(colours, np.float64) @ LUMINANCE_REC709
+    low, high = np.quantile(bright, _BRIGHTER_HALF)
+    median: F64 = np.median(np.asarray(colours, np.float64)[(bright >= low) & (bright <= high)], axis=0)
+    return np.maximum(median, 1e-4)
+
+
+def _chroma(colour: F64) -> F64:
+    """``(..., 2)``: half of log blue over red, and log green over their geometric mean."""
+    red, green, blue = np.moveaxis(np.log(np.maximum(colour, 1e-4)), -1, 0)
+    return np.stack([0.5 * (blue - red), green - 0.5 * (red + blue)], -1)
+
+
+def _y(colour: F64) -> float:
+    return float(colour @ LUMINANCE_REC709)
