@@ -5,13 +5,17 @@
 # make test-slow       renders and whole reconstructions
 # make test-bpy        builders of Blender data and user interface in Blender 4.2 and 5.0 too
 # make test-gui        from the zip to a relit head in the windows of real Blenders (as root, on Debian)
+# make evaluation      sixty rendered cases, every method measured, out/evaluation/run/report.html; goes on where it
+#                      stopped. DATA=../shared/data holds ict-facekit/, makehuman/ and hdri/ (docs/evaluation.md)
 PHOTO ?=
+DATA ?= data
+CASES ?= --size 512 --samples 8
 OUT ?= out/demo
 MAPS ?= 1024
 VENV := .venv/bin
 IN_BLENDER := tests/scene $(addprefix tests/addon/test_,operators.py panels.py runtime.py)
 
-.PHONY: help demo extension test test-slow test-bpy gui-environment test-gui lint format bench clean
+.PHONY: help demo extension test test-slow test-bpy gui-environment test-gui lint format bench evaluation clean
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -57,6 +61,16 @@ format: environment-dev
 
 bench: environment-dev
 	$(VENV)/likeness bench
+
+EVALUATION := out/evaluation
+$(EVALUATION)/open_eval.safetensors: | environment
+	@mkdir -p $(EVALUATION)
+	$(VENV)/python -m synthdata.headmodel --data "$(DATA)" --eval -o $@
+
+evaluation: environment $(EVALUATION)/open_eval.safetensors
+	$(VENV)/likeness evaluate make-cases -o $(EVALUATION)/cases --data "$(DATA)" $(CASES) --resume
+	$(VENV)/likeness evaluate run $(EVALUATION)/cases -o $(EVALUATION)/run \
+		--head open:$(EVALUATION)/open_eval.safetensors
 
 clean:
 	rm -rf .venv out build dist *.egg-info

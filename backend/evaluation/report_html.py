@@ -15,7 +15,8 @@ from backend.evaluation.report_markdown import head_of
 from backend.evaluation.report_page import SCRIPT, STYLE
 from backend.evaluation.results import RunFolder
 
-_PICTURE_HEIGHT = 320  # pixels kept of a picture, for sharp screens
+_PICTURE_HEIGHT = 240  # pixels kept of a picture: sixty cases have a thousand
+_TURNED = ("left45", "right45")
 
 
 def as_html(report: Report, folder: RunFolder) -> str:
@@ -26,7 +27,7 @@ def as_html(report: Report, folder: RunFolder) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Likeness evaluation</title><style>{STYLE}</style></head><body><main>
 <h1>Evaluation</h1>
-<p class="soft">{escape(report.created_by)} · {len(report.cases)} cases · {_options(report)}</p>
+<p class="soft">{escape(report.created_by)} · {_cases(len(report.cases))} · {_options(report)}</p>
 <p>Means over cases with 95&nbsp;% intervals (BCa bootstrap over subjects). <span class="sure">▾ better</span>
 or <span class="worse">▴ worse</span> than the mean head where the interval of the paired differences lies on
 one side of 0.</p>
@@ -39,6 +40,10 @@ one side of 0.</p>
 <script type="application/json" id="data">{data}</script><script>{SCRIPT}</script>
 </main></body></html>
 """
+
+
+def _cases(count: int) -> str:
+    return "1 case" if count == 1 else f"{count} cases"
 
 
 def _options(report: Report) -> str:
@@ -183,6 +188,7 @@ def _chooser(report: Report) -> str:
     legend = (
         f'<span class="legend">geometry: 0 <i style="background:{css_gradient()}"></i> '
         f"{FULL_SCALE_MM:g} mm and more</span>"
+        '<span class="legend">triples: truth, reconstruction, twice their difference</span>'
     )
     return (
         f'<div class="bar"><label>Worst first by <select id="by">{"".join(options)}</select></label>'
@@ -200,6 +206,7 @@ def _case(row: CaseRow, report: Report, folder: RunFolder) -> str:
         pictures = "".join(
             _figure(folder.root / path, Path(path).stem.replace("_", " "))
             for path in row.pictures.get(method, ())
+            if method == report.methods[0] or not Path(path).stem.endswith(_TURNED)
         )
         error = row.errors.get(method)
         if error:
@@ -237,7 +244,7 @@ def _figure(path: Path, caption: str) -> str:
         return ""
     small.thumbnail((3 * _PICTURE_HEIGHT, _PICTURE_HEIGHT))
     data = io.BytesIO()
-    small.save(data, "JPEG", quality=86)
+    small.save(data, "JPEG", quality=80)
     text = base64.b64encode(data.getvalue()).decode()
     return (
         f'<figure><img loading="lazy" width="{small.width * 210 // small.height}" height="210" '
