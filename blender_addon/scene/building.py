@@ -22,6 +22,8 @@ from .provenance import write_provenance
 EYES = ("eye_left", "eye_right")
 # Cards that game engines lay over the eye to fake contact shade; a ray tracer has the real thing.
 HELPER_PARTS = ("eye_occlusion", "eye_blend")
+# Built, but hidden until the artist shows them: the albedo has the photographed brows already.
+OPTIONAL_PARTS = ("brows",)
 # Catmull–Clark levels in viewport and render; it would round small stiff parts such as teeth away. The
 # viewport does without: 15 000 faces are smooth as they are, and every step of the import draws them anew.
 SUBDIVISION = {
@@ -155,6 +157,7 @@ def _build_part(head: Head, faces: head_mesh.PartFaces, uuid: str) -> None:
         obj.parent = objects.root
         objects.collection.objects.link(obj)
         obj.data.materials.append(_part_material(head, faces.name, name, uuid))
+        obj.hide_viewport = obj.hide_render = faces.name in OPTIONAL_PARTS
         if faces.name in SUBDIVISION:
             head_mesh.add_subdivision(obj, *SUBDIVISION[faces.name])
     if faces.name == head_mesh.HEAD_PART:

@@ -16,7 +16,7 @@ import numpy as np
 from ..bundle import Avatar
 from ..grey_png import encode_grey
 from . import head_mesh
-from .building import EYES, HELPER_PARTS
+from .building import EYES, HELPER_PARTS, OPTIONAL_PARTS
 from .clear import build_clear_for_gltf, is_clear
 from .eyes import WET, EyeChart, eye_chart, eye_gloss
 from .material import build_plain
@@ -48,7 +48,7 @@ def build_gltf_head(avatar: Avatar, images: GltfImages, parent: Any) -> Any:
     write_provenance(root, avatar.manifest)
     mesh = avatar.mesh
     for part in mesh.part_names:
-        if part in HELPER_PARTS:
+        if part in HELPER_PARTS or part in OPTIONAL_PARTS:
             continue
         faces = head_mesh.part_faces(mesh, part, triangulated=True)
         if len(faces.face_start) == 0:

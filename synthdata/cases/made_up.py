@@ -176,7 +176,7 @@ def _studio(
     objects = assemble_scene(bundle.read_bundle(folder), scene)
     for name, part in objects.parts.items():
         part.modifiers.clear()
-        part.hide_render = name == "skin" or name in HIDDEN_PARTS
+        part.hide_render |= name == "skin" or name in HIDDEN_PARTS
     return adopt(scene)
 
 

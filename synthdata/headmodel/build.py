@@ -22,6 +22,7 @@ from synthdata.headmodel.assemble import (
     expression_modes,
     identity_modes,
 )
+from synthdata.headmodel.brows import build_brows
 from synthdata.headmodel.cavities import nostrils
 from synthdata.headmodel.chart import fit_square, half_chart, unwrap
 from synthdata.headmodel.cornea import build_cornea
@@ -150,6 +151,7 @@ def _parts(surface: IctSurface, skin: SkinHalf, points: F64, uv: F64, layout: La
         build_cornea(eyeball),
         build_tear_line(surface.head, skin_part, lid_edge),
         build_lashes(surface.head, skin_part, lid_edge),
+        build_brows(surface.head, skin_part),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Eyeball, cornea, tear line and lashes on an eye of known shape: a sphere with elliptic lids."""
+"""Eyeball, cornea, tear line and lashes on an eye of known shape, a sphere with elliptic lids; brows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from backend.head.arkit import ARKIT_NAMES
+from synthdata.headmodel.brows import BROW_LINE, COUNT, LENGTH_M, build_brows
 from synthdata.headmodel.cornea import build_cornea
 from synthdata.headmodel.eyes import LIMBUS_RADIUS_M, RINGS, SECTION_M, Eyeball, build_eye
 from synthdata.headmodel.lashes import LOWER, UPPER, build_lashes
@@ -164,3 +165,37 @@ def test_lashes_are_carried_with_their_place_on_the_lid(skin, edge):
     part = build_lashes(None, skin, edge)
     moved = part.carry(np.broadcast_to([0.001, -0.002, 0.003], skin.vertices.shape))
     np.testing.assert_allclose(moved, np.broadcast_to([0.001, -0.002, 0.003], moved.shape))
+
+
+def test_brow_hairs_are_rooted_in_the_skin_and_lie_along_it():
+    n = 40
+    x, y = np.meshgrid(np.linspace(0, 0.08, n), np.linspace(0.03, 0.09, n))
+    first = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
+    quads = np.stack([first, first + 1, first + n + 1, first + n], 1).astype(np.int32)
+    bulge = 0.08 + 0.02 * np.cos(x / 0.04)
+    flat = np.stack([x, y, bulge], -1).reshape(-1, 3)
+    skin = PartHalf(
+        "skin", "skin", flat, quads, flat[:, :2], quads,
+        lambda offsets: np.asarray(offsets)[..., : len(flat), :], {}, same_chart_mirrored,
+    )  # fmt: skip
+    line = np.zeros((max(BROW_LINE) + 1, 3))
+    line[list(BROW_LINE), 0] = np.linspace(0.012, 0.06, len(BROW_LINE))
+    line[list(BROW_LINE), 1] = 0.06
+    line[:, 2] = 0.08 + 0.02 * np.cos(line[:, 0] / 0.04)
+    part = build_brows(SimpleNamespace(mean_vertices=line), skin)
+    root, tip = part.vertices.reshape(COUNT, 2, 2, 3).mean(2).swapaxes(0, 1)
+
+    def height(p):
+        return p[:, 2] - 0.08 - 0.02 * np.cos(p[:, 0] / 0.04)
+
+    assert np.abs(height(root)).max() < 3e-4
+    assert (height(tip) > 2e-4).all()
+    assert (height(tip) < 0.003).all()
+    length = np.linalg.norm(tip - root, axis=1)
+    assert length.max() < 1.3 * max(v for _, v in LENGTH_M)
+    inner, outer = root[:, 0] < 0.02, root[:, 0] > 0.05
+    lean = np.abs((tip - root)[:, 1]) / length
+    assert lean[inner].mean() > 2 * lean[outer].mean(), "upright by the nose, lying by the temple"
+    moved = part.carry(np.stack([0 * x, 0 * y, 0.001 + 0.5 * x], -1).reshape(-1, 3)).reshape(COUNT, 4, 3)
+    np.testing.assert_allclose(moved[..., 2], np.repeat(0.001 + 0.5 * root[:, :1], 4, 1), atol=2e-4)
+    np.testing.assert_array_equal(moved, moved[:, :1].repeat(4, 1))

@@ -96,6 +96,23 @@ def test_below_a_cornea_the_iris_is_dry(bpy, avatar):
     assert coat(_with_part(avatar, "cornea_left")).is_linked
 
 
+def test_brow_strands_wait_hidden_and_stay_out_of_gltf(bpy, avatar):
+    """The albedo has the photographed brows already."""
+    from blender_addon.scene.gltf import GltfImages, build_gltf_head
+    from blender_addon.scene.scene import build_avatar
+
+    given = _with_part(avatar, "brows")
+    parts = build_avatar(given, bpy.context.scene.collection).parts
+    assert parts["brows"].hide_render
+    assert parts["brows"].hide_viewport
+    assert not parts["skin"].hide_render
+    png = (avatar.directory / "maps" / "albedo.png").read_bytes()
+    images = GltfImages(png, png, png, png, {"eye_left": png, "eye_right": png})
+    root = build_gltf_head(given, images, bpy.context.scene.collection)
+    assert "brows" not in [child.name.split(".")[0] for child in root.children]
+    assert len(root.children) == len(avatar.mesh.part_names) - 1
+
+
 @pytest.mark.parametrize("part", ["cornea_left", "tear_line"])
 def test_gltf_gets_transmission(bpy, part):
     from blender_addon.scene.clear import build_clear_for_gltf, is_clear
