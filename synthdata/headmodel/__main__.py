@@ -1,4 +1,4 @@
-"""``python -m synthdata.headmodel --data DATA -o FILE [--eval]``: build the open head."""
+"""``python -m synthdata.headmodel --data DATA -o FILE [--eval [--head FILE]]``: build the open head."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from synthdata.headmodel.build import build
-from synthdata.headmodel.heldout import build_eval
+from synthdata.headmodel.heldout import SHIPPED, build_eval
 
 
 def main() -> None:
@@ -18,11 +18,15 @@ def main() -> None:
     parser.add_argument(
         "--eval",
         action="store_true",
-        help="the shipped head without the identity modes held out (heldout.py)",
+        help="a built head with a basis that lacks what evaluation heads are made from (heldout.py)",
     )
+    parser.add_argument("--head", type=Path, default=SHIPPED, help="for --eval; the shipped head by default")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    head = (build_eval if options.eval else build)(options.data, options.output)
+    if options.eval:
+        head = build_eval(options.data, options.output, options.head)
+    else:
+        head = build(options.data, options.output)
     print(
         f"{options.output}: {len(head.mean_vertices)} vertices, {len(head.quads)} quads, "
         f"{options.output.stat().st_size / 1e6:.1f} MB"

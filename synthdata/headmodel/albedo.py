@@ -30,8 +30,9 @@ TONES = np.array(
         (79.0, 8.0, 14.0),
     ]
 )
-# Luminance is what the first mode follows: mean and spread put 2.5 standard deviations at Y 0.02 and 0.51.
-LUMINANCE_MEAN, LUMINANCE_SPREAD = 0.265, 0.098
+# Luminance is what the first mode follows: mean and spread put 2.5 standard deviations at Y 0.04 and 0.50
+# (L* 24 and 76), about where human facial skin ends.
+LUMINANCE_MEAN, LUMINANCE_SPREAD = 0.272, 0.092
 GAIN_SHARE = 0.85  # of the first mode, see `principal_modes`
 CLIP_SIGMA = 2.5  # no mode alone leaves [0, 1] within so many standard deviations
 

@@ -57,30 +57,30 @@ class Population:
     held_out: NDArray[np.float32]  # (L, V, 3)
 
 
-def load_population(data: Path) -> Population:
-    """ICT's modes from the folder of shared ``data`` on the shipped head. Raises: Missing, BadInput."""
-    stored, parity, skin = _carried(data)
+def load_population(data: Path, head_file: Path = SHIPPED) -> Population:
+    """ICT's modes from the folder of shared ``data`` on a built head. Raises: Missing, BadInput."""
+    stored, parity, skin = _carried(data, head_file)
     split = split_modes(np.square(stored[:, :skin]).sum((1, 2)))
-    shipped = read_stored(SHIPPED)[0]
+    shipped = read_stored(head_file)[0]
     modes = unfold(
         stored.astype(np.float32), shipped["half_vertices"], shipped["mirror_vertex"], parity, _REFLECTION
     )
     return Population(modes[split.kept], modes[split.held_out])
 
 
-def build_eval(data: Path, output: Path) -> ParametricHead:
-    """Write the head whose identity basis lacks the modes held out, and read it back. Deterministic.
+def build_eval(data: Path, output: Path, head_file: Path = SHIPPED) -> ParametricHead:
+    """Write ``head_file`` with a basis that lacks what is held out, and read it back. Deterministic.
 
     Raises: Missing, BadInput, OSError.
     """
-    stored, parity, skin = _carried(data)
+    stored, parity, skin = _carried(data, head_file)
     split = split_modes(np.square(stored[:, :skin]).sum((1, 2)))
-    head, families = load_open_head(SHIPPED), held_out_families()
+    head, families = load_open_head(head_file), held_out_families()
     vertices = head.mean_vertices.astype(np.float64)
     registered = register_makehuman(data / "makehuman", vertices, head.triangles, head.mediapipe)
     identity = population_modes(
         head,
-        read_stored(SHIPPED)[0]["half_vertices"],
+        read_stored(head_file)[0]["half_vertices"],
         (stored[split.kept], parity[split.kept]),
         carry_traits(data / "makehuman", registered, head, without=families),
     )
@@ -88,7 +88,7 @@ def build_eval(data: Path, output: Path) -> ParametricHead:
         "held_out_ict_modes": json.dumps(split.held_out.tolist()),
         "held_out_families": json.dumps(sorted(families)),
     }
-    rewrite_identity(SHIPPED, output, identity, known)
+    rewrite_identity(head_file, output, identity, known)
     return load_open_head(output)
 
 
@@ -99,15 +99,17 @@ def held_out_families() -> frozenset[str]:
     return frozenset(family_of(name) for name in SHAPES)
 
 
-def _carried(data: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], int]:
-    """ICT's modes on the stored half of the shipped head, their parity, how many vertices are skin."""
+def _carried(data: Path, head_file: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], int]:
+    """ICT's modes on the stored half of a built head, their parity, how many vertices are skin."""
     surface = IctSurface.load(data / "ict-facekit")
     parts = carrying_parts(surface)
     stored, parity = carried_modes(surface.head, parts)
-    shipped = read_stored(SHIPPED)[0]
+    built = read_stored(head_file)[0]
     mean = np.concatenate([part.vertices for part in parts])
-    if not np.allclose(mean, shipped["mean_vertices"][shipped["half_vertices"]], atol=1e-5):
+    half = built["mean_vertices"][built["half_vertices"]]
+    if half.shape != mean.shape or not np.allclose(mean, half, atol=1e-5):
         raise BadInput(
-            "the shipped open head was built from other data; rebuild it with python -m synthdata.headmodel"
+            f"'{head_file.name}' was built by other code or from other data; "
+            "rebuild it with python -m synthdata.headmodel"
         )
     return stored, parity, len(parts[0].vertices)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from backend.head.base import ParametricHead
 from backend.head.open_head import load_open_head
 from backend.texture.noise import skin_noise
+from synthdata.headmodel.heldout import SHIPPED, load_population
+from synthdata.headmodel.makehuman import register_makehuman
 from synthdata.headmodel.population import TraitShapes, carry_traits, importance_of
 
 F64 = NDArray[np.float64]
@@ -106,15 +108,13 @@ def smooth_warp(head: ParametricHead, seed: int) -> F64:
     return np.asarray(skin_noise(head.mean_vertices[None], inside, waves, strengths, seed)[0], np.float64)
 
 
-def measure_fresh(head: ParametricHead, data: Path) -> Reach:
+def measure_fresh(head_file: Path, data: Path) -> Reach:
     """`measure` on `fresh_people` made from the folder of shared ``data``. Raises: Missing, BadInput."""
-    from synthdata.headmodel.heldout import load_population
-    from synthdata.headmodel.makehuman import register_makehuman
-
+    head = load_open_head(head_file)
     mean = head.mean_vertices.astype(np.float64)
     registered = register_makehuman(data / "makehuman", mean, head.triangles, head.mediapipe)
     shapes = carry_traits(data / "makehuman", registered, head)
-    population = load_population(data)
+    population = load_population(data, head_file)
     return measure(head, fresh_people(head, np.concatenate([population.kept, population.held_out]), shapes))
 
 
@@ -134,7 +134,7 @@ def main() -> None:
     """Measure how near the open head can come to heads that it was not made from."""
     parser = argparse.ArgumentParser(prog="python -m synthdata.headmodel.reach", description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with ict-facekit/ and makehuman/")
-    parser.add_argument("--head", type=Path, help="head file; the shipped one by default")
+    parser.add_argument("--head", type=Path, default=SHIPPED, help="head file; the shipped one by default")
     parser.add_argument(
         "--cases-head", type=Path, help="head file for the evaluation set's heads (open-eval)"
     )
@@ -144,7 +144,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.cases_head and not options.material:
         parser.error("--cases-head needs --material")
-    found = {"fresh": measure_fresh(load_open_head(options.head), options.data).summary()}
+    found = {"fresh": measure_fresh(options.head, options.data).summary()}
     if options.cases_head:
         head = load_open_head(options.cases_head)
         reach = measure_cases(head, options.data, options.material, options.cases)

@@ -17,6 +17,7 @@ from synthdata.cases.hair import STYLES, grow_hair
 from synthdata.cases.heads import make_shape
 from synthdata.cases.skins import make_skin, tone_ita_degrees
 from synthdata.headmodel.heldout import LEADING, build_eval, load_population, split_modes
+from synthdata.headmodel.population import MODES
 
 
 def test_a_plan_is_the_same_whatever_else_is_made():
@@ -76,7 +77,8 @@ def test_evaluation_heads_lie_outside_the_held_out_basis(shared_data: Path, tmp_
     np.testing.assert_array_equal(held.triangles, shipped.triangles)
     np.testing.assert_array_equal(held.expression_basis, shipped.expression_basis)
     population = load_population(shared_data)
-    assert len(held.identity_basis) == len(population.kept) == 55
+    assert len(population.kept) == 55
+    assert len(held.identity_basis) == MODES
     face = shipped.regions["face"] > 0.5
     rng = np.random.default_rng(5)
 
@@ -88,8 +90,8 @@ def test_evaluation_heads_lie_outside_the_held_out_basis(shared_data: Path, tmp_
 
     known = np.tensordot(rng.normal(size=55), population.kept, 1)
     unknown = np.tensordot(rng.normal(size=45), population.held_out, 1)
-    assert residual_mm(shipped.identity_basis, known + unknown) < 0.02  # half floats
-    assert residual_mm(held.identity_basis, known) < 0.02
+    assert residual_mm(shipped.identity_basis, known + unknown) < 0.25  # MODES are not all
+    assert residual_mm(held.identity_basis, known) < 0.25
     assert residual_mm(held.identity_basis, known + unknown) > 0.3
 
 
