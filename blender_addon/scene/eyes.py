@@ -20,7 +20,7 @@ VEIN_LINEAR = (0.42, 0.20, 0.165)
 REDDENS = (1.25, 3.0)  # iris radii between which the white turns to the vessels' colour
 WET = {"Roughness": 0.16, "IOR": 1.376, "Coat Weight": 1.0, "Coat Roughness": 0.015, "Coat IOR": 1.376}
 ON_SPHERE = 0.985  # of the eyeball's radius: what lies deeper is iris
-BARE_IRIS = {"Roughness": 0.6, "Specular IOR Level": 0.15}  # below a cornea, which is what shines
+BARE_IRIS = {"Roughness": 0.6, "Specular IOR Level": 0.05}  # below a cornea, which is what shines
 
 
 @dataclass(frozen=True)

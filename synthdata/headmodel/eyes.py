@@ -157,7 +157,7 @@ def _surface(disc: F64, radius: float) -> F64:
     across = np.where(r < 0.5, LIMBUS_RADIUS_M * r / 0.5, radius * np.sin(angle))
     along = np.where(r < 0.5, radius * np.cos(limbus) - depth, radius * np.cos(angle))
     unit = disc / np.maximum(r, 1e-12)[:, None]
-    return np.c_[unit * across[:, None], along]
+    return np.asarray(np.c_[unit * across[:, None], along])
 
 
 def outer_profile(angle: F64, radius: float) -> F64:

@@ -115,4 +115,4 @@ def _even_offsets(ict: ParametricHead, name: str) -> F64:
     here, there = (
         np.asarray(ict.expression_basis[ict.expression_names.index(n)], np.float64) for n in (name, other)
     )
-    return 0.5 * (here + there[ict.mirror_vertex] * MIRROR_X)
+    return np.asarray(0.5 * (here + there[ict.mirror_vertex] * MIRROR_X))
