@@ -25,6 +25,11 @@ _TOLERANCE = np.array(
     [7.0, 4.0, 4.5], np.float32
 )  # in L and shading-free a, b: one step of skin's own spread
 _MAX_SHADING_SLOPE = 4.0  # lightness units per pixel of the 256-pixel crop; an edge above
+# Local contrast of the forehead by that of certain skin, factor and offset in lightness units: skin has less
+# than the first, fringes more than the second and are darker by this.
+_SMOOTH, _STRANDS = (1.5, 0.3), (1.8, 0.4)
+_STRANDS_DARKER = 12.0
+_FRINGE_SHARE = 0.15  # of the forehead; a hair line alone has less
 _SURE_PATCHES = (regions.RIGHT_CHEEK, regions.LEFT_CHEEK, regions.RIGHT_NOSE, regions.LEFT_NOSE)
 _LIKELY_PATCHES = (regions.RIGHT_FOREHEAD, regions.LEFT_FOREHEAD)  # unless a fringe covers them
 
@@ -112,6 +117,9 @@ def _segment_colour(
     smooth = (_slope(lab[..., 0]) < _MAX_SHADING_SLOPE) | seeds
     fringe = unlike_forehead & _reached(outside & unlike_forehead, unlike_forehead)
     label[fringe & ~outside & ~_reached(seeds, smooth)] = cv2.GC_BGD
+    bare, strands = _forehead(lab, texture, colour, seeds, (oval > 0) & above_brows, smooth)
+    label[bare] = cv2.GC_FGD
+    label[strands] = cv2.GC_BGD
     far = cv2.distanceTransform(1 - oval, cv2.DIST_L2, 3) > 0.9 * face_height
     label[(person < 0.3) & (oval == 0) | far] = cv2.GC_BGD
     label[seeds] = cv2.GC_FGD
@@ -125,6 +133,29 @@ def _segment_colour(
     cv2.grabCut(picture.astype(np.uint8), label, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     skin = ((label & 1) > 0) & inside
     return _connected(skin, seeds, oval > 0)
+
+
+def _forehead(
+    lab: F32,
+    texture: F32,
+    colour: F32,
+    seeds: NDArray[np.bool_],
+    forehead: NDArray[np.bool_],
+    smooth: NDArray[np.bool_],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What of the forehead is certainly bare, and what a fringe covers.
+
+    A forehead in another light than the cheeks is as smooth as they are, and no edge parts it from them.
+    Strands let its colour through, but not its smoothness.
+    """
+    typical = float(np.median(texture[seeds]))
+    dark = lab[..., 0] < np.median(lab[..., 0][seeds]) - _STRANDS_DARKER
+    even = smooth & (texture < _SMOOTH[0] * typical + _SMOOTH[1]) & (colour < 6.0)
+    bare = forehead & _reached(seeds, even)
+    strands = forehead & dark & ~bare & (texture > _STRANDS[0] * typical + _STRANDS[1])
+    if strands.sum() > _FRINGE_SHARE * forehead.sum():
+        strands = forehead & dark & ~bare  # between its strands as well
+    return bare, strands
 
 
 def _slope(lightness: F32) -> F32:

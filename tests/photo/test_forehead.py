@@ -1,0 +1,65 @@
+"""Foreheads: strands before one are not skin, another light on one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from photo_pictures import as_photo
+
+from backend.artifacts import Observation, Run
+from backend.photo import face_regions as regions
+from backend.photo.observe import observe
+
+PORTRAIT = Path(__file__).parents[1] / "data" / "portrait_front.jpg"
+FOREHEAD = (*regions.RIGHT_FOREHEAD, *regions.LEFT_FOREHEAD)
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.asarray(cv2.imread(str(PORTRAIT), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def bare(picture: np.ndarray) -> Observation:
+    return observe(as_photo(picture), Run())
+
+
+def _forehead(seen: Observation) -> np.ndarray:
+    """Half-way from the brows to the hair line, both halves."""
+    shape = seen.skin_mask.shape
+    halves = [regions.fill(shape, seen.landmarks_px, part) for part in (FOREHEAD[:6], FOREHEAD[6:])]
+    rows = np.arange(shape[0])[:, None] + 0.5
+    return (np.maximum(*halves) > 0) & (rows < seen.landmarks_px[[105, 334], 1].min() - 8)
+
+
+def test_a_bare_forehead_is_skin(bare: Observation) -> None:
+    assert bare.skin_mask[_forehead(bare)].mean() > 0.9
+
+
+def test_a_fringe_through_which_skin_shows_is_not_skin(picture: np.ndarray, bare: Observation) -> None:
+    points = bare.landmarks_px
+    left, right = points[[103, 332], 0]
+    top = points[10, 1] - 0.15 * (points[152, 1] - points[10, 1])
+    bottom = points[[105, 334], 1].min() - 3
+    rng = np.random.default_rng(0)
+    canvas = cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
+    # Half of the skin stays visible between the strands.
+    for x in np.arange(left, right, 1.6) + rng.normal(0, 0.4, len(np.arange(left, right, 1.6))):
+        ends = ((4 * x, 4 * top), (4 * (x + rng.normal(0, 4)), 4 * (bottom - rng.uniform(0, 6))))
+        cv2.line(canvas, *(tuple(int(v) for v in end) for end in ends), (90, 66, 52), 4, cv2.LINE_AA)
+    fringed = cv2.resize(canvas, picture.shape[1::-1], interpolation=cv2.INTER_AREA)
+    seen = observe(as_photo(fringed), Run())
+    assert seen.skin_mask[_forehead(bare)].mean() < 0.2
+    for patch in (regions.RIGHT_CHEEK, regions.LEFT_CHEEK):
+        assert seen.skin_mask[regions.fill(seen.skin_mask.shape, points, patch) > 0].mean() > 0.9
+
+
+def test_half_a_forehead_in_another_light_is_skin(picture: np.ndarray, bare: Observation) -> None:
+    middle = float(bare.landmarks_px[10, 0])
+    across = (np.arange(picture.shape[1]) - middle) / 6
+    gain = 1 - 0.55 / (1 + np.exp(-across))
+    seen = observe(as_photo((picture * gain[None, :, None]).astype(np.uint8)), Run())
+    assert seen.skin_mask[_forehead(bare)].mean() > 0.8
