@@ -29,8 +29,8 @@ def build_tear_line(ict: ParametricHead, skin: PartHalf, edge: LidEdge) -> PartH
 
     def strip(points: F64, gaze: F64) -> F64:
         contact, margin = edge.contact.on(points)[columns], edge.margin.on(points)[columns]
-        arm = contact - edge.eyeball.centre
-        normal = arm / np.linalg.norm(arm, axis=1, keepdims=True)
+        normal = contact - edge.eyeball.centre
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         off = margin - contact
         off /= np.maximum(np.linalg.norm(off, axis=1, keepdims=True), 1e-9)
         lid = contact + ON_LID * size * off
@@ -46,11 +46,15 @@ def build_tear_line(ict: ParametricHead, skin: PartHalf, edge: LidEdge) -> PartH
         )
 
     rest = strip(skin.vertices, np.eye(3))
-    below = edge.contact
+    arm = rest[2 * count :] - edge.eyeball.centre
+    outward = arm / np.linalg.norm(arm, axis=1, keepdims=True)
+    with_eyeball = edge.eyeball.carry(arm)
 
     def carry(offsets: NDArray[np.floating[Any]]) -> F64:
-        moved = below.on(skin.carry(offsets))[..., columns, :]
-        return np.concatenate([moved] * 3, axis=-2)
+        lid = edge.contact.on(skin.carry(offsets))[..., columns, :]
+        # Along the eyeball the film follows the lid, off it the eyeball.
+        gap = ((with_eyeball(offsets) - lid) * outward).sum(-1, keepdims=True)
+        return np.concatenate([lid, lid + 0.5 * gap * outward, lid + gap * outward], axis=-2)
 
     first = (np.arange(2)[:, None] * count + np.arange(count - 1)).ravel()
     quads = np.stack([first, first + 1, first + count + 1, first + count], 1).astype(np.int32)

@@ -131,6 +131,18 @@ def test_tear_line_lies_between_lower_lid_and_eyeball(eyeball, skin, edge):
     assert (np.abs(over_eyeball(raised.reshape(3, -1, 3)[2, inner], eyeball)) < 2e-4).all()
 
 
+def test_tear_line_spans_from_a_lid_to_an_eyeball_that_differ(eyeball, skin, edge):
+    part = build_tear_line(None, skin, edge)
+    grown = np.zeros(skin.vertices.shape)
+    grown[1, 0] = 0.001  # of the eyeball's radius, for the fixture's solver; the lids keep still
+    lid, middle, eye = part.carry(grown).reshape(3, -1, 3)
+    outward = part.vertices.reshape(3, -1, 3)[2] - CENTRE
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    assert not lid.any()
+    np.testing.assert_allclose(eye, 0.001 * outward, rtol=0.02, atol=1e-5)
+    np.testing.assert_allclose(middle, 0.5 * eye)
+
+
 def test_lashes_curl_away_from_the_eye_and_come_down_with_the_lid(eyeball, skin, edge):
     part = build_lashes(None, skin, edge)
     again = build_lashes(None, skin, edge)
