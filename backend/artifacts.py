@@ -238,3 +238,4 @@ class Reconstruction:
     seed: int
     stages: tuple[StageRecord, ...]
     warnings: tuple[str, ...]
+    others: tuple[Observation, ...] = ()  # further photographs of the same person that took part

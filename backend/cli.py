@@ -57,6 +57,14 @@ def reconstruct(
         int | None, typer.Option(help="Which face, 0 being the largest and most central.", min=0)
     ] = None,
     all_faces: Annotated[bool, typer.Option("--all-faces", help="Reconstruct every face found.")] = False,
+    same_person: Annotated[
+        bool,
+        typer.Option(
+            "--same-person",
+            help="All photographs show one person and make one avatar, named after the first, whose "
+            "camera, expression and light it has.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same avatar.", min=0)] = 0,
     blend: Annotated[
         bool, typer.Option("--blend/--no-blend", help="Also write avatar.blend and avatar.glb (needs bpy).")
@@ -70,6 +78,12 @@ def reconstruct(
 
     if all_faces and face is not None:
         raise BadInput("--face and --all-faces exclude each other; give one of them")
+    if same_person and (all_faces or face is not None):
+        raise BadInput(
+            "--same-person takes the main face of every photograph; leave out --face and --all-faces"
+        )
+    if same_person and len(photos) < 2:
+        raise BadInput("--same-person needs at least two photographs of the person; give more of them")
     job = Job(
         out=out,
         engine=engine,
@@ -77,6 +91,7 @@ def reconstruct(
         maps=maps,
         face=face,
         all_faces=all_faces,
+        same_person=same_person,
         seed=seed,
         blend=blend,
         overwrite=overwrite,

@@ -23,6 +23,7 @@ class Job:
     maps: int = 1024
     face: int | None = None
     all_faces: bool = False
+    same_person: bool = False  # all photographs show one person and make one avatar
     seed: int = 0
     blend: bool = True
     overwrite: bool = False
@@ -53,7 +54,8 @@ class Outcome:
 def run_jobs(
     photos: list[Path], job: Job, on_progress: Callable[[str, float], None]
 ) -> Iterator[tuple[Path, Outcome | Exception]]:
-    """Reconstruct each photograph in turn; one that fails does not stop the others.
+    """Reconstruct each photograph in turn; one that fails does not stop the others, unless all are of one
+    person.
 
     Yields the photo with its Outcome, or with the exception that stopped it. KeyboardInterrupt and
     Cancelled go through to the caller.
@@ -64,6 +66,14 @@ def run_jobs(
     try:
         if blender is not None:
             blender.start()  # bpy loads while the first photo is worked on; a missing bpy is told at once
+        if job.same_person:
+            try:
+                yield photos[0], _reconstruct_same_person(photos, job, blender, on_progress)
+            except Cancelled:
+                raise
+            except Exception as error:
+                yield photos[0], error
+            return
         for photo in photos:
             try:
                 if photo.stem in taken:
@@ -128,3 +138,27 @@ def _reconstruct(
             warnings=warnings,
         )
         start = time.perf_counter()
+
+
+def _reconstruct_same_person(
+    photos: list[Path], job: Job, blender: BlenderProcess | None, on_progress: Callable[[str, float], None]
+) -> Outcome:
+    """One avatar of all ``photos``, named after the first."""
+    from backend import pipeline
+    from backend.export.avatar import check_destination, write_avatar
+
+    start = time.perf_counter()
+    run = Run(seed=job.seed, on_progress=on_progress)
+    directory = job.out / photos[0].stem
+    check_destination(directory, overwrite=job.overwrite)
+    made = pipeline.reconstruct_same_person(photos, engine=job.engine, head=job.head, maps=job.maps, run=run)
+    own = replace(run, warnings=list(made.warnings))
+    warnings = write_avatar(made, directory, blender=blender, overwrite=job.overwrite, run=own)
+    return Outcome(
+        photo=photos[0],
+        directory=directory,
+        engine=made.engine,
+        landmark_error_iod=made.fit.landmark_error_iod,
+        seconds=time.perf_counter() - start,
+        warnings=warnings,
+    )

@@ -5,20 +5,23 @@ photo ─▶ observation ─▶ head fit ─▶ partial UV ─▶ complete UV �
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from backend import engines
-from backend.artifacts import F32, HeadFit, Observation, Photo, Reconstruction, Run
+from backend.artifacts import F32, HeadFit, Observation, PartialUV, Photo, Reconstruction, Run
 from backend.corrections import Corrections, Pin, excluding
 from backend.engines import Engine, Given, Stage
 from backend.errors import BadInput
+from backend.geometry.joint import fit_same_person
 from backend.geometry.pins import follow_pins
 from backend.head.base import ParametricHead
 from backend.head.registry import load_head
 from backend.photo.decode import load_photo
 from backend.photo.observe import observe, observe_all
 from backend.stages import Cache, Stages, Watcher
+from backend.texture.fuse import fuse
 
 MAP_SIZES = (512, 1024, 2048, 4096)
 
@@ -71,6 +74,38 @@ def reconstruct_all(
         yield _from_observation(observation, chosen, model, maps, Corrections(), own, do.continued(own))
 
 
+def reconstruct_same_person(
+    photos: Sequence[Path | str],
+    *,
+    engine: str = "auto",
+    head: str = "open",
+    maps: int = 1024,
+    run: Run | None = None,
+) -> Reconstruction:
+    """Reconstruct one head from two or more photographs of one person.
+
+    Camera, expression and light of the result are the first photograph's, texels as well where it shows
+    them. Arguments as for ``reconstruct``. Raises as ``reconstruct``; BadInput for a single photograph and
+    for one given twice.
+    """
+    run = run or Run()
+    if len(photos) < 2:
+        raise BadInput("one person's photographs are wanted together, at least two; give more of them")
+    chosen, model = _choose(engine, head, maps)
+    do = Stages(run)
+    observations: list[Observation] = []
+    for photo in photos:
+        picture = do(_LOAD, Path(photo), run, None)
+        if any(picture.sha256 == one.photo.sha256 for one in observations):
+            raise BadInput(f"{photo} was given twice; every photograph counts once")
+        observations.append(do(_OBSERVE, picture, run, None))
+    fits = do(_FIT_TOGETHER, observations, model, run)
+    partials = [do(chosen.unwrap, one, fit, maps, run) for one, fit in zip(observations, fits, strict=True)]
+    partial = do(_FUSE, partials, fits, run)
+    made = _from_partial(observations[0], fits[0], partial, chosen, maps, run, do)
+    return replace(made, others=tuple(observations[1:]))
+
+
 def _choose(engine: str, head: str, maps: int) -> tuple[Engine, ParametricHead]:
     """What the options name; wrong ones are told before any work is done."""
     if maps not in MAP_SIZES:
@@ -93,6 +128,18 @@ def _from_observation(
     if corrections.exclude is not None:  # after the fit: painting on the skin must not move the geometry
         observation = do(_EXCLUDE, observation, corrections.exclude, run)
     partial = do(chosen.unwrap, observation, fit, maps, run)
+    return _from_partial(observation, fit, partial, chosen, maps, run, do)
+
+
+def _from_partial(
+    observation: Observation,
+    fit: HeadFit,
+    partial: PartialUV,
+    chosen: Engine,
+    maps: int,
+    run: Run,
+    do: Stages,
+) -> Reconstruction:
     complete = do(chosen.complete, partial, fit, run)
     even = do(chosen.homogenise, complete, fit, partial.chart, run)
     materials = do(chosen.materials, even, fit, partial.chart, maps, run)
@@ -127,4 +174,10 @@ _PIN: Stage[[HeadFit, Observation, tuple[Pin, ...], Run], HeadFit] = Stage(
 )
 _EXCLUDE: Stage[[Observation, F32, Run], Observation] = Stage(
     "mask", "painted by the artist", excluding, kept=False
+)
+_FIT_TOGETHER: Stage[[Sequence[Observation], ParametricHead, Run], tuple[HeadFit, ...]] = Stage(
+    "head fit", "landmark and photometric Gauss-Newton, one identity for all photographs", fit_same_person
+)
+_FUSE: Stage[[Sequence[PartialUV], Sequence[HeadFit], Run], PartialUV] = Stage(
+    "fused UV", "first photograph before the others, tints matched", fuse
 )

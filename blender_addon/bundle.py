@@ -124,6 +124,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     eyes: Eyes
     expression: dict[str, float]  # fitted weight in [0, 1] by expression name
     identity: tuple[float, ...] | None = None  # of the head's basis, standard deviations; None: not kept
+    photos: tuple[PhotoRecord, ...] = ()  # all of one person that took part, ``photo`` first; (): it alone
     partial: bool = False  # the reconstruction is still at work: maps missing or preliminary
 
 

@@ -72,12 +72,13 @@ class Fitted:
     seed: int
     stages: tuple[StageRecord, ...]
     warnings: tuple[str, ...]
+    others: tuple[Observation, ...] = ()  # further photographs of the same person
 
     @classmethod
     def of(cls, reconstruction: Reconstruction) -> Fitted:
         """That part of a whole reconstruction."""
         r = reconstruction
-        return cls(r.observation, r.fit, r.engine, r.seed, r.stages, r.warnings)
+        return cls(r.observation, r.fit, r.engine, r.seed, r.stages, r.warnings, r.others)
 
 
 def write_fit(fitted: Fitted, folder: Path, *, weights: Sequence[bundle.Weights] = ()) -> None:
@@ -118,7 +119,7 @@ def amend_manifest(folder: Path, *, stages: Sequence[StageRecord] = (), warnings
 def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> bundle.Manifest:
     """``avatar.json`` as it stands after the fit, marked partial: nothing is known of the maps."""
     fit, observation = fitted.fit, fitted.observation
-    head, photo, box = fit.head, observation.photo, observation.face_box
+    head = fit.head
     own = bundle.Weights(
         name=head.weights_file or head.name, sha256=head.weights_sha256, licence=head.licence
     )
@@ -137,12 +138,8 @@ def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> b
         ),
         camera=camera_record(fit.camera, fit.focal_source),
         light=bundle.Light(radiance_sh=tuple(_triple(c) for c in fit.radiance_sh)),
-        photo=bundle.PhotoRecord(
-            name=photo.name,
-            sha256=photo.sha256,
-            size=(int(photo.source_size[0]), int(photo.source_size[1])),
-            face_box=(float(box.x0), float(box.y0), float(box.x1), float(box.y1)),
-        ),
+        photo=_photo_record(observation),
+        photos=tuple(map(_photo_record, (observation, *fitted.others))) if fitted.others else (),
         displacement_scale_m=0.0,
         displacement_midlevel=MIDLEVEL,
         texels_per_pixel=0.0,
@@ -153,6 +150,16 @@ def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> b
         expression={name: float(w) for name, w in zip(head.expression_names, fit.expression, strict=True)},
         identity=tuple(float(c) for c in fit.identity),
         partial=True,
+    )
+
+
+def _photo_record(observation: Observation) -> bundle.PhotoRecord:
+    photo, box = observation.photo, observation.face_box
+    return bundle.PhotoRecord(
+        name=photo.name,
+        sha256=photo.sha256,
+        size=(int(photo.source_size[0]), int(photo.source_size[1])),
+        face_box=(float(box.x0), float(box.y0), float(box.x1), float(box.y1)),
     )
 
 

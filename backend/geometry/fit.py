@@ -15,13 +15,13 @@ from backend.geometry import face_mesh
 from backend.geometry.landmark_fit import (
     EYE_OPEN_RATIO,
     LandmarkProblem,
+    aligned,
     eye_openings,
     fit_landmarks,
     focal_deviation,
     image_scale_px,
-    landmark_problem,
+    measured_problem,
     outer_corner_distance_px,
-    without_iris_in_closed_eyes,
 )
 from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.light import LightFit, fit_light
@@ -35,7 +35,7 @@ from backend.photo.eye_whites import EyeWhite, eye_whites
 from backend.photo.iris import iris_colour_srgb
 
 MIN_SAMPLES = 150  # crop pixels of visible skin below which the photo says nothing about light
-REFINED_MAY_BE_WORSE = 1.03  # held-out landmark error after refinement, over the one before
+REFINED_MAY_BE_WORSE = 1.15  # held-out landmark error after refinement, over the one before
 LARGE_ERROR_IOD = 0.04
 PROFILE_DEG = 60.0
 DEFAULT_IRIS_SRGB = np.array([0.36, 0.25, 0.18], np.float32)
@@ -66,20 +66,18 @@ def fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadFi
 
 def _fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadFit:
     options = FitOptions()
-    problem = without_iris_in_closed_eyes(
-        landmark_problem(observation, head, options), np.asarray(observation.landmarks_px, np.float64)
-    )
+    problem = measured_problem(observation, head, options)
     crop = crop_face(observation)
     fitted, held_out = face_mesh.halves()
     run.progress("head fit", 0.1)
 
     half = fit_landmarks(problem, fitted, head)
-    error_px, error_iod = score(problem, half.state, held_out)
+    error_px, error_iod = score(problem, settled(problem, fitted, half.state), held_out)
     run.progress("head fit", 0.3)
     refine = has_skin(observation, head, half.state, crop)
     if refine:
         refined = refine_photometrically(observation, head, problem, half, fitted, crop)
-        refined_px, refined_iod = score(problem, refined.state, held_out)
+        refined_px, refined_iod = score(problem, settled(problem, fitted, refined.state), held_out)
         refine = refined_px <= error_px * REFINED_MAY_BE_WORSE
         if refine:
             error_px, error_iod = refined_px, refined_iod
@@ -95,13 +93,30 @@ def _fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadF
     solution = fit_landmarks(problem, every, head)
     if refine:
         solution = refine_photometrically(observation, head, problem, solution, every, crop)
-    state = solution.state
+    state = settled(problem, every, solution.state)
     whites = eye_whites(observation.photo, observation.landmarks_px)
     appearance = estimate_appearance(observation, head, state, crop, whites)
     if appearance.tone is not None and appearance.tone.eyes == 0:
         run.warn("The whites of the eyes cannot be seen; how light the skin is was judged by its hue alone.")
     run.progress("head fit", 0.9)
-    _warn(observation, problem, solution, error_iod, run)
+    warn_of(observation, problem, solution, error_iod, run)
+    return head_fit_of(observation, head, state, appearance, (error_px, error_iod), run)
+
+
+def settled(problem: LandmarkProblem, keep: NDArray[np.bool_], state: FitState) -> FitState:
+    """The solved ``state``; where landmark errors are correlated, brought onto the landmarks in ``keep``."""
+    return state if problem.errors is None else aligned(problem, keep, state)
+
+
+def head_fit_of(
+    observation: Observation,
+    head: ParametricHead,
+    state: FitState,
+    appearance: Appearance,
+    landmark_error: tuple[float, float],
+    run: Run,
+) -> HeadFit:
+    """The finished fit; ``landmark_error`` is in pixels and over the eye distance (see ``score``)."""
     identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
     return HeadFit(
         head=head,
@@ -113,8 +128,8 @@ def _fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadF
         vertices_head=head.shape(identity, expression),
         neutral_head=head.shape(identity),
         iris_srgb=iris_colour(observation, run),
-        landmark_error_px=error_px,
-        landmark_error_iod=error_iod,
+        landmark_error_px=landmark_error[0],
+        landmark_error_iod=landmark_error[1],
         photometric_psnr_db=psnr_db(appearance.samples, appearance.light),
         focal_source=observation.focal_source,
     )
@@ -167,11 +182,11 @@ def refine_photometrically(
     observation: Observation,
     head: ParametricHead,
     problem: LandmarkProblem,
-    start: Solution,
+    start: Solution[FitState],
     keep: NDArray[np.bool_],
     crop: FaceCrop,
     rounds: int = 2,
-) -> Solution:
+) -> Solution[FitState]:
     """Alternate light and skin tone with Gauss–Newton steps on shape and pose, landmarks in ``keep`` held."""
     solution = start
     terms = problem.terms(keep, image_scale_px(start.state), "geman_mcclure", start.state)
@@ -194,9 +209,14 @@ def iris_colour(observation: Observation, run: Run) -> F32:
     return np.asarray(seen, np.float32)
 
 
-def _warn(
-    observation: Observation, problem: LandmarkProblem, solution: Solution, error_iod: float, run: Run
+def warn_of(
+    observation: Observation,
+    problem: LandmarkProblem,
+    solution: Solution[FitState],
+    error_iod: float,
+    run: Run,
 ) -> None:
+    """Say through ``run`` what of the fit is not to be trusted."""
     yaw = yaw_degrees(solution.state.rotation)
     if abs(yaw) > PROFILE_DEG:
         run.warn(f"The face is turned {abs(yaw):.0f}° from the camera; its far side is the model's guess.")

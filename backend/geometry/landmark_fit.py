@@ -12,17 +12,19 @@ from backend.errors import BadInput
 from backend.geometry import face_mesh
 from backend.geometry.cover import CoverTerm, cover_of
 from backend.geometry.expression_prior import expression_prior
+from backend.geometry.landmark_errors import CorrelatedTerm, LandmarkErrors, correlated_term, errors_of
 from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.options import FitOptions
 from backend.geometry.outline import Outline, outline_of
 from backend.geometry.silhouette import Silhouette, silhouette_of
-from backend.geometry.state import SHAPE, FitState
+from backend.geometry.state import LOG_FOCAL, SHAPE, FitState
 from backend.geometry.surface import LinearPoints, gather, project_only
 from backend.geometry.teeth import rows_closed
 from backend.geometry.terms import IrisTerm, LandmarkTerm, Loss, PriorTerm, Term, rows_used, whitening
 from backend.head.base import ParametricHead
 
 IOD_M = 0.09  # outer eye corners of an average adult; only sets noise levels in pixels
+MIN_VISIBLE = 0.05  # of a landmark that counts at all
 EYE_OPEN_RATIO = 0.12  # lid opening over eye width below which the iris is taken as hidden
 
 
@@ -34,6 +36,7 @@ class LandmarkProblem:
     points: LinearPoints  # at ``rows``
     observed_px: F64  # (N, 2)
     depth_px: F64  # (N,) MediaPipe's relative depth
+    visible: F64  # (N,) in [0, 1]
     importance: F64  # (N,) trust × visibility, in [0, 1]
     tangents: F64  # (N, 2) of the outline; used where ``on_outline``
     on_outline: NDArray[np.bool_]  # (N,)
@@ -44,6 +47,7 @@ class LandmarkProblem:
     iris: IrisTerm | None
     prior: PriorTerm
     options: FitOptions
+    errors: LandmarkErrors | None = None  # as measured on this head; None: independent, by trust
 
     def landmark_term(self, keep: NDArray[np.bool_], scale_px: float, loss: Loss) -> LandmarkTerm:
         """The reprojection term of the points in ``keep`` ``(478,)``, noise set by ``scale_px`` (the IOD)."""
@@ -67,9 +71,10 @@ class LandmarkProblem:
     ) -> list[Term]:
         """Every term of the landmark fit restricted to the points in ``keep`` ``(478,)``.
 
-        The outline is matched at the state ``around``, and left out without one.
+        The outline is matched and landmark errors are looked up at the state ``around``; without one
+        there is no outline, and errors are independent.
         """
-        terms: list[Term] = [self.landmark_term(keep, scale_px, loss), self.prior]
+        terms: list[Term] = [self._landmarks(keep, scale_px, loss, around), self.prior]
         if self.iris is not None:
             terms.append(self.iris)
         if self.cover is not None:
@@ -82,6 +87,24 @@ class LandmarkProblem:
             if rim is not None:
                 terms.append(rim)
         return terms
+
+    def _landmarks(
+        self, keep: NDArray[np.bool_], scale_px: float, loss: Loss, around: FitState | None
+    ) -> LandmarkTerm | CorrelatedTerm:
+        if self.errors is None or around is None:
+            return self.landmark_term(keep, scale_px, loss)
+        used = np.flatnonzero(keep[self.rows] & (self.visible > MIN_VISIBLE) & (self.importance > 0))
+        return correlated_term(
+            self.errors,
+            self.points.take(used),
+            self.rows[used],
+            self.observed_px[used],
+            self.visible[used],
+            around,
+            scale_px,
+            self.principal_px,
+            loss,
+        )
 
     def errors_px(self, state: FitState, keep: NDArray[np.bool_]) -> F64:
         """Distances ``(M,)`` of the points in ``keep`` that are visible and trusted, pixels."""
@@ -110,6 +133,7 @@ def landmark_problem(observation: Observation, head: ParametricHead, options: Fi
         points=gather(head, head.mediapipe.triangle[rows], head.mediapipe.barycentric[rows]),
         observed_px=seen[rows],
         depth_px=np.asarray(observation.landmarks_depth, np.float64)[rows],
+        visible=np.clip(visible, 0, 1),
         importance=np.clip(trust, 0, 1) * np.clip(visible, 0, 1),
         tangents=tangents[rows],
         on_outline=np.isin(rows, face_mesh.FACE_OVAL),
@@ -208,7 +232,9 @@ def image_scale_px(state: FitState) -> float:
     return IOD_M * state.focal_px / float(state.translation[2])
 
 
-def fit_landmarks(problem: LandmarkProblem, keep: NDArray[np.bool_], head: ParametricHead) -> Solution:
+def fit_landmarks(
+    problem: LandmarkProblem, keep: NDArray[np.bool_], head: ParametricHead
+) -> Solution[FitState]:
     """Coarse to fine on the points in ``keep`` ``(478,)``: pose; then leading identity and expression;
     then everything, robustly. Deterministic."""
     state = initial_state(problem, keep, head)
@@ -225,7 +251,7 @@ def fit_landmarks(problem: LandmarkProblem, keep: NDArray[np.bool_], head: Param
     return minimise(problem.terms(keep, scale, "geman_mcclure", state), state, None, 15)
 
 
-def focal_deviation(solution: Solution) -> float:
+def focal_deviation(solution: Solution[FitState]) -> float:
     """Posterior standard deviation of log focal length, all other unknowns free (Laplace)."""
     h = solution.hessian + 1e-9 * np.eye(len(solution.hessian))
     return float(np.sqrt(max(np.linalg.inv(h)[6, 6], 0.0)))
@@ -239,6 +265,29 @@ def outer_corner_distance_px(problem: LandmarkProblem, state: FitState, observed
     pair = problem.points.take(np.array([int(w[0]) for w in where]))
     p = project_only(pair, state, problem.principal_px)
     return float(np.linalg.norm(p[0] - p[1]))
+
+
+def measured_problem(observation: Observation, head: ParametricHead, options: FitOptions) -> LandmarkProblem:
+    """``landmark_problem`` without the irises of closed eyes and with Face Mesh's errors on ``head``, if
+    they were measured. Raises: BadInput, Missing."""
+    problem = landmark_problem(observation, head, options)
+    problem = without_iris_in_closed_eyes(problem, np.asarray(observation.landmarks_px, np.float64))
+    return replace(problem, errors=errors_of(head))
+
+
+def aligned(problem: LandmarkProblem, keep: NDArray[np.bool_], state: FitState) -> FitState:
+    """``state`` with pose and expression moved so that the landmarks in ``keep`` lie where they were seen.
+
+    What Face Mesh sees is where lids and lips are in the picture, though not what shape they have: the
+    identity and the focal length stay.
+    """
+    free = np.ones(state.size, bool)
+    free[LOG_FOCAL : SHAPE + len(state.identity)] = False
+    loose = replace(problem, options=replace(problem.options, landmark_sigma=problem.options.aligned_sigma))
+    terms: list[Term] = [loose.landmark_term(keep, image_scale_px(state), "geman_mcclure"), problem.prior]
+    if problem.cover is not None:
+        terms.append(problem.cover)
+    return minimise(terms, state, free, 10).state
 
 
 def without_iris_in_closed_eyes(problem: LandmarkProblem, landmarks_px: F64) -> LandmarkProblem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,17 @@ class FitState:
             expression=self.expression + step[k:],
             pivot=self.pivot,
         )
+
+    def step_bounds(self) -> tuple[F64, F64]:
+        """Least and greatest step that keeps the expression in [0, 1]."""
+        lower, upper = np.full(self.size, -np.inf), np.full(self.size, np.inf)
+        k = SHAPE + len(self.identity)
+        lower[k:], upper[k:] = -self.expression, 1.0 - self.expression
+        return lower, upper
+
+    def inside(self) -> FitState:
+        """The same state with rounding errors at the expression's bounds removed."""
+        return replace(self, expression=np.clip(self.expression, 0.0, 1.0))
 
     def camera(self, width_px: int, height_px: int) -> Camera:
         """The camera whose principal point is the picture's centre."""

@@ -38,8 +38,8 @@ def make_shape(plan: HeadPlan, head: ParametricHead, material: Material) -> Head
     offsets = sum(
         weight * material.shapes[material.shape_names.index(name)] for name, weight in weights.items()
     )
-    warp = np.stack([_warp(head.mean_vertices, plan.seed + axis) for axis in range(3)], 1)
-    neutral = head.mean_vertices + identity + offsets + warp
+    uneven = np.stack([warp(head.mean_vertices, plan.seed + axis) for axis in range(3)], 1)
+    neutral = head.mean_vertices + identity + offsets + uneven
     return HeadShape(neutral.astype(np.float32), identity.astype(np.float32), weights)
 
 
@@ -49,7 +49,7 @@ def expressed(head: ParametricHead, neutral: F32, weights: dict[str, float]) -> 
     return (neutral + np.tensordot(found, head.expression_basis, 1)).astype(np.float32), found
 
 
-def _warp(points: F32, seed: int) -> F32:
+def warp(points: F32, seed: int) -> F32:
     """A smooth field ``(V,)`` in metres that knows no left and right."""
     waves, strengths = zip(*ASYMMETRY_M, strict=True)
     field = skin_noise(points[None], np.ones((1, len(points)), bool), waves, strengths, seed)
