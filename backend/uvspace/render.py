@@ -13,6 +13,7 @@ from backend.artifacts import F32, F64, Camera
 from backend.head.base import ParametricHead
 from backend.uvspace.buffers import Rasteriser, interpolate_at
 from backend.uvspace.chart import chart_raster, tangent_to_head, unit_or_zero
+from backend.uvspace.cornea import with_corneal_normals
 from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import cropped_camera, rasterise_camera, uv_to_px
@@ -84,7 +85,7 @@ class TexturedHead:
     ) -> None:
         self._head = head
         self._vertices = np.asarray(vertices_head, np.float32)
-        self._normals = vertex_normals(self._vertices, head.triangles)
+        self._normals = with_corneal_normals(head, vertex_normals(self._vertices, head.triangles))
         self._albedo = head.albedo_mean if vertex_albedo is None else np.asarray(vertex_albedo, np.float32)
         self._uv_area = np.maximum(_doubled_area(head.uvs.astype(np.float64)[head.triangle_uvs]), 1e-15)
         by_part = {head.part_names[0]: maps, **(looks or {})}
