@@ -69,7 +69,7 @@ $(EVALUATION)/open_eval.safetensors: | environment
 
 evaluation: environment $(EVALUATION)/open_eval.safetensors
 	$(VENV)/likeness evaluate make-cases -o $(EVALUATION)/cases --data "$(DATA)" $(CASES) --resume
-	$(VENV)/likeness evaluate run $(EVALUATION)/cases -o $(EVALUATION)/run \
+	$(VENV)/likeness evaluate run $(EVALUATION)/cases -o $(EVALUATION)/run --jobs 2 \
 		--head open:$(EVALUATION)/open_eval.safetensors
 
 clean:

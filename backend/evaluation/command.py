@@ -81,9 +81,14 @@ def run(
     maps: Annotated[int, typer.Option(help="Side of the maps in texels.")] = 1024,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     limit: Annotated[int | None, typer.Option(help="Only the first so many cases.", min=1)] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, of 3 GiB each, that share the cases.", min=1)] = 1,
+    part: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only every N-th case from the I-th on; no report.")
+    ] = None,
 ) -> None:
     """Reconstruct every case, measure, and write the report. Run again to go on where it stopped."""
     from backend.evaluation.cases import read_cases
+    from backend.evaluation.command_jobs import measure_in_parts, part_of
     from backend.evaluation.methods import DEFAULT_METHODS, Methods, Options, check_method
     from backend.evaluation.registry import choose_groups
     from backend.evaluation.report import write_report
@@ -102,6 +107,14 @@ def run(
     folder = RunFolder(_made(out, cases))
     options = Options(head=head, maps=maps, seed=seed)
     job = Job(found[:limit], methods, groups, options, unusable)
+    if part is not None:
+        job = part_of(job, part)
+    elif jobs > 1:
+        arguments = [str(cases), "-o", str(out), "--head", head, "--maps", str(maps), "--seed", str(seed)]
+        arguments += [text for name in methods for text in ("--method", name)]
+        arguments += [text for name in metrics or () for text in ("--metrics", name)]
+        arguments += ["--limit", str(limit)] if limit is not None else []
+        measure_in_parts(jobs, arguments)
     with progress_reporter(enabled=True) as reporter:
         for line in unusable:
             reporter.error(line)
@@ -109,6 +122,8 @@ def run(
             if case.lost:
                 reporter.warning(f"case '{case.id}' lists {', '.join(case.lost)}, which it does not have")
         run_cases(job, folder, Methods(folder.avatars, options), _shown(reporter))
+    if part is not None:
+        return
     report = write_report(folder)
     failed = {row.id for row in report.cases if row.errors or row.notes}
     typer.echo(f"{out / 'report.html'}  ({len(report.cases)} cases, {len(failed)} with failures)")

@@ -106,6 +106,39 @@ def test_failed_photos_are_reported_and_broken_cases_told(
     assert main(["evaluate", "compare", str(out), str(out), "--json"]) == 0
 
 
+def test_processes_share_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A part measures its own cases only; the whole finds them done, and jobs give what one process gives."""
+    cases, out = tmp_path / "cases", tmp_path / "run"
+    for name in ("a", "b", "c"):
+        write_case(cases, name, vertices=somebody())
+    arguments = ["evaluate", "run", str(cases), "--maps", "512", "--metrics", "realy", "-o"]
+    assert main([*arguments, str(out), "--part", "1/2"]) == 0
+    first = RunFolder(out)
+    done = sorted(path.stem for path in (out / "results" / "mean-head").iterdir())
+    assert done == ["a", "c"]
+    assert not (out / "report.json").exists()
+    kept = {path: path.stat().st_mtime_ns for path in (out / "results" / "mean-head").iterdir()}
+    assert main([*arguments, str(out)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert [case.id for case in first.read_run().cases] == ["a", "b", "c"]
+    capfd.readouterr()
+    for bad in ("3/2", "0/2", "2", "a/b"):
+        run_failing([*arguments, str(out), "--part", bad], 2, capfd, "not of the form")
+
+
+@pytest.mark.slow
+def test_jobs_do_what_one_process_does(tmp_path: Path) -> None:
+    """Pictures without a face: what every process says of them is in the one report."""
+    cases = tmp_path / "cases"
+    for name in ("a", "b", "c"):
+        write_case(cases, name, vertices=somebody())
+    arguments = ["evaluate", "run", str(cases), "--maps", "512", "--metrics", "realy", "-o"]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    assert main([*arguments, str(tmp_path / "two"), "--jobs", "2"]) == 0
+    one, two = ((tmp_path / name / "report.json").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
 @pytest.mark.slow
 def test_a_portrait_from_photo_to_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The rendered portrait, whose person has the seed 11: the whole way once, and nothing twice."""
