@@ -283,10 +283,9 @@ def aligned(problem: LandmarkProblem, keep: NDArray[np.bool_], state: FitState) 
     """
     free = np.ones(state.size, bool)
     free[LOG_FOCAL : SHAPE + len(state.identity)] = False
-    loose = replace(problem, options=replace(problem.options, landmark_sigma=problem.options.aligned_sigma))
-    terms: list[Term] = [loose.landmark_term(keep, image_scale_px(state), "geman_mcclure"), problem.prior]
-    if problem.cover is not None:
-        terms.append(problem.cover)
+    loose = replace(problem.options, landmark_sigma=problem.options.aligned_sigma)
+    seen = replace(problem, errors=None, options=loose)
+    terms = seen.terms(keep, image_scale_px(state), "geman_mcclure", state)
     return minimise(terms, state, free, 10).state
 
 
