@@ -61,7 +61,8 @@ _NO_WHITE_RATIO, _NO_WHITE_TINT = 0.9, 1.2
 _BALANCE_SIGMA = np.array([0.15, 0.06])  # of light's colour in a white-balanced photo
 _SCLERA_SIGMA = np.array([0.20, 0.10])  # of its colour as the eyes tell it
 _PERSON_SIGMA = np.array([0.10, 0.05])  # of skins of one lightness
-_EXPOSED_AT, _EXPOSED_POWER, _EXPOSED_SIGMA = 0.30, 0.3, 0.5  # brightness of skin of albedo 0.3, of others
+_HUE_TAILS = 3.0  # degrees of freedom
+_EXPOSED_AT, _EXPOSED_POWER, _EXPOSED_SIGMA = 0.30, 0.3, 0.4  # brightness of skin of albedo 0.3, of others
 _BRIGHTER_HALF = (0.5, 0.9)  # quantiles of brightness: not in shadow, not in a highlight
 
 
@@ -103,14 +104,17 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
         gap = np.log(_y(face) / _EXPOSED_AT) - _EXPOSED_POWER * np.log(luminance / _EXPOSED_AT)
         log_p -= 0.5 * (gap / _EXPOSED_SIGMA) ** 2
         apart = _chroma(face) - light - _chroma(grid)
-        log_p -= 0.5 * (apart**2 / (spread + _PERSON_SIGMA**2)).sum(1)
+        # Heavy tails (Student's t): a hue far from all skins is light of two colours, and tells nothing.
+        squared = (apart**2 / (spread + _PERSON_SIGMA**2)).sum(1)
+        log_p -= 0.5 * (_HUE_TAILS + 2) * np.log1p(squared / _HUE_TAILS)
 
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     log_y = np.log(luminance)
     mean = float(p @ log_y)
     lightness = float(p @ _LIGHTNESS)
-    likely = float(np.interp(mean, log_y, _LIGHTNESS))
+    # The mean albedo, not the most likely one: it errs least in what a renderer multiplies light by.
+    likely = float(np.interp(np.log(p @ luminance), log_y, _LIGHTNESS))
     return ToneBelief(
         colour_linear=skin_of_lightness(np.array([likely]))[0],
         sigma_log=float(np.sqrt(p @ (log_y - mean) ** 2)),

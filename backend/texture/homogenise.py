@@ -36,7 +36,9 @@ from backend.texture.trust import smoothstep, texel_metres
 
 _LEAST_MATTE = 0.25  # of what is seen: the least that is left when gloss is taken off
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
-_OFF_COLOUR = 0.35  # of what the face's colour differs from the fitted albedo's: the light's, not the skin's
+_OFF_COLOUR = 0.3  # of what the face's colour differs from the fitted albedo's: the light's, not the skin's
+_GLOSS_SIGMA = 0.008  # of GLOSS
+_PERSON_LOG = 0.15  # spread of a channel's albedo over persons of one tone
 _TINT_M = 0.015
 _BELIEF_LOG = 0.2
 _HARD_SHADOW_LOG = 0.6  # log difference of the two sides that no soft light makes
@@ -88,7 +90,8 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     plain = plain_skin(head)
     matte = to_chart(matte_colour(skin, even_v, prior_v, share * plain), *corners)
     texel = texel_metres(work)
-    gloss = highlight(even, matte, to_chart(plain, *corners) * seen, texel)
+    plain_chart = to_chart(plain, *corners)
+    gloss = highlight(even, matte, plain_chart * seen, texel)
     even = np.maximum(even - gloss[..., None], _LEAST_MATTE * even)
     run.progress("even-lit UV", 0.6)
 
@@ -101,7 +104,8 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     hair = _hair(head, work, log_even - log_prior, seen)
     log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips, hair)
 
-    log_even = log_even - _level(log_even - log_prior, seen, to_chart(plain, *corners), inside)
+    tone = np.average(prior_v, axis=0, weights=plain + 1e-9)
+    log_even = log_even - _level(log_even - log_prior, seen, plain_chart, inside, float(tone.min()))
 
     gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
     gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
@@ -109,17 +113,20 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     return EvenUV(rgb, relit)
 
 
-def _level(residual: F32, seen: F32, plain: F32, inside: F32) -> F32:
+def _level(residual: F32, seen: F32, plain: F32, inside: F32, darkest: float) -> F32:
     """Log ``(3,)`` by which seen plain skin is off the fitted albedo, which carries the believed tone.
 
-    All of its brightness; of its colour, which is partly this person's, a part.
+    All of its brightness; of its colour, which is partly this person's, a part: the more, the lower
+    ``darkest``, the albedo of the channel that reflects least.
     """
     use = (inside > 0) & (seen > 0.5) & (plain > 0.9)
     if not use.any():
         return np.zeros(3, np.float32)
     off = np.median(residual[use], axis=0)
     bright = off @ LUMINANCE_REC709
-    return np.asarray(bright + _OFF_COLOUR * (off - bright), np.float32)
+    # The gloss that was taken off is not exactly this skin's: in dark skin it is as much as the albedo.
+    unsure = (_GLOSS_SIGMA / max(darkest, 1e-3) / _PERSON_LOG) ** 2
+    return np.asarray(bright + (1 - (1 - _OFF_COLOUR) / (1 + unsure)) * (off - bright), np.float32)
 
 
 def _balance(work: WorkingChart, residual: F32, index: F32, texel_m: float, run: Run) -> F32:

@@ -22,7 +22,7 @@ def face(lightness, light=GREY, lids=0.6, gloss=0.04):
 
 
 @pytest.mark.parametrize("lightness", [28, 40, 52, 62, 70])
-@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("strength", [0.8, 1.6])
 def test_skin_is_told_by_the_white_beside_it_however_the_photo_is_exposed(lightness, strength):
     albedo, eyes, pixels = face(lightness, strength * GREY)
     found = believe_tone(eyes, pixels)
