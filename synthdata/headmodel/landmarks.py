@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.artifacts import Camera
 from backend.head.base import SurfacePoints
 from backend.head.meshing import LANDMARK_COUNT
 from backend.head.surface import closest_on
@@ -36,6 +37,7 @@ EYE_PAIRS = (
 INNER_LIPS = (
     13, 14, 82, 87, 81, 178, 80, 88, 191, 95, 312, 317, 311, 402, 310, 318, 415, 324,
 )  # fmt: skip
+BESIDE_PX = 4.0  # a cast that misses the skin by no more goes to the nearest pixel of it
 SPREAD_M = 0.002  # a point whose casts scatter by this much keeps half of its trust
 
 
@@ -92,7 +94,10 @@ def find_landmarks(
                 seen = rasterise_camera(view.vertices, triangles[chosen], camera)
                 column = np.clip(pixels[list(points), 0].astype(int), 0, size - 1)
                 row = np.clip(pixels[list(points), 1].astype(int), 0, size - 1)
-                hit = seen.triangle[row, column]
+                # Through the openings of the eyes one sees the back of the head from inside.
+                front = (seen.triangle >= 0) & facing(view.vertices, triangles[chosen], camera)[seen.triangle]
+                row, column, found = onto_covered(front, row, column)
+                hit = np.where(found, seen.triangle[row, column], -1)
                 weight = seen.barycentric[row, column].astype(np.float64)
                 corner = mean[triangles[chosen][np.maximum(hit, 0)]]
                 cast[list(points)] = np.where(
@@ -106,6 +111,25 @@ def find_landmarks(
         raise ValueError(f"Face Mesh found a face on only {len(casts)} of {len(views)} renders")
     stack = np.stack(casts)
     return _robust(stack, mouths_open, mean, triangles, skin, eyes)
+
+
+def facing(vertices: F64, triangles: I32, camera: Camera) -> NDArray[np.bool_]:
+    """Which triangles turn their outside to the camera ``(T,)``."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    return np.asarray((np.cross(b - a, c - a) * (camera.centre_head - a)).sum(1) > 0)
+
+
+def onto_covered(
+    covered: NDArray[np.bool_], row: NDArray[np.intp], column: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """The ``covered`` pixel next to each one, and whether it is within BESIDE_PX.
+
+    Face Mesh's lids lie a little inside the openings of the eyes, where a ray meets no skin.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    away, (rows, columns) = distance_transform_edt(~covered, return_indices=True)
+    return rows[row, column], columns[row, column], away[row, column] <= BESIDE_PX
 
 
 def _robust(

@@ -32,7 +32,9 @@ OPPOSITES = (
 POSES = ("head/head-angle", "head/head-trans")  # how a head is held, not whose it is
 BODIES = "macrodetails"
 AGES, SEXES, ORIGINS = ("young", "old"), ("female", "male"), ("african", "asian", "caucasian")
-FEATURE_SPREAD, HEAD_SPREAD = 0.2, 0.15  # standard deviation of a slider whose ends are ±1
+# Standard deviation of a slider whose ends are ±1: features, the skull's proportions, weight and age.
+FEATURE_SPREAD, SKULL_SPREAD, FLESH_SPREAD = 0.2, 0.15, 0.4
+FLESH = ("head/head-fat", "head/head-age")
 DRAWS = 20_000  # for a trait's moments
 SIDES_AGREE = 0.9  # correlation of a feature's left and right
 
@@ -49,6 +51,12 @@ class Trait:
         """Whether the whole head changes, and with it where it stands."""
         return self.family == BODIES or self.family.startswith("head/")
 
+    @property
+    def _spread(self) -> float:
+        if self.family in FLESH:
+            return FLESH_SPREAD
+        return SKULL_SPREAD if self.moves_all else FEATURE_SPREAD
+
     def draw(self, count: int, rng: np.random.Generator) -> F64:
         """Weights ``(count, len(targets))`` of random people, each ≥ 0, not centred."""
         if self.family == BODIES:
@@ -56,8 +64,7 @@ class Trait:
         sides = 2 if "{}" in self.family else 1
         common = np.full((sides, sides), SIDES_AGREE) + (1 - SIDES_AGREE) * np.eye(sides)
         slider = rng.standard_normal((count, sides)) @ np.linalg.cholesky(common).T
-        spread = HEAD_SPREAD if self.moves_all else FEATURE_SPREAD
-        slider = np.clip(spread * slider, -1.0, 1.0)
+        slider = np.clip(self._spread * slider, -1.0, 1.0)
         ends = [np.maximum(slider, 0.0)]
         if len(self.targets) > sides:
             ends = [np.maximum(-slider, 0.0), *ends]
