@@ -95,6 +95,24 @@ def test_face_and_all_faces_exclude_each_other(tmp_path: Path, capfd: pytest.Cap
     run_failing(arguments, 2, capfd, "exclude each other")
 
 
+def test_one_person_needs_two_photographs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["reconstruct", tmp_path / "a.jpg", "-o", tmp_path / "out", "--same-person"]
+    run_failing(arguments, 2, capfd, "at least two photographs")
+    run_failing([*arguments, tmp_path / "b.jpg", "--all-faces"], 2, capfd, "--same-person")
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_one_persons_photographs_the_bad_one_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good, out = save(astronaut(), tmp_path / "good.png"), tmp_path / "out"
+    options = ["-o", out, "--same-person", "--no-blend"]
+    run_failing(["reconstruct", good, good, *options], 2, capfd, "given twice")
+    bad = save(landscape(), tmp_path / "meadow.png")
+    run_failing(["reconstruct", good, bad, *options], 2, capfd, "meadow")
+    assert not out.exists()
+
+
 def test_a_bad_photo_leaves_an_output_folder_as_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

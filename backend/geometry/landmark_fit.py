@@ -283,9 +283,7 @@ def aligned(problem: LandmarkProblem, keep: NDArray[np.bool_], state: FitState) 
     """
     free = np.ones(state.size, bool)
     free[LOG_FOCAL : SHAPE + len(state.identity)] = False
-    loose = replace(problem.options, landmark_sigma=problem.options.aligned_sigma)
-    seen = replace(problem, errors=None, options=loose)
-    terms = seen.terms(keep, image_scale_px(state), "geman_mcclure", state)
+    terms = replace(problem, errors=None).terms(keep, image_scale_px(state), "geman_mcclure", state)
     return minimise(terms, state, free, 10).state
 
 

@@ -14,7 +14,6 @@ class FitOptions:
     """
 
     landmark_sigma: float = 0.01  # of a landmark, over the projected outer-eye-corner distance
-    aligned_sigma: float = 0.02  # the same where a known shape is brought onto the landmarks
     outline_tangent_weight: float = 0.05  # face-oval points slide along the outline: little pull there
     outline_normal_weight: float = 0.4
     outline_sigma: float = 0.03  # of a matched outline point across the outline, like landmark_sigma
