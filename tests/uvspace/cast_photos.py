@@ -67,7 +67,7 @@ def photograph(
 
     The skin mask is where skin was hit.
     """
-    ids, weights = cast(head.mean_vertices, head.triangles, camera)
+    ids, weights = cast(head.mean_vertices, head.opaque_triangles, camera)
     uv = np.einsum(
         "hwk,hwkc->hwc", weights, head.uvs[head.triangle_uvs[np.maximum(ids, 0)]].astype(np.float64)
     )

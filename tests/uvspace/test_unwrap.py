@@ -93,7 +93,8 @@ def visible_by_rays(head: ParametricHead, points: np.ndarray, camera: Camera) ->
     import trimesh
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-    mesh = trimesh.Trimesh(head.mean_vertices, head.triangles, process=False)
+    hiding = head.opaque_triangles[head.opaque_triangles.any(1)]
+    mesh = trimesh.Trimesh(head.mean_vertices, hiding, process=False)
     toward = camera.centre_head - points
     direction = toward / np.linalg.norm(toward, axis=1, keepdims=True)
     return ~RayMeshIntersector(mesh).intersects_any(points + 0.002 * direction, direction)
@@ -144,7 +145,7 @@ def test_visibility_on_a_real_head(real_head: ParametricHead) -> None:
 def test_position_as_colour_on_a_real_head(real_head: ParametricHead, camera: Camera, size: int) -> None:
     """Head-space position, which has no jump at seams, comes back within half a texel's width."""
     observation, fit, _ = photograph(real_head, camera, uv_ramp)
-    ids, weights = cast(real_head.mean_vertices, real_head.triangles, camera)
+    ids, weights = cast(real_head.mean_vertices, real_head.opaque_triangles, camera)
     corners = real_head.mean_vertices[real_head.triangles[np.maximum(ids, 0)]].astype(float)
     position = np.einsum("hwk,hwkc->hwc", weights, corners)
     encoded = np.where((ids >= 0)[..., None], position + 0.35, 0)  # heads reach 0.35 m from their origin
