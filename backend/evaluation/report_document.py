@@ -15,6 +15,7 @@ from backend.errors import BadInput
 from backend.evaluation.methods import BASELINE
 from backend.evaluation.report import CaseRow, MetricTable, Report
 from backend.evaluation.report_markdown import estimate_text, head_of, number_text, table_lines
+from backend.evaluation.report_pictures import picture_order
 from backend.evaluation.results import RunFolder, write_whole
 
 BEGIN, END = "<!-- figures of a run: likeness evaluate document -->", "<!-- end of the figures -->"
@@ -88,7 +89,8 @@ def write_document(report: Report, folder: RunFolder, page: Path, images: Path) 
 
 def figures(report: Report) -> list[str]:
     """The tables as lines of Markdown."""
-    options = ", ".join(f"{name} {value}" for name, value in report.options.items())
+    # Where a file lay is nobody's business, and not to be repeated.
+    options = ", ".join(f"{name} {_without_folder(str(value))}" for name, value in report.options.items())
     subjects = len({row.subject for row in report.cases})
     lines = [
         f"{report.created_by}, {len(report.cases)} cases of {subjects} heads; {options};",
@@ -127,6 +129,12 @@ def figures(report: Report) -> list[str]:
         ]
         lines += ["", f"### By condition: {main}", "", *table_lines(["", *groups], rows)]
     return lines
+
+
+def _without_folder(value: str) -> str:
+    """``open:/somewhere/head.safetensors`` without the folder."""
+    kind, colon, path = value.partition(":")
+    return f"{kind}{colon}{Path(path).name}" if colon else value
 
 
 def worst_cases(report: Report, count: int = WORST) -> tuple[CaseRow, ...]:
@@ -169,22 +177,16 @@ def _worst(report: Report, worst: Sequence[CaseRow], pictures: dict[str, str]) -
             for t in judged
         ]
         rows.append([row.id, row.group, *cells])
-    lines = [
-        "",
-        f"### The {len(worst)} worst",
-        "",
-        f"By the mean of the ranks; the {BASELINE} in brackets.",
-        "",
+    lines = ["", f"### The {len(worst)} worst", ""]
+    lines += [
+        f"By the mean of their ranks in these; {BASELINE} in brackets. Pictures: photo, error of the shape"
     ]
+    lines += ["(red: 4 mm), albedo and relit face (each truth, made, twice the difference).", ""]
     lines += table_lines(["case", "condition", *(head_of(t) for t in judged)], rows)
     for row in worst:
         if row.id in pictures:
-            lines += [
-                "",
-                f"**{row.id}**: photo, error of the shape, albedo and relit face (truth, made,",
-                "difference)",
-            ]
-            lines += ["", f"![{row.id}]({pictures[row.id]})"]
+            words = f"Photo, shape, albedo and relit face of {row.id}"
+            lines += ["", f"`{row.id}`", "", f"![{words}]({pictures[row.id]})"]
     return lines
 
 
@@ -195,7 +197,7 @@ def _strip(row: CaseRow, method: str, folder: RunFolder) -> bytes | None:
     names = row.pictures.get(method, ())
     wanted = [name for name in names if Path(name).stem in ("geometry", "albedo")]
     wanted += [name for name in names if Path(name).stem.startswith("relit_") and "_photo" in name][:1]
-    paths = (folder.photo(row.id), *(folder.root / name for name in sorted(wanted, key=_order)))
+    paths = (folder.photo(row.id), *(folder.root / name for name in sorted(wanted, key=picture_order)))
     pictures = []
     for path in paths:
         if path.is_file():
@@ -214,12 +216,6 @@ def _strip(row: CaseRow, method: str, folder: RunFolder) -> bytes | None:
     data = io.BytesIO()
     strip.save(data, "JPEG", quality=_QUALITY, optimize=True)
     return data.getvalue()
-
-
-def _order(name: str) -> int:
-    return next(
-        i for i, word in enumerate(("geometry", "albedo", "relit")) if Path(name).stem.startswith(word)
-    )
 
 
 def _cell(table: MetricTable, method: str) -> str:

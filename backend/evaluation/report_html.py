@@ -13,10 +13,10 @@ from backend.evaluation.methods import BASELINE
 from backend.evaluation.report import CaseRow, Estimate, MetricTable, Report, SetTable
 from backend.evaluation.report_markdown import head_of
 from backend.evaluation.report_page import SCRIPT, STYLE
+from backend.evaluation.report_pictures import TURNED, picture_order
 from backend.evaluation.results import RunFolder
 
 _PICTURE_HEIGHT = 240  # pixels kept of a picture: sixty cases have a thousand
-_TURNED = ("left45", "right45")
 
 
 def as_html(report: Report, folder: RunFolder) -> str:
@@ -205,8 +205,8 @@ def _case(row: CaseRow, report: Report, folder: RunFolder) -> str:
     for method in report.methods:
         pictures = "".join(
             _figure(folder.root / path, Path(path).stem.replace("_", " "))
-            for path in row.pictures.get(method, ())
-            if method == report.methods[0] or not Path(path).stem.endswith(_TURNED)
+            for path in sorted(row.pictures.get(method, ()), key=picture_order)
+            if method == report.methods[0] or not Path(path).stem.endswith(TURNED)
         )
         error = row.errors.get(method)
         if error:

@@ -11,10 +11,11 @@ from test_report import METRIC, made_up_run
 from backend.errors import BadInput
 from backend.evaluation.report import build_report
 from backend.evaluation.report_document import BEGIN, END, worst_cases, write_document
+from backend.evaluation.report_pictures import picture_order
 
 
 def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
-    folder = made_up_run(tmp_path / "run")
+    folder = made_up_run(tmp_path / "run", options={"head": "open:/home/me/own.safetensors"})
     page, images = tmp_path / "docs" / "page.md", tmp_path / "docs" / "images"
     page.parent.mkdir()
     page.write_text(f"Before\n{BEGIN}\nold figures\n{END}\nAfter\n")
@@ -23,6 +24,8 @@ def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
     assert text.startswith("Before\n")
     assert text.endswith("After\n")
     assert "old figures" not in text
+    assert "head open:own.safetensors;" in text
+    assert "/home/me" not in text
     assert "REALY all [mm] ↓" in text
     assert worst[0] == "h3-turned"  # without a reconstruction
     assert "](images/" in text
@@ -53,3 +56,11 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     assert page.read_text() == f"no {END} before {BEGIN}"
     with pytest.raises(BadInput, match="cannot be read"):
         write_document(build_report(folder), folder, tmp_path / "none.md", tmp_path)
+
+
+def test_pictures_of_the_photo_come_before_turned_ones() -> None:
+    names = ["albedo_left45", "relit_sun_photo", "albedo", "strange", "relit_sun_right45", "geometry"]
+    shown = sorted((f"pictures/m/c/{name}.png" for name in names), key=picture_order)
+    assert [Path(path).stem for path in shown] == [
+        "geometry", "albedo", "relit_sun_photo", "strange", "albedo_left45", "relit_sun_right45",
+    ]  # fmt: skip
