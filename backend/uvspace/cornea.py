@@ -36,4 +36,4 @@ def with_corneal_normals(head: ParametricHead, normals: F32) -> F32:
 def _rows(head: ParametricHead, part: str) -> NDArray[np.intp]:
     if part not in head.part_names:
         return np.zeros(0, np.intp)
-    return np.unique(head.triangles[head.triangle_part == head.part_names.index(part)])
+    return np.asarray(np.unique(head.triangles[head.triangle_part == head.part_names.index(part)]), np.intp)
