@@ -99,5 +99,5 @@ def _embedded(reason: str) -> Engine:
             "complete UV", "mirror and albedo-basis fill, Poisson blend", complete, reads_seed=True
         ),
         homogenise=Stage("even-lit UV", "spherical-harmonic shading division", homogenise),
-        materials=Stage("materials", "regional priors with band-split detail", materials, reads_seed=True),
+        materials=Stage("materials", "regional priors, relief from shading", materials, reads_seed=True),
     )
