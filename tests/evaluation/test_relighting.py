@@ -16,11 +16,13 @@ os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
 from backend.artifacts import Run
 from backend.errors import BadInput
 from backend.evaluation.align import Similarity
+from backend.evaluation.case_schema import RelitPicture
 from backend.evaluation.registration import moved_camera, record_of
 from backend.evaluation.relighting import (
     compare,
     find_hdri,
     relight,
+    shot,
     small_camera,
     window_around,
 )
@@ -186,3 +188,52 @@ def test_cycles_in_the_truths_space(tmp_path):
     assert found["other way"]["relit_psnr_db"] < found["right"]["relit_psnr_db"] - 8
     assert found["too bright"]["relit_psnr_db"] < found["right"]["relit_psnr_db"] - 8
     assert (tmp_path / "right" / "relit_photo.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.blend
+def test_a_shot_does_not_depend_on_those_before_it(tmp_path, prediction):
+    """What Cycles keeps between shots is the head alone, not camera, light or window."""
+    case = make_case(tmp_path / "c", {"photo": camera_at(0)}, albedo=grey)
+    mask = np.zeros((128, 96), bool)
+    mask[30:100, 20:70] = True
+    plans = (
+        (camera_at(0, 96, 128), mask, "sunset", 30.0, 1.0),
+        (camera_at(45, 96, 128), mask[:, ::-1], "city", -60.0, 0.6),
+        (camera_at(0, 96, 128), np.zeros((128, 96), bool), "sunset", 120.0, 1.4),
+    )
+
+    def ask(blender, chosen, name):
+        shots = [
+            shot(
+                camera,
+                face,
+                RelitPicture(file="x.png", view="photo", hdri=hdri, rotation_degrees=turn, strength=strength),
+                find_hdri(hdri, case),
+                np.eye(3),
+                tmp_path / f"{name}{index}.png",
+            )
+            for index, (camera, face, hdri, turn, strength) in enumerate(chosen)
+        ]
+        request = {
+            "command": "render_shots",
+            "avatar": str(prediction.directory),
+            "samples": 4,
+            "subdivision": 0,
+        }
+        blender.ask(request | {"shots": shots}, Run(), 600)
+        return [np.asarray(Image.open(one["output"])).astype(int) for one in shots]
+
+    with BlenderProcess() as blender:
+        together = ask(blender, plans, "together")
+        for index, plan in enumerate(plans):
+            (alone,) = ask(blender, [plan], f"alone{index}-")
+            assert np.abs(together[index] - alone).max() <= 2
+    assert np.abs(together[0] - together[1]).max() > 50
+    left, top, right, bottom = window_around(mask)
+    outside = np.ones(mask.shape, bool)
+    outside[top:bottom, left:right] = False
+    assert together[0][outside].max() <= 1  # black, dithered
+    drawn = (together[0] > 1).any(-1)
+    assert drawn[~outside].mean() > 0.9
+    assert (together[2] > 1).any(-1).mean() > 0.9  # no face: no window
