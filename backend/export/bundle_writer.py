@@ -6,6 +6,7 @@ landmarks, a manifest marked partial) and what comes after (``write_rest``: maps
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from backend.export.map_files import (
     write_whole,
 )
 from backend.export.staging import staged_folder
+from backend.geometry.landmark_errors import FILE as ERRORS_FILE
+from backend.geometry.landmark_errors import errors_of
+from backend.head.base import ParametricHead
 from blender_addon import bundle
 from blender_addon.landmarks import Landmarks, write_landmarks
 
@@ -143,7 +147,7 @@ def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> b
         displacement_scale_m=0.0,
         displacement_midlevel=MIDLEVEL,
         texels_per_pixel=0.0,
-        weights=(own, *weights),
+        weights=(own, *_landmark_errors(head), *weights),
         seed=fitted.seed,
         warnings=fitted.warnings,
         eyes=bundle.Eyes(iris_srgb=_triple(fit.iris_srgb), centres=(_triple(left), _triple(right))),
@@ -151,6 +155,14 @@ def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> b
         identity=tuple(float(c) for c in fit.identity),
         partial=True,
     )
+
+
+def _landmark_errors(head: ParametricHead) -> tuple[bundle.Weights, ...]:
+    """Face Mesh's measured errors, where the fit of ``head`` knows of them."""
+    if errors_of(head) is None:
+        return ()
+    digest = hashlib.sha256(ERRORS_FILE.read_bytes()).hexdigest()
+    return (bundle.Weights(name=f"embedded/{ERRORS_FILE.name}", sha256=digest, licence=head.licence),)
 
 
 def _photo_record(observation: Observation) -> bundle.PhotoRecord:
