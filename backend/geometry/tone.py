@@ -90,7 +90,8 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
     log_p = -0.5 * (outside / _LIKELY_MARGIN) ** 2
 
     shown = [eye for eye in whites if _shows_white(eye)]
-    light, spread = np.zeros(2), _BALANCE_SIGMA**2
+    light: F64 = np.zeros(2)
+    spread: F64 = np.square(_BALANCE_SIGMA)
     if shown:
         ratio = float(np.mean([np.log(_y(eye.skin) / _y(eye.white)) for eye in shown]))
         gap = ratio - np.log((luminance + _GLOSS) / _WHITE_SHOWN)
