@@ -20,8 +20,10 @@ PRICE_FACTOR = {
     "mouthLeft": 2.0,
     "mouthRight": 2.0,
     "cheekPuff": 3.0,
-    "tongueOut": 6.0,
 }
+# No landmark lies on the tongue; lips that open as they do to let it out are told by other expressions.
+HELD = ("tongueOut",)
+HELD_STIFFNESS = 1e8
 GAZE_PAIRS = (
     ("eyeLookInLeft", "eyeLookOutRight"),
     ("eyeLookOutLeft", "eyeLookInRight"),
@@ -50,6 +52,9 @@ def expression_prior(
         factor[names.index("jawOpen")] *= options.closed_rows_factor
     stiffness = np.diag(np.full(len(names), options.expression_l2))
     row = {name: k for k, name in enumerate(names)}
+    for name in HELD:
+        if name in row:
+            stiffness[row[name], row[name]] += HELD_STIFFNESS
     for a, b in GAZE_PAIRS:
         _couple(stiffness, row, a, b, options.gaze_likeness)
     gaze = {name for pair in GAZE_PAIRS for name in pair}
