@@ -32,8 +32,9 @@ OPPOSITES = (
 POSES = ("head/head-angle", "head/head-trans")  # how a head is held, not whose it is
 BODIES = "macrodetails"
 AGES, SEXES, ORIGINS = ("young", "old"), ("female", "male"), ("african", "asian", "caucasian")
-# Standard deviation of a slider whose ends are ±1: features, the skull's proportions, weight and age.
-FEATURE_SPREAD, SKULL_SPREAD, FLESH_SPREAD = 0.2, 0.15, 0.4
+# Standard deviation of a slider whose ends are ±1: features, ears (whose sliders go by centimetres), the
+# skull's proportions, weight and age.
+FEATURE_SPREAD, EAR_SPREAD, SKULL_SPREAD, FLESH_SPREAD = 0.2, 0.12, 0.15, 0.4
 FLESH = ("head/head-fat", "head/head-age")
 DRAWS = 20_000  # for a trait's moments
 SIDES_AGREE = 0.9  # correlation of a feature's left and right
@@ -55,6 +56,8 @@ class Trait:
     def _spread(self) -> float:
         if self.family in FLESH:
             return FLESH_SPREAD
+        if self.family.startswith("ears/"):
+            return EAR_SPREAD
         return SKULL_SPREAD if self.moves_all else FEATURE_SPREAD
 
     def draw(self, count: int, rng: np.random.Generator) -> F64:

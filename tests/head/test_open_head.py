@@ -117,7 +117,7 @@ def test_random_identities_at_up_to_two_and_a_half_sigma_do_not_fold(head):
         folded.append((corner_cosines(head.shape(a).astype(np.float64), q) < 0).sum())
     # Of 15 000, at ear rim, nostrils, lip corners; ICT's own: 2 to 3.
     assert np.median(folded) <= 12
-    assert max(folded) <= 24
+    assert max(folded) <= 36
 
 
 def test_expressions_stay_within_bounds_and_ears_keep_still(head):
