@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ WORST = 5
 # What a case is judged by: the mean of its ranks in these.
 JUDGED = ("realy_all_mm", "skin_delta_e_2000_pixels", "relit_psnr_db")
 
+_LINK = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
 _STRIP_PX = 190  # the height of a case's pictures
 _QUALITY = 80
 
@@ -64,14 +66,15 @@ _BY_CONDITION = (
 def write_document(report: Report, folder: RunFolder, page: Path, images: Path) -> tuple[str, ...]:
     """Put the run's figures between the marks of the Markdown ``page``; returns the worst cases' ids.
 
-    Pictures of the worst cases go into ``images``. Raises: BadInput (no marks, nothing written), OSError.
+    Pictures of the worst cases go into ``images``; those there that the old figures showed are removed.
+    Raises: BadInput (no marks, nothing written), OSError.
     """
     try:
         text = page.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(f"'{page}' cannot be read ({error.strerror})") from error
     before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not begin or not end:
         raise BadInput(f"'{page}' lacks the two lines '{BEGIN}' and '{END}', between which figures go")
     worst = worst_cases(report)
@@ -82,6 +85,11 @@ def write_document(report: Report, folder: RunFolder, page: Path, images: Path) 
             path = images / f"{row.id}.jpg"
             write_whole(path, strip)
             shown.append((row.id, Path(os.path.relpath(path, page.parent)).as_posix()))
+    kept = {name for _, name in shown}
+    for name in set(_LINK.findall(old)) - kept:  # of the figures that go
+        path = page.parent / name
+        if path.resolve().parent == images.resolve():
+            path.unlink(missing_ok=True)
     lines = "\n".join([*figures(report), *_worst(report, worst, dict(shown))])
     write_whole(page, f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}".encode())
     return tuple(row.id for row in worst)

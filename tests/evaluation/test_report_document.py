@@ -18,7 +18,11 @@ def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
     folder = made_up_run(tmp_path / "run", options={"head": "open:/home/me/own.safetensors"})
     page, images = tmp_path / "docs" / "page.md", tmp_path / "docs" / "images"
     page.parent.mkdir()
-    page.write_text(f"Before\n{BEGIN}\nold figures\n{END}\nAfter\n")
+    images.mkdir()
+    for name in ("images/old.jpg", "images/other.jpg", "elsewhere.jpg"):
+        (page.parent / name).write_bytes(b"x")
+    old = "old figures ![of then](images/old.jpg) ![not ours](elsewhere.jpg)"
+    page.write_text(f"Before\n{BEGIN}\n{old}\n{END}\nAfter\n")
     worst = write_document(build_report(folder), folder, page, images)
     text = page.read_text()
     assert text.startswith("Before\n")
@@ -29,6 +33,10 @@ def test_figures_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
     assert "REALY all [mm] ↓" in text
     assert worst[0] == "h3-turned"  # without a reconstruction
     assert "](images/" in text
+    assert not (images / "old.jpg").exists()
+    assert (images / "other.jpg").exists()
+    assert (page.parent / "elsewhere.jpg").exists()
+    (images / "other.jpg").unlink()
     shown = sorted(path.stem for path in images.iterdir())
     assert set(shown) <= set(worst)
     with Image.open(images / f"{shown[0]}.jpg") as strip:
