@@ -150,14 +150,18 @@ def _directed(triangles: I32) -> set[tuple[int, int]]:
     return {(int(t[k]), int(t[(k + 1) % 3])) for t in triangles.tolist() for k in range(3)}
 
 
-def folded(uv: F64, quads: I32) -> NDArray[np.bool_]:
-    """``(Q,)`` whether any corner of a flat quad turns the wrong way (clockwise or straight)."""
+def folded(uv: F64, quads: I32, pinned: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``(Q,)`` whether a corner of a flat quad turns the wrong way (clockwise or straight).
+
+    Corners of three ``pinned`` ``(N,)`` vertices, which lie on a convex outline, are not asked.
+    """
     bad = np.zeros(len(quads), bool)
     for k in range(4):
         p, q, r = uv[quads[:, k - 1]], uv[quads[:, k]], uv[quads[:, (k + 1) % 4]]
         e, f = q - p, r - q
         size = np.linalg.norm(e, axis=1) * np.linalg.norm(f, axis=1)
-        bad |= e[:, 0] * f[:, 1] - e[:, 1] * f[:, 0] <= 0.02 * size
+        wrong = e[:, 0] * f[:, 1] - e[:, 1] * f[:, 0] <= 0.02 * size
+        bad |= wrong & ~pinned[quads[:, [k - 1, k, (k + 1) % 4]]].all(1)
     return bad
 
 
@@ -169,7 +173,7 @@ def _untangle(uv: F64, quads: I32, fixed: NDArray[np.bool_]) -> F64:
     edges = np.unique(np.sort(edges, 1), axis=0)
     use = np.bincount(edges.ravel(), minlength=count)
     for _ in range(400):
-        bad = folded(uv, quads)
+        bad = folded(uv, quads, fixed.all(1))
         if not bad.any():
             return uv
         move = np.zeros(count, bool)
@@ -182,4 +186,4 @@ def _untangle(uv: F64, quads: I32, fixed: NDArray[np.bool_]) -> F64:
         np.add.at(total, edges[:, 1], uv[edges[:, 0]])
         target = total / np.maximum(use, 1)[:, None]
         uv = np.where(move[:, None] & ~fixed, 0.5 * uv + 0.5 * target, uv)
-    raise ValueError(f"{int(folded(uv, quads).sum())} quads of the chart stay folded")
+    raise ValueError(f"{int(folded(uv, quads, fixed.all(1)).sum())} quads of the chart stay folded")
