@@ -46,7 +46,6 @@ from synthdata.headmodel.skin import (
     SkinHalf,
     build_skin_half,
     hole_loop,
-    unfold_quads,
 )
 from synthdata.headmodel.source import MOUTH_END, SKIN_END, SOCKETS_END, IctSurface
 from synthdata.headmodel.store import write_open_head
@@ -125,7 +124,7 @@ def carrying_parts(surface: IctSurface, layout: Layout = DEFAULT) -> list[PartHa
 def _closed_skin(surface: IctSurface, skin: SkinHalf) -> F64:
     points = skin.on_ict.apply(surface.vertices)
     points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
-    return close_lips(skin.mesh, unfold_quads(points, skin.mesh.quads))
+    return close_lips(skin.mesh, points)
 
 
 def _parts(surface: IctSurface, skin: SkinHalf, points: F64, uv: F64, layout: Layout) -> list[PartHalf]:
