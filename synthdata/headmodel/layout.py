@@ -89,18 +89,18 @@ DEFAULT = Layout(
     column_knots=((0, 0.0), (9, 0.11), (29, 0.40), (38, 1.10), (50, 2.05), (60, np.pi)),
     row_knots=(
         (0, 0.0),
-        (10, 2.36),
-        (16, 2.48),
-        (28, 2.915),
-        (47, 3.31),
-        (61, 3.64),
-        (71, 4.50),
+        (8, 2.36),
+        (14, 2.48),
+        (26, 2.915),
+        (45, 3.31),
+        (59, 3.64),
+        (69, 4.50),
     ),
     cap_columns=20,
-    eye=Window(9, 29, 47, 61, free_rings=6),
-    mouth=Window(0, 17, 16, 28, free_rings=8),
-    nostril=Window(3, 9, 30, 36, free_rings=1),
-    ear=Window(38, 50, 36, 52, free_rings=2, ending_rows=tuple(range(37, 52, 2)), turn=-1),
+    eye=Window(9, 29, 45, 59, free_rings=6),
+    mouth=Window(0, 17, 14, 26, free_rings=8),
+    nostril=Window(3, 9, 28, 34, free_rings=1),
+    ear=Window(38, 50, 34, 50, free_rings=2, ending_rows=tuple(range(35, 50, 2)), turn=-1),
 )
 
 
@@ -119,6 +119,7 @@ class HalfMesh:
     mouth_rings: list[NDArray[np.intp]]  # border first; each runs from the lower to the upper midline
     nostril_rings: list[NDArray[np.intp]]  # border first, the patch's border last, each anticlockwise
     ear_rings: list[NDArray[np.intp]]
+    nostril_tube: NDArray[np.intp]  # the nostril's patch within its border
     patch_vertices: NDArray[np.intp]  # of both patches, their borders' among them
     patch_ids: NDArray[np.intp]  # the patches' own ids of those
 
@@ -191,6 +192,7 @@ def build_half(layout: Layout, eye_pinned: int, mouth_pinned: int, nostril: Patc
         mouth_rings=rings[1],
         nostril_rings=rings[2],
         ear_rings=rings[3],
+        nostril_tube=np.setdiff1d(patch_vertices[: len(nostril.border) + len(nostril.inner)], rings[2][-1]),
         patch_vertices=np.asarray(patch_vertices),
         patch_ids=np.asarray(patch_ids),
     )

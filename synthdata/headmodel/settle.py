@@ -15,8 +15,8 @@ from synthdata.headmodel.relax import edges_of
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 
-SHAPES, SIGMA, SEED = 60, 2.5, 5  # identities looked at, drawn uniformly within ±SIGMA of each mode
-MIN_COSINE = 0.15  # between the corner normals of a quad
+SHAPES, SIGMA, SEED = 120, 2.5, 5  # identities looked at, drawn uniformly within ±SIGMA of each mode
+MIN_COSINE = 0.20  # between the corner normals of a quad
 STEP = 0.25  # of the way to the neighbours' mean, each round
 
 
@@ -42,10 +42,12 @@ def sample_shapes(ict: ParametricHead, mean: F64) -> F64:
     return mean + np.concatenate([np.zeros((1, *mean.shape)), ict.expression_basis[:, : len(mean)], people])
 
 
-def settle(start: LinearMap, quads: I32, shapes: F64, held: NDArray[np.bool_], rounds: int = 60) -> LinearMap:
+def settle(
+    start: LinearMap, quads: I32, shapes: F64, held: NDArray[np.bool_], offset: F64, rounds: int = 120
+) -> LinearMap:
     """Move vertices of quads that fold in any of ``shapes`` towards their neighbours, in every shape alike.
 
-    ``held`` ``(N,)`` vertices stay where they are.
+    ``held`` ``(N,)`` vertices stay where they are; ``offset`` ``(N, 3)`` is added to every shape's points.
     """
     n = start.matrix.shape[0]
     a, b = edges_of(quads).T
@@ -58,7 +60,7 @@ def settle(start: LinearMap, quads: I32, shapes: F64, held: NDArray[np.bool_], r
     for k in range(rounds):
         if k % 10 == 0:
             watched = np.arange(len(quads))  # smoothing one place can only disturb those next to it
-        worst = _worst_cosine(points.reshape(n, len(shapes), 3), quads[watched])
+        worst = _worst_cosine(points.reshape(n, len(shapes), 3) + offset[:, None], quads[watched])
         bad = quads[watched[worst < MIN_COSINE]]
         move = np.zeros(n, bool)
         move[bad] = True

@@ -11,8 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from synthdata.headmodel.cavities import narrow_tube
 from synthdata.headmodel.flatten import barycentric_lookup, half_disc
 from synthdata.headmodel.layout import HalfMesh, Layout, Patch, Window, build_half
+from synthdata.headmodel.mouth import close_lips
 from synthdata.headmodel.patches import ear_patch, nostril_patch
 from synthdata.headmodel.relax import edges_of, relax
 from synthdata.headmodel.settle import LinearMap, sample_shapes, settle
@@ -158,11 +160,13 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     corner[corner >= SKIN_END] = 0
     weight /= weight.sum(1, keepdims=True)
     still = middle_disc.copy()
-    still[np.concatenate(mesh.eye_rings[-len(EYE_LOOPS) :])] = True
+    still[mesh.eye_rings[-1]] = True  # where the socket begins
     row = np.repeat(np.arange(count), 3)
     chosen = sp.csr_matrix((weight.ravel(), (row, corner.ravel())), shape=(count, len(surface.vertices)))
     shapes = sample_shapes(surface.head, surface.vertices)
-    on_ict = settle(LinearMap(chosen), mesh.quads, shapes, still)
+    laid = LinearMap((narrow_tube(mesh) @ chosen).tocsr())
+    points = laid.apply(surface.vertices)
+    on_ict = settle(laid, mesh.quads, shapes, still, close_lips(mesh, points) - points)
     return SkinHalf(mesh, on_ict, {"eye": eye_share, "mouth": mouth_share})
 
 

@@ -110,9 +110,11 @@ def main() -> None:
     identities = random_identities(len(head.identity_basis), options.identities)
     none = np.zeros(1)
     acts = np.eye(len(head.expression_names))
+    names = list(head.expression_names)
+    acts[names.index("mouthClose"), names.index("jawOpen")] = 1.0  # by its definition: lips shut, jaw open
     print(*measure(head, iter([("mean", head.mean_vertices)])), sep="\n")
     print(
-        *measure(head, ((n, head.shape(none, a)) for n, a in zip(head.expression_names, acts, strict=True))),
+        *measure(head, ((n, head.shape(none, a)) for n, a in zip(names, acts, strict=True))),
         sep="\n",
     )
     print(*measure(head, ((f"identity {k}", head.shape(a)) for k, a in enumerate(identities))), sep="\n")

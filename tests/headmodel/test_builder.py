@@ -134,7 +134,7 @@ def test_settling_unfolds_a_quad_in_every_shape_and_stays_linear():
     shapes = np.stack([v, pull])
     held = np.zeros(len(v), bool)
     held[[k for loop in border_loops(quads) for k in loop]] = True
-    done = settle(LinearMap(sp.eye(len(v), format="csr")), quads, shapes, held)
+    done = settle(LinearMap(sp.eye(len(v), format="csr")), quads, shapes, held, np.zeros_like(v))
     assert fold_cosines(pull, quads).min() < 0
     for shape in shapes:
         assert fold_cosines(done.apply(shape), quads).min() > 0
