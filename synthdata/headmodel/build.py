@@ -187,7 +187,7 @@ def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[Pa
             skin.loop_share["mouth"],
             skin.mesh.mouth_rings[-1],
             layout.mouth,
-            rings=5,
+            rings=3,
         ),
         build_inner(
             surface,
@@ -197,7 +197,7 @@ def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[Pa
             skin.loop_share["eye"],
             skin.mesh.eye_rings[-1],
             layout.eye,
-            rings=2,
+            rings=1,
         ),
     ]
 

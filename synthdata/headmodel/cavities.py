@@ -18,11 +18,11 @@ NOSE_VIEWS = [(yaw, pitch) for yaw in (-60, -30, 0, 30, 60) for pitch in (-80, -
 
 # ICT's tubes come within 1.7 mm of the midline and cross it in some noses; narrowed by this share from the
 # sixth ring on, none at the rim, they do not.
-NARROWED, NARROWED_FROM, NARROWED_FULLY = 0.50, 1, 6
+NARROWED, NARROWED_FROM, NARROWED_FULLY = 0.60, 1, 6
 
 
 def narrow_tube(mesh: HalfMesh) -> sp.csr_matrix:
-    """``(N, N)`` the map that draws the nostril's rings towards their middles, the more the deeper they lie."""
+    """``(N, N)`` the map that draws the nostril's rings towards their middles, deep ones most."""
     count = len(mesh.start)
     inside = np.zeros(count, bool)
     inside[mesh.patch_vertices] = True

@@ -16,7 +16,7 @@ I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 
 MARGIN = 0.004
-FACE_ENLARGED = 2.3  # lengths on the face against those on neck and skull
+FACE_ENLARGED = 2.7  # lengths on the face against those on neck and skull
 BACK_IMPORTANCE = 0.06  # of stretch on skull and neck, against that on the face
 NECK_SIDE = 0.12  # of the chart's side that the neck's edge takes
 ROUNDING = 8.0  # exponent of the superellipse that bounds the chart
@@ -34,7 +34,8 @@ def half_chart(
     """UV ``(N, 2)`` in [0.5, 1]×[0, 1] of the x ≥ 0 half ``vertices`` ``(N, 3)``, without flips.
 
     ``front`` lists midline vertices that are not on the seam, ``mouth`` the rim of the half mouth from its
-    lower to its upper midline vertex; vertices ``hidden`` ``(N,)`` within openings need little texture. Raises: ValueError when the half is not a disc.
+    lower to its upper midline vertex; vertices ``hidden`` ``(N,)`` within openings need little texture.
+    Raises: ValueError when the half is not a disc.
     """
     count = len(vertices)
     triangles = split_quads(quads)
@@ -71,7 +72,7 @@ def singular_values(vertices: F64, uv: F64, triangles: I32) -> F64:
 
 
 def _on_face(point: F64) -> F64:
-    """1 on the face at 3D points, 0 on skull and neck: smooth, so that the change of scale stretches little."""
+    """1 on the face at 3D points, 0 on skull and neck: smooth, as changes of scale stretch."""
     y, z = point[:, 1], point[:, 2]
     face = 1 / (1 + np.exp(-(z - 0.025) / 0.018)) / (1 + np.exp(-(y + 0.100) / 0.014))
     return np.asarray(face / (1 + np.exp((y - 0.105) / 0.014)))
@@ -101,8 +102,9 @@ def _half_square(
 ) -> tuple[F64, NDArray[np.bool_]]:
     """A flip-free start (Tutte) and which coordinates stay: the front's u = 0, the border on the outline.
 
-    The outline is that of [−1, 1]², its corners rounded; the neck's edge takes the bottom and NECK_SIDE of the
-    right side, the seam the rest. With its border on a convex outline and no flips, the chart is one-to-one.
+    The outline is that of [−1, 1]², its corners rounded; the neck's edge takes the bottom and NECK_SIDE of
+    the right side, the seam the rest. With its border on a convex outline and no flips, the chart is
+    one-to-one.
     """
     loops = border_loops(np.c_[triangles, np.full(len(triangles), -1)])
     if len(loops) != 1:
@@ -120,7 +122,11 @@ def _half_square(
     nape = int(np.argmin(v[rest[1:], 2] + 10 * np.abs(v[rest[1:], 0]))) + 1
     along = np.r_[0.0, np.cumsum(length[axis - 1 :])]
     outline, travelled = _outline()
-    corner = np.interp(-1 + 2 * NECK_SIDE, outline[len(outline) // 4 : 3 * len(outline) // 4, 1], travelled[len(outline) // 4 : 3 * len(outline) // 4])
+    corner = np.interp(
+        -1 + 2 * NECK_SIDE,
+        outline[len(outline) // 4 : 3 * len(outline) // 4, 1],
+        travelled[len(outline) // 4 : 3 * len(outline) // 4],
+    )
     at = np.interp(along, [0.0, along[nape], along[-1]], [0.0, corner, travelled[-1]])[1:-1]
     place = np.stack([np.interp(at, travelled, outline[:, k]) for k in range(2)], 1)
     top_down = np.stack([np.zeros(axis), 1 - 2 * down / down[-1]], 1)
@@ -132,7 +138,7 @@ def _half_square(
 
 
 def _outline() -> tuple[F64, F64]:
-    """The right half of [−1, 1]²'s outline, from the bottom's middle, as a superellipse; and the way along it."""
+    """Right half of [−1, 1]²'s outline, from the bottom's middle, as a superellipse; and the way along it."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 4001)
     c, s = np.maximum(np.cos(angle), 0.0), np.sin(angle)
     points = np.stack([c ** (2 / ROUNDING), np.sign(s) * np.abs(s) ** (2 / ROUNDING)], 1)

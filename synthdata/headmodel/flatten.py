@@ -139,7 +139,9 @@ def half_disc(
     middle = used[(used < len(vertices)) & (np.abs(v[used, 0]) < 1e-7)]
     z[middle] = z[middle].real
     crown = z[middle[vertices[middle, 1].argmax()]].real
-    z[used] = (z[used] - crown) / (1 - crown * z[used])  # the Möbius map of the disc that takes the crown to its centre
+    z[used] = (z[used] - crown) / (
+        1 - crown * z[used]
+    )  # the Möbius map of the disc that takes the crown to its centre
     keep = [h for h in t[len(both) :] if v[h, 0].mean() > 0]
     return z, np.concatenate([half, np.asarray(keep, np.int32).reshape(-1, 3)])
 

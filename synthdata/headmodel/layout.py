@@ -86,21 +86,21 @@ class Patch:
 
 
 DEFAULT = Layout(
-    column_knots=((0, 0.0), (9, 0.11), (29, 0.40), (38, 1.10), (50, 2.05), (60, np.pi)),
+    column_knots=((0, 0.0), (9, 0.11), (29, 0.40), (38, 1.10), (50, 2.05), (59, np.pi)),
     row_knots=(
         (0, 0.0),
-        (8, 2.36),
-        (14, 2.48),
-        (26, 2.915),
-        (45, 3.31),
-        (59, 3.64),
-        (69, 4.50),
+        (7, 2.36),
+        (13, 2.48),
+        (25, 2.915),
+        (44, 3.31),
+        (58, 3.64),
+        (68, 4.50),
     ),
     cap_columns=20,
-    eye=Window(9, 29, 45, 59, free_rings=6),
-    mouth=Window(0, 17, 14, 26, free_rings=8),
-    nostril=Window(3, 9, 28, 34, free_rings=1),
-    ear=Window(38, 50, 34, 50, free_rings=2, ending_rows=tuple(range(35, 50, 2)), turn=-1),
+    eye=Window(9, 29, 44, 58, free_rings=6),
+    mouth=Window(0, 17, 13, 25, free_rings=8),
+    nostril=Window(3, 9, 27, 33, free_rings=1),
+    ear=Window(38, 50, 33, 49, free_rings=2, ending_rows=tuple(range(34, 49, 2)), turn=-1),
 )
 
 
@@ -170,7 +170,9 @@ def build_half(layout: Layout, eye_pinned: int, mouth_pinned: int, nostril: Patc
     patch_vertices, patch_ids = [], []
     for patch, ring in ((nostril, rings[2]), (ear, rings[3])):
         if len(patch.border) != len(ring[-1]):
-            raise ValueError(f"a patch with {len(patch.border)} border vertices in a window of {len(ring[-1])}")
+            raise ValueError(
+                f"a patch with {len(patch.border)} border vertices in a window of {len(ring[-1])}"
+            )
         ids = [*patch.border, *patch.inner]
         own = [*ring[-1].tolist(), *range(total, total + len(patch.inner))]
         total += len(patch.inner)
@@ -226,9 +228,7 @@ def _cap(
                 if b == 0:
                     middle.append(total)
                 total += 1
-    quads = [
-        [at[a, b], at[a, b + 1], at[a + 1, b + 1], at[a + 1, b]] for a in range(deep) for b in range(f)
-    ]
+    quads = [[at[a, b], at[a, b + 1], at[a + 1, b + 1], at[a + 1, b]] for a in range(deep) for b in range(f)]
     return quads, cap, middle, total
 
 

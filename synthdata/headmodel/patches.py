@@ -65,8 +65,8 @@ class _Walker:
     def walk(self, a: int, b: int, until: int, through_poles: bool = False) -> list[int]:
         """Vertices of the edge path that starts a → b and runs straight on until ``until``.
 
-        At a vertex of valence five it turns to the right side of the middle, if ``through_poles``. Raises: ValueError
-        where no straight way goes on.
+        With ``through_poles`` it leaves two faces on its right at a vertex of valence five. Raises:
+        ValueError where no straight way goes on.
         """
         path = [a, b]
         while path[-1] != until:

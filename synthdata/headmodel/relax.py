@@ -60,7 +60,9 @@ def relax(
     own = np.ones(len(edges)) if stiffness is None else stiffness
     weight = np.ones(len(edges))
     for step in range(iterations + 1):
-        position = np.stack([pull(edges, own * weight, on_mirror, fixed[k], position[:, k]) for k in range(2)], 1)
+        position = np.stack(
+            [pull(edges, own * weight, on_mirror, fixed[k], position[:, k]) for k in range(2)], 1
+        )
         if step == iterations:
             break
         point = lift(position)

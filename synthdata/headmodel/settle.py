@@ -43,7 +43,7 @@ def sample_shapes(ict: ParametricHead, mean: F64) -> F64:
 
 
 def settle(
-    start: LinearMap, quads: I32, shapes: F64, held: NDArray[np.bool_], offset: F64, rounds: int = 120
+    start: LinearMap, quads: I32, shapes: F64, held: NDArray[np.bool_], offset: F64, rounds: int = 250
 ) -> LinearMap:
     """Move vertices of quads that fold in any of ``shapes`` towards their neighbours, in every shape alike.
 

@@ -59,9 +59,7 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     found = surface.holes
     holes = [found["mouth"], found["eye_left"], found["eye_right"]]
     # Loops run as the faces outside them do.
-    rounded = [
-        loop for p in (ear, nostril) for loop in (p.border[::-1], surface.mirror[p.border].tolist())
-    ]
+    rounded = [loop for p in (ear, nostril) for loop in (p.border[::-1], surface.mirror[p.border].tolist())]
     z, triangles = half_disc(
         surface.vertices[:SKIN_END],
         surface.mirror[:SKIN_END],
@@ -72,7 +70,9 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     )
     polar = np.stack([np.abs(np.angle(z)), -np.log(np.maximum(np.abs(z), 1e-9))], 1)
     disc = np.stack([z.imag, -z.real], 1)
-    points3 = np.concatenate([surface.vertices[:SKIN_END], [surface.vertices[h].mean(0) for h in holes + rounded]])
+    points3 = np.concatenate(
+        [surface.vertices[:SKIN_END], [surface.vertices[h].mean(0) for h in holes + rounded]]
+    )
     mesh = build_half(
         layout,
         len(EYE_LOOPS),
@@ -96,7 +96,10 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     place[inner] = place[~inner].mean(0)
     position[mesh.patch_vertices], pinned[mesh.patch_vertices] = place, True
     for k, ring in enumerate(mesh.ear_rings[-2:0:-1]):  # the border stays free
-        position[ring], pinned[ring] = _scaled(position[mesh.ear_rings[-1]], 1 + (k + 1) * EAR_RING_STEP), True
+        position[ring], pinned[ring] = (
+            _scaled(position[mesh.ear_rings[-1]], 1 + (k + 1) * EAR_RING_STEP),
+            True,
+        )
     grid = mesh.row >= 0
     _start_rings(position, mesh, pinned)
 
@@ -213,7 +216,7 @@ def _untangle(
 
 
 def _importance(point: F64) -> F64:
-    """Density wanted at 3D points: front of the face and round the nostrils high, back of the head and neck low."""
+    """Density wanted at 3D points: high on the face's front and round the nostrils."""
     x, y, z = np.abs(point[:, 0]), point[:, 1], point[:, 2]
     face = 1 / (1 + np.exp(-(z - 0.055) / 0.015)) / (1 + np.exp(-(y + 0.085) / 0.01))
     nostrils = np.exp(-(((x - 0.009) / 0.009) ** 2 + ((y + 0.011) / 0.008) ** 2 + ((z - 0.108) / 0.012) ** 2))

@@ -85,13 +85,20 @@ def measure(head: ParametricHead, meshes: Iterator[tuple[str, NDArray[np.floatin
         bad = folded_quads(vertices, quads)
         cross = crossing_faces(vertices, head.triangles[rows])
         away = cross & apart
-        folded, crossed, inside = folded + int(bad.sum()), crossed + int(away.sum()), inside + int(cross.sum())
+        folded, crossed, inside = (
+            folded + int(bad.sum()),
+            crossed + int(away.sum()),
+            inside + int(cross.sum()),
+        )
         total += 1
         if bad.any() or away.any():
             middle = np.concatenate(
                 [vertices[quads[bad]].mean(1), vertices[head.triangles[rows[away]]].mean(1)]
             )
-            where = ", ".join(f"({x:.0f} {y:.0f} {z:.0f})" for x, y, z in np.unique(np.round(1e3 * middle[:40] / 4) * 4, axis=0)[:6])
+            where = ", ".join(
+                f"({x:.0f} {y:.0f} {z:.0f})"
+                for x, y, z in np.unique(np.round(1e3 * middle[:40] / 4) * 4, axis=0)[:6]
+            )
             lines.append(f"{name}: {int(bad.sum())} folded, {int(away.sum())} crossing; near {where} mm")
     lines.append(
         f"{total} meshes: {folded} folded quads, {crossed} crossing faces away from lips and lids, "
