@@ -39,7 +39,8 @@ def sample_shapes(ict: ParametricHead, mean: F64) -> F64:
     rng = np.random.default_rng(SEED)
     drawn = np.clip(rng.standard_normal((SHAPES, len(ict.identity_basis))) * 1.25, -SIGMA, SIGMA)
     people = np.tensordot(drawn, ict.identity_basis[:, : len(mean)].astype(np.float64), 1)
-    return mean + np.concatenate([np.zeros((1, *mean.shape)), ict.expression_basis[:, : len(mean)], people])
+    acted = ict.expression_basis[:, : len(mean)].astype(np.float64)
+    return np.asarray(mean + np.concatenate([np.zeros((1, *mean.shape)), acted, people]))
 
 
 def settle(

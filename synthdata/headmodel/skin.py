@@ -56,15 +56,15 @@ class SkinHalf:
 def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     """Flatten ICT's half, lay the grid, relax it and look every vertex up."""
     ear, nostril = ear_patch(surface), nostril_patch(surface)
-    found = surface.holes
-    holes = [found["mouth"], found["eye_left"], found["eye_right"]]
+    openings = surface.holes
+    holes = [openings["mouth"], openings["eye_left"], openings["eye_right"]]
     # Loops run as the faces outside them do.
     rounded = [loop for p in (ear, nostril) for loop in (p.border[::-1], surface.mirror[p.border].tolist())]
     z, triangles = half_disc(
         surface.vertices[:SKIN_END],
         surface.mirror[:SKIN_END],
         _without(surface, ear, nostril),
-        found["neck"],
+        openings["neck"],
         holes,
         rounded,
     )

@@ -41,8 +41,10 @@ def minimise_stretch(
     # Row t of d[j] takes a coordinate of the vertices to its derivative along the frame's axis j.
     row = np.repeat(np.arange(count), 3)
     d = []
-    for j in range(2):
-        g = np.stack([-inverse[:, 0, j] - inverse[:, 1, j], inverse[:, 0, j], inverse[:, 1, j]], 1)
+    for axis in range(2):
+        g = np.stack(
+            [-inverse[:, 0, axis] - inverse[:, 1, axis], inverse[:, 0, axis], inverse[:, 1, axis]], 1
+        )
         d.append(sp.csr_matrix((g.ravel(), (row, triangles.ravel())), shape=(count, n)))
     free = ~fixed.T.ravel()
     x = uv.T.ravel().copy()
@@ -50,8 +52,8 @@ def minimise_stretch(
     if not np.isfinite(energy):
         raise ValueError("the map to improve has flipped triangles")
     for _ in range(iterations):
-        j = _jacobian(d, x, n)
-        u, sigma, vt = np.linalg.svd(j)
+        jacobian = _jacobian(d, x, n)
+        u, sigma, vt = np.linalg.svd(jacobian)
         rotation = u @ vt
         slack = np.where(np.abs(sigma - 1) < 1e-6, 1.0, sigma - 1)
         weight = np.sqrt(np.where(np.abs(sigma - 1) < 1e-6, 4.0, (sigma - sigma**-3.0) / slack))
@@ -72,7 +74,7 @@ def minimise_stretch(
         solved = spla.splu(normal).solve(matrix.T @ goal + shift * x[free])
         move = np.zeros_like(x)
         move[free] = solved - x[free]
-        step = min(1.0, 0.8 * _first_collapse(j, _jacobian(d, move, n)))
+        step = min(1.0, 0.8 * _first_collapse(jacobian, _jacobian(d, move, n)))
         while (after := _energy(_jacobian(d, x + step * move, n), area)) > energy and step > 1e-6:
             step *= 0.5
         if after >= energy * (1 - 1e-6):
@@ -97,8 +99,10 @@ def _first_collapse(j: F64, move: F64) -> float:
     """The least step at which a triangle's area vanishes, of det(j + t·move) = 0."""
     a = np.linalg.det(move)
     c = np.linalg.det(j)
-    b = j[:, 0, 0] * move[:, 1, 1] + j[:, 1, 1] * move[:, 0, 0]
-    b -= j[:, 0, 1] * move[:, 1, 0] + j[:, 1, 0] * move[:, 0, 1]
+    swapped = np.stack(
+        [np.stack([move[:, 1, 1], -move[:, 1, 0]], 1), np.stack([-move[:, 0, 1], move[:, 0, 0]], 1)], 1
+    )
+    b = np.einsum("tij,tij->t", j, swapped)
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.sqrt(b * b - 4 * a * c)
         candidates = np.stack([2 * c / (-b - root), 2 * c / (-b + root)])  # stable where a is near 0

@@ -199,3 +199,7 @@ def _pierces(v, a, b):  # type: ignore[no-untyped-def]
         if s > 0.0 and u > 0.0 and s + u < 1.0:
             return True
     return False
+
+
+if __name__ == "__main__":
+    main()
