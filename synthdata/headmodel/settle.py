@@ -18,6 +18,7 @@ F64 = NDArray[np.float64]
 SHAPES, SIGMA, SEED = 120, 2.5, 5  # identities looked at, drawn uniformly within ±SIGMA of each mode
 MIN_COSINE = 0.20  # between the corner normals of a quad
 STEP = 0.25  # of the way to the neighbours' mean, each round
+FARTHEST_M = 0.0006  # on the first shape; a vertex that has gone farther stays
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def settle(
 ) -> LinearMap:
     """Move vertices of quads that fold in any of ``shapes`` towards their neighbours, in every shape alike.
 
-    ``held`` ``(N,)`` vertices stay where they are; ``offset`` ``(N, 3)`` is added to every shape's points.
+    ``shapes`` ``(M, S, 3)`` begin with the mean; ``held`` ``(N,)`` vertices stay where they are; ``offset``
+    ``(N, 3)`` is added to every shape's points.
     """
     n = start.matrix.shape[0]
     a, b = edges_of(quads).T
@@ -57,6 +59,7 @@ def settle(
     matrix = start.matrix
     columns = np.moveaxis(shapes, 1, 0).reshape(shapes.shape[1], -1)
     points = matrix @ columns
+    before = points[:, :3].copy()
     watched = np.arange(len(quads))
     for k in range(rounds):
         if k % 10 == 0:
@@ -65,7 +68,7 @@ def settle(
         bad = quads[watched[worst < MIN_COSINE]]
         move = np.zeros(n, bool)
         move[bad] = True
-        move &= ~held
+        move &= ~held & (np.linalg.norm(points[:, :3] - before, axis=1) < FARTHEST_M)
         if not move.any():
             if len(watched) == len(quads):
                 break
