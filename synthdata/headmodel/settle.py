@@ -18,7 +18,7 @@ F64 = NDArray[np.float64]
 SHAPES, SIGMA, SEED = 120, 2.5, 5  # identities looked at, drawn uniformly within ±SIGMA of each mode
 MIN_COSINE = 0.20  # between the corner normals of a quad
 STEP = 0.25  # of the way to the neighbours' mean, each round
-FARTHEST_M = 0.0006  # on the first shape; a vertex that has gone farther stays
+FARTHEST_M = 0.0006  # on the mean; a vertex that has gone farther stays, unless the mean itself folds there
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ def settle(
         bad = quads[watched[worst < MIN_COSINE]]
         move = np.zeros(n, bool)
         move[bad] = True
-        move &= ~held & (np.linalg.norm(points[:, :3] - before, axis=1) < FARTHEST_M)
+        near = np.linalg.norm(points[:, :3] - before, axis=1) < FARTHEST_M
+        on_mean = _worst_cosine(points[:, None, :3] + offset[:, None], quads[watched]) < MIN_COSINE
+        near[quads[watched[on_mean]]] = True
+        move &= ~held & near
         if not move.any():
             if len(watched) == len(quads):
                 break
