@@ -24,7 +24,7 @@ from synthdata.headmodel.assemble import (
 )
 from synthdata.headmodel.brows import build_brows
 from synthdata.headmodel.cavities import nostrils
-from synthdata.headmodel.chart import fit_square, half_chart, unwrap
+from synthdata.headmodel.chart import half_chart
 from synthdata.headmodel.cornea import build_cornea
 from synthdata.headmodel.eyes import Eyeball, build_eye
 from synthdata.headmodel.flatten import split_quads
@@ -46,7 +46,6 @@ from synthdata.headmodel.skin import (
     SkinHalf,
     build_skin_half,
     hole_loop,
-    unfold_quads,
 )
 from synthdata.headmodel.source import MOUTH_END, SKIN_END, SOCKETS_END, IctSurface
 from synthdata.headmodel.store import write_open_head
@@ -59,7 +58,7 @@ ALBEDO_MODES = 12
 SEAM_FRONT = 0.5  # share of the cap's midline, from the front, where the seam begins
 
 
-def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations: int = 25) -> ParametricHead:
+def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations: int = 40) -> ParametricHead:
     """Build the open head from the folder of shared data and write it. Deterministic."""
     surface = IctSurface.load(data / "ict-facekit")
     landmarks68 = _landmarks68(data, surface)
@@ -68,7 +67,7 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     points = _closed_skin(surface, skin)
     regions = half_regions(skin.mesh, points, landmarks68, len(EYE_LOOPS))
     regions["nostrils"] = _nostrils(skin, points)
-    uv = _chart(skin, points, regions, unwrap_iterations)
+    uv = _chart(skin, points, unwrap_iterations)
     log.info("chart made")
     parts = _parts(surface, skin, points, uv, layout)
     whole = assemble(parts)
@@ -125,7 +124,7 @@ def carrying_parts(surface: IctSurface, layout: Layout = DEFAULT) -> list[PartHa
 def _closed_skin(surface: IctSurface, skin: SkinHalf) -> F64:
     points = skin.on_ict.apply(surface.vertices)
     points[np.abs(points[:, 0]) < 1e-7, 0] = 0.0
-    return close_lips(skin.mesh, unfold_quads(points, skin.mesh.quads))
+    return close_lips(skin.mesh, points)
 
 
 def _parts(surface: IctSurface, skin: SkinHalf, points: F64, uv: F64, layout: Layout) -> list[PartHalf]:
@@ -160,30 +159,13 @@ def _landmarks68(data: Path, surface: IctSurface) -> F64:
     return np.asarray(surface.head.mean_vertices[indices["idx_to_landmark_verts"]], np.float64)
 
 
-def _chart(skin: SkinHalf, points: F64, regions: dict[str, F64], iterations: int) -> F64:
+def _chart(skin: SkinHalf, points: F64, iterations: int) -> F64:
     mesh = skin.mesh
-    count = len(points)
-    middle = np.zeros(count, bool)
-    middle[mesh.front] = middle[mesh.back] = middle[mesh.cap_middle] = True
-    right = np.where(middle, np.arange(count), -1)
-    right[~middle] = count + np.arange((~middle).sum())
     start = round(SEAM_FRONT * len(mesh.cap_middle))
-    seam = {int(v) for v in np.r_[mesh.cap_middle[start:], mesh.back]}
-    share = 0.15 + 0.85 * regions["face"]
-    raw = unwrap(
-        np.concatenate([points, points[~middle] * MIRROR_X]),
-        np.concatenate([mesh.quads, right[mesh.quads][:, ::-1]]),
-        seam,
-        np.r_[share, share[~middle]],
-        iterations,
-    )
     front = np.r_[mesh.front, mesh.cap_middle[: start + 1]]
-    n = len(mesh.quads)
-    uv = half_chart(
-        raw[:n], raw[n:, ::-1], mesh.quads, front, int(mesh.cap_middle[0]), int(mesh.mouth_rings[0][0])
-    )
-    face = np.flatnonzero(regions["face"] > 0.5)
-    return fit_square(uv, face, (1.5, 1.5))
+    hidden = np.zeros(len(points), bool)
+    hidden[np.concatenate([mesh.nostril_tube, *mesh.mouth_rings[-4:], mesh.eye_rings[-1]])] = True
+    return half_chart(points, mesh.quads, front, mesh.mouth_rings[-1], hidden, iterations)
 
 
 def _blink(ict: ParametricHead, skin: SkinHalf, points: F64) -> F64:
@@ -205,7 +187,7 @@ def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[Pa
             skin.loop_share["mouth"],
             skin.mesh.mouth_rings[-1],
             layout.mouth,
-            rings=8,
+            rings=3,
         ),
         build_inner(
             surface,
@@ -215,7 +197,7 @@ def _inner_parts(surface: IctSurface, skin: SkinHalf, layout: Layout) -> list[Pa
             skin.loop_share["eye"],
             skin.mesh.eye_rings[-1],
             layout.eye,
-            rings=2,
+            rings=1,
         ),
     ]
 

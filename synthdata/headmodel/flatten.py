@@ -105,33 +105,60 @@ def signed_areas(plane: F64, triangles: I32) -> F64:
 
 
 def half_disc(
-    vertices: F64, mirror: I32, quads: I32, neck: list[int], holes: list[list[int]]
+    vertices: F64, mirror: I32, quads: I32, neck: list[int], holes: list[list[int]], rounded: list[list[int]]
 ) -> tuple[NDArray[np.complex128], I32]:
     """The x ≥ 0 half of a symmetric surface as a half disc: crown at 0, neck on |z| = 1, front at angle 0.
 
-    Returns ``z`` (one value per vertex and hole centre; only the x ≥ 0 side is meant to be used) and the
+    Returns ``z`` (one value per vertex and hole centre; only the x ≥ 0 side is meant to be used; NaN for
+    vertices without a face) and the
     half's triangles ``(T, 3)``. The whole surface is flattened, with mirrored triangles, so that the
-    mid-sagittal line falls on the real axis exactly. Angle grows to the subject's left (+x).
+    mid-sagittal line falls on the real axis exactly. ``holes`` and ``rounded`` loops are filled; the latter
+    become circles, so that rings laid round them cannot cross them. Angle grows to the subject's left (+x).
     """
     half = split_quads(quads[vertices[quads, 0].mean(1) > 0])
     both = np.concatenate([half, mirror[half][:, ::-1]])
-    v, t = fill_holes(vertices, both, holes)
+    v, t = fill_holes(vertices, both, holes + rounded)
     loop = _from_front(vertices, neck)
     p = vertices[loop]
     step = np.linalg.norm(np.roll(p, -1, 0) - p, axis=1)
     angle = 2 * np.pi * np.r_[0.0, np.cumsum(step)[:-1]] / step.sum()
     if p[1, 0] < 0:
         angle = -angle
-    flat = solve_pinned(
-        mean_value_weights(v, t), np.asarray(loop), np.stack([np.cos(angle), np.sin(angle)], 1)
-    )
-    z = flat[:, 0] + 1j * flat[:, 1]
-    middle = np.flatnonzero(np.abs(vertices[:, 0]) < 1e-7)
+    used, compact = np.unique(t, return_inverse=True)
+    weights = mean_value_weights(v[used], compact.reshape(-1, 3))
+    pinned, place = np.searchsorted(used, loop), np.stack([np.cos(angle), np.sin(angle)], 1)
+    flat = solve_pinned(weights, pinned, place)
+    rows = [np.searchsorted(used, r) for r in rounded]
+    circles = [
+        _circle(flat[row], np.linalg.norm(v[np.roll(r, -1)] - v[r], axis=1))
+        for row, r in zip(rows, rounded, strict=True)
+    ]
+    flat = solve_pinned(weights, np.concatenate([pinned, *rows]), np.concatenate([place, *circles]))
+    z = np.full(len(v), np.nan + 0j)
+    z[used] = flat[:, 0] + 1j * flat[:, 1]
+    middle = used[(used < len(vertices)) & (np.abs(v[used, 0]) < 1e-7)]
     z[middle] = z[middle].real
     crown = z[middle[vertices[middle, 1].argmax()]].real
-    z = (z - crown) / (1 - crown * z)  # the Möbius map of the disc that takes the crown to its centre
+    z[used] = (z[used] - crown) / (
+        1 - crown * z[used]
+    )  # the Möbius map of the disc that takes the crown to its centre
     keep = [h for h in t[len(both) :] if v[h, 0].mean() > 0]
     return z, np.concatenate([half, np.asarray(keep, np.int32).reshape(-1, 3)])
+
+
+def _circle(loop: F64, length: F64) -> F64:
+    """The circle that a flat closed loop ``(N, 2)`` resembles: same middle, mean radius and turn.
+
+    ``length`` ``(N,)``, of the edge from each vertex to the next, sets the steps along it.
+    """
+    z = loop[:, 0] + 1j * loop[:, 1]
+    arm = z - z.mean()
+    step = np.exp(2j * np.pi * np.r_[0.0, np.cumsum(length)[:-1]] / length.sum())
+    if (arm * np.roll(arm, 1).conj()).imag.sum() < 0:
+        step = step.conj()
+    turn = (arm * step.conj()).sum()
+    out = z.mean() + np.abs(arm).mean() * step * turn / np.abs(turn)
+    return np.stack([out.real, out.imag], 1)
 
 
 def _from_front(vertices: F64, loop: list[int]) -> list[int]:

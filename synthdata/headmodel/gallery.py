@@ -48,8 +48,12 @@ def main(folder: Path) -> None:
         look_at((0.032, 0.036, 0.09), 8, 0, 1.0, 0.062, 420),
         look_at((0.0, -0.033, 0.11), 18, 5, 1.0, 0.085, 420),
         look_at((0.08, 0.008, 0.0), 80, 0, 1.0, 0.10, 420),
+        look_at((0.0, -0.006, 0.105), 20, -42, 1.0, 0.06, 420),
+        look_at((0.03, -0.035, 0.095), 42, 0, 1.0, 0.06, 420),
+        look_at((0.078, 0.008, -0.005), 150, 0, 1.0, 0.10, 420),
     ]
-    _write(folder / "close.jpg", [[_draw(head, mean, c, wires=True) for c in close]])
+    drawn = [_draw(head, mean, c, wires=True) for c in close]
+    _write(folder / "close.jpg", [drawn[:3], drawn[3:]])
     face = look_at((0.0, -0.01, 0.02), 15, 0, 1.0, 0.33, 210)
     modes = [[_draw(head, head.shape(sigma * np.eye(8)[k]), face) for k in range(8)] for sigma in (-2.5, 2.5)]
     _write(folder / "identity_modes.jpg", modes)

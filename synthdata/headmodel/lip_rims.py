@@ -36,7 +36,8 @@ def on_lip_rims(points: SurfacePoints, head: ParametricHead) -> SurfacePoints:
     here = points.positions(mean, head.triangles)
     triangle, weight = points.triangle.copy(), points.barycentric.copy()
     for upper, lower in RIM_PAIRS:
-        x = 0.5 * (here[upper, 0] + here[lower, 0])
+        pair = [upper, lower]
+        x = np.average(here[pair, 0], weights=points.trust[pair] + 1e-6)  # one of them may not be seen
         near = lips[np.abs(mean[lips, 0] - x) < SLAB_M]
         middle = 0.5 * (jaw[near].min() + jaw[near].max())
         above, below = near[jaw[near] < middle], near[jaw[near] >= middle]

@@ -49,15 +49,20 @@ def relax(
     fixed: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     on_mirror: NDArray[np.bool_],
     iterations: int,
+    stiffness: F64 | None = None,
 ) -> F64:
     """Relax planar ``position`` ``(N, 2)``; ``fixed`` says per coordinate which vertices are pinned.
 
-    ``lift`` gives 3D points of planar ones; ``importance`` a density factor at 3D points.
+    ``lift`` gives 3D points of planar ones; ``importance`` a density factor at 3D points; ``stiffness``
+    ``(E,)`` a factor of each edge's pull, 1 where not given.
     """
     a, b = edges.T
+    own = np.ones(len(edges)) if stiffness is None else stiffness
     weight = np.ones(len(edges))
     for step in range(iterations + 1):
-        position = np.stack([pull(edges, weight, on_mirror, fixed[k], position[:, k]) for k in range(2)], 1)
+        position = np.stack(
+            [pull(edges, own * weight, on_mirror, fixed[k], position[:, k]) for k in range(2)], 1
+        )
         if step == iterations:
             break
         point = lift(position)

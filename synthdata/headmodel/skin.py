@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from synthdata.headmodel.cavities import narrow_tube
 from synthdata.headmodel.flatten import barycentric_lookup, half_disc
-from synthdata.headmodel.layout import HalfMesh, Layout, build_half
+from synthdata.headmodel.layout import HalfMesh, Layout, Patch, Window, build_half
+from synthdata.headmodel.mouth import close_lips
+from synthdata.headmodel.patches import ear_patch, nostril_patch
 from synthdata.headmodel.relax import edges_of, relax
+from synthdata.headmodel.settle import LinearMap, sample_shapes, settle
 from synthdata.headmodel.source import SKIN_END, IctSurface
 
 I32 = NDArray[np.int32]
@@ -19,7 +25,10 @@ F64 = NDArray[np.float64]
 
 EYE_LOOPS = (2, 1, 0)  # ICT's edge loops from lash line to the hole's border
 MOUTH_LOOPS = (13, 12, 11, 10, 9, 8, 7, 6, 4, 2, 0)  # vermilion border, 8 the closed lips' line, inner border
-TOP_ROWS = 14  # rows below the cap that are smoothed together with it, in the disc
+HOOP_STIFFNESS = 0.3
+EAR_RING_STEP = 0.09  # of the ear's base loop's radius, between the rings round it
+PLANE_ITERATIONS, TOP_ITERATIONS = 24, 24
+TOP_ROWS = 9  # rows below the cap that are smoothed together with it, in the disc
 
 
 @dataclass(frozen=True)
@@ -40,25 +49,37 @@ class SkinHalf:
     """The relaxed half."""
 
     mesh: HalfMesh
-    on_ict: OnIct
+    on_ict: LinearMap
     loop_share: dict[str, F64]  # "eye", "mouth": each ring vertex's place along ICT's loop, in loop steps
 
 
 def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
     """Flatten ICT's half, lay the grid, relax it and look every vertex up."""
-    holes = surface.holes
+    ear, nostril = ear_patch(surface), nostril_patch(surface)
+    openings = surface.holes
+    holes = [openings["mouth"], openings["eye_left"], openings["eye_right"]]
+    # Loops run as the faces outside them do.
+    rounded = [loop for p in (ear, nostril) for loop in (p.border[::-1], surface.mirror[p.border].tolist())]
     z, triangles = half_disc(
         surface.vertices[:SKIN_END],
         surface.mirror[:SKIN_END],
-        surface.skin_quads,
-        holes["neck"],
-        [holes["mouth"], holes["eye_left"], holes["eye_right"]],
+        _without(surface, ear, nostril),
+        openings["neck"],
+        holes,
+        rounded,
     )
     polar = np.stack([np.abs(np.angle(z)), -np.log(np.maximum(np.abs(z), 1e-9))], 1)
     disc = np.stack([z.imag, -z.real], 1)
-    centres = [surface.vertices[holes[h]].mean(0) for h in ("mouth", "eye_left", "eye_right")]
-    points3 = np.concatenate([surface.vertices[:SKIN_END], centres])
-    mesh = build_half(layout, len(EYE_LOOPS), len(MOUTH_LOOPS))
+    points3 = np.concatenate(
+        [surface.vertices[:SKIN_END], [surface.vertices[h].mean(0) for h in holes + rounded]]
+    )
+    mesh = build_half(
+        layout,
+        len(EYE_LOOPS),
+        len(MOUTH_LOOPS),
+        _turned(nostril, layout.nostril, polar),
+        _turned(ear, layout.ear, polar),
+    )
     edges = edges_of(mesh.quads)
     count = len(mesh.start)
 
@@ -70,6 +91,15 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
         position[ring], pinned[ring] = _along(polar, loop, eye_share, closed=True), True
     for ring, loop in _pinned_loops(surface, "mouth", MOUTH_LOOPS, mesh.mouth_rings):
         position[ring], pinned[ring] = _along(polar, loop, mouth_share, closed=False), True
+    place = polar[mesh.patch_ids]
+    inner = np.isnan(place[:, 0])  # of a patch: they have no place in the plane and need none
+    place[inner] = place[~inner].mean(0)
+    position[mesh.patch_vertices], pinned[mesh.patch_vertices] = place, True
+    for k, ring in enumerate(mesh.ear_rings[-2:0:-1]):  # the border stays free
+        position[ring], pinned[ring] = (
+            _scaled(position[mesh.ear_rings[-1]], 1 + (k + 1) * EAR_RING_STEP),
+            True,
+        )
     grid = mesh.row >= 0
     _start_rings(position, mesh, pinned)
 
@@ -95,7 +125,8 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
         _importance,
         (held & ~neck | middle | rim | ~in_polar, held | neck | ~in_polar),
         middle,
-        iterations=8,
+        iterations=PLANE_ITERATIONS,
+        stiffness=_stiffness(edges[used], mesh),
     )
     held = ~in_polar | pinned | neck | rim
     held[mesh.mouth_rings[len(mesh.mouth_rings) - len(MOUTH_LOOPS)]] = False  # may slip at the lip corner
@@ -114,7 +145,8 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
         _importance,
         (~top | middle_disc, ~top),
         middle_disc,
-        iterations=8,
+        iterations=TOP_ITERATIONS,
+        stiffness=_stiffness(edges[around_top], mesh),
     )
     corner = np.zeros((count, 3), np.int32)
     weight = np.zeros((count, 3))
@@ -123,12 +155,22 @@ def build_skin_half(surface: IctSurface, layout: Layout) -> SkinHalf:
         if worst.min() < -1e-5:
             raise ValueError(f"a grid vertex left the flattened surface (weight {worst.min():.2g})")
         corner[chosen], weight[chosen] = triangles[found], w
+    corner[mesh.patch_vertices] = mesh.patch_ids[:, None]
+    weight[mesh.patch_vertices] = [1.0, 0.0, 0.0]
     if (corner[weight > 1e-6] >= SKIN_END).any():
         raise ValueError("a grid vertex fell into a filled hole")
     weight[corner >= SKIN_END] = 0.0
     corner[corner >= SKIN_END] = 0
     weight /= weight.sum(1, keepdims=True)
-    return SkinHalf(mesh, OnIct(corner, weight), {"eye": eye_share, "mouth": mouth_share})
+    still = middle_disc.copy()
+    still[mesh.eye_rings[-1]] = True  # where the socket begins
+    row = np.repeat(np.arange(count), 3)
+    chosen = sp.csr_matrix((weight.ravel(), (row, corner.ravel())), shape=(count, len(surface.vertices)))
+    shapes = sample_shapes(surface.head, surface.vertices)
+    laid = LinearMap((narrow_tube(mesh) @ chosen).tocsr())
+    points = laid.apply(surface.vertices)
+    on_ict = settle(laid, mesh.quads, shapes, still, close_lips(mesh, points) - points)
+    return SkinHalf(mesh, on_ict, {"eye": eye_share, "mouth": mouth_share})
 
 
 def fold_cosines(points: F64, quads: I32) -> F64:
@@ -140,23 +182,6 @@ def fold_cosines(points: F64, quads: I32) -> F64:
         normals.append(n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-15))
     pairs = [(normals[i] * normals[j]).sum(1) for i in range(4) for j in range(i)]
     return np.asarray(np.min(pairs, axis=0))
-
-
-def unfold_quads(points: F64, quads: I32, rounds: int = 40) -> F64:
-    """Move the corners of quads that still fold (ICT's own ear rim does) towards neighbour means in 3D."""
-    points = points.copy()
-    edges = edges_of(quads)
-    degree = np.maximum(np.bincount(edges.ravel(), minlength=len(points)), 1)[:, None]
-    for _ in range(rounds):
-        bad = fold_cosines(points, quads) < 0.2
-        if not bad.any():
-            break
-        move = np.unique(quads[bad])
-        total = np.zeros_like(points)
-        np.add.at(total, edges[:, 0], points[edges[:, 1]])
-        np.add.at(total, edges[:, 1], points[edges[:, 0]])
-        points[move] += 0.3 * ((total / degree)[move] - points[move])
-    return points
 
 
 def _untangle(
@@ -191,12 +216,22 @@ def _untangle(
 
 
 def _importance(point: F64) -> F64:
-    """Density wanted at 3D points: front of the face and ear high, back of the head and neck low."""
+    """Density wanted at 3D points: high on the face's front and round the nostrils."""
     x, y, z = np.abs(point[:, 0]), point[:, 1], point[:, 2]
     face = 1 / (1 + np.exp(-(z - 0.055) / 0.015)) / (1 + np.exp(-(y + 0.085) / 0.01))
-    ear = np.exp(-(((x - 0.082) / 0.016) ** 4 + ((y - 0.008) / 0.045) ** 4 + (z / 0.033) ** 4))
     nostrils = np.exp(-(((x - 0.009) / 0.009) ** 2 + ((y + 0.011) / 0.008) ** 2 + ((z - 0.108) / 0.012) ** 2))
-    return np.asarray(0.6 + 0.6 * face + 1.3 * ear + 0.7 * nostrils)
+    return np.asarray(0.6 + 0.6 * face + 0.7 * nostrils)
+
+
+def _stiffness(edges: I32, mesh: HalfMesh) -> F64:
+    """Pull ``(E,)`` of edges: weak along rings that as hoops would tighten round their openings too much."""
+    ring_of = np.full(len(mesh.start), -1)
+    names = itertools.count()
+    for rings in (mesh.mouth_rings, mesh.nostril_rings, mesh.ear_rings):
+        for ring in rings:
+            ring_of[ring] = next(names)
+    same = (ring_of[edges[:, 0]] == ring_of[edges[:, 1]]) & (ring_of[edges[:, 0]] >= 0)
+    return np.where(same, HOOP_STIFFNESS, 1.0)
 
 
 def _pinned_loops(
@@ -208,6 +243,37 @@ def _pinned_loops(
     else:
         loops = [_anticlockwise(surface, loop) for loop in loops]
     return [(rings[len(rings) - len(depths) + k], loops[d]) for k, d in enumerate(depths)]
+
+
+def _scaled(loop: F64, factor: float) -> F64:
+    """A loop of (θ, s) about its middle in the disc, ``factor`` times as large."""
+    z = np.exp(-loop[:, 1] + 1j * loop[:, 0])
+    z = z.mean() + factor * (z - z.mean())
+    return np.stack([np.angle(z), -np.log(np.abs(z))], 1)
+
+
+def _without(surface: IctSurface, *patches: Patch) -> I32:
+    """ICT's skin quads that lie in none of the left ``patches`` nor in their mirror images."""
+    taken = {frozenset(q) for patch in patches for q in patch.quads.tolist()}
+    taken |= {frozenset(surface.mirror[list(q)].tolist()) for q in taken}
+    return np.asarray([q for q in surface.skin_quads.tolist() if frozenset(q) not in taken], np.int32)
+
+
+def _turned(patch: Patch, window: Window, polar: F64) -> Patch:
+    """The patch with its border begun where it faces the window's first corner best."""
+    border = np.array(window.border(), np.float64)
+    loop = polar[patch.border]
+    target, own = (_directions(p) for p in (border, loop))
+    turn = max(range(len(own)), key=lambda k: float((np.roll(own, -k, 0) * target).sum()))
+    turn = (turn + window.turn) % len(own)
+    return Patch(patch.border[turn:] + patch.border[:turn], patch.quads)
+
+
+def _directions(loop: F64) -> F64:
+    """Unit vectors ``(N, 2)`` from the middle of a loop's bounding box, its height scaled to its width."""
+    low, high = loop.min(0), loop.max(0)
+    arm = (loop - 0.5 * (low + high)) / (high - low)
+    return np.asarray(arm / np.linalg.norm(arm, axis=1, keepdims=True))
 
 
 def _anticlockwise(surface: IctSurface, loop: list[int]) -> list[int]:
@@ -281,7 +347,7 @@ def _along(values: F64, loop: list[int], share: F64, closed: bool) -> F64:
 
 def _start_rings(position: F64, mesh: HalfMesh, pinned: NDArray[np.bool_]) -> None:
     """Free rings start on straight lines between the window's border and the first pinned loop."""
-    for rings in (mesh.eye_rings, mesh.mouth_rings):
+    for rings in (mesh.eye_rings, mesh.mouth_rings, mesh.nostril_rings, mesh.ear_rings):
         last = next(k for k, ring in enumerate(rings) if pinned[ring].all())
         for k in range(1, last):
             position[rings[k]] = position[rings[0]] + (position[rings[last]] - position[rings[0]]) * k / last

@@ -13,7 +13,7 @@ from backend.head.base import SurfacePoints
 from backend.head.open_head import FORMAT_VERSION
 from synthdata.headmodel.assemble import Whole
 
-LICENCE = "MIT (shape and motion from ICT-FaceKit, USC ICT); topology, UV and albedo CC0"
+LICENCE = "MIT (shape, motion, the faces of ears and nostrils from ICT-FaceKit, USC ICT); the rest CC0"
 NEGLIGIBLE_M = 5e-6  # expression offsets below this are not stored
 
 

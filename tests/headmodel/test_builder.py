@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from backend.colour import srgb_to_linear
 from backend.head.registry import load_head
@@ -20,9 +21,12 @@ from synthdata.headmodel.flatten import (
     solve_pinned,
     split_quads,
 )
-from synthdata.headmodel.layout import DEFAULT, build_half
+from synthdata.headmodel.layout import DEFAULT, Patch, build_half
+from synthdata.headmodel.patches import ear_patch, nostril_patch
 from synthdata.headmodel.relax import edges_of, pull
-from synthdata.headmodel.source import border_loops
+from synthdata.headmodel.settle import LinearMap, settle
+from synthdata.headmodel.skin import fold_cosines
+from synthdata.headmodel.source import IctSurface, border_loops
 
 
 def grid(n: int):
@@ -75,20 +79,84 @@ def test_hole_filling_closes_the_border():
     assert (signed_areas(filled_v[:, :2], filled) > 0).all()
 
 
+def square_patch(n: int) -> Patch:
+    _, quads = grid(n)
+    w = n + 1
+    border = [
+        *range(n),
+        *range(n, n * w + n, w),
+        *range(n * w + n, n * w, -1),
+        *range(n * w, 0, -w),
+    ]
+    return Patch(border, quads)
+
+
+def irregular(quads, count):
+    """Valences of the inner vertices of a quad mesh."""
+    valence = np.bincount(edges_of(quads).ravel(), minlength=count)
+    on_border = np.zeros(count, bool)
+    on_border[[v for loop in border_loops(quads) for v in loop]] = True
+    return valence[~on_border]
+
+
 def test_layout_is_a_disc_of_quads_with_few_irregular_vertices():
-    mesh = build_half(DEFAULT, 3, 11)
+    mesh = build_half(DEFAULT, 3, 11, square_patch(6), square_patch(12))
     q = mesh.quads
     directed = np.concatenate([q[:, [k, (k + 1) % 4]] for k in range(4)])
     assert len(np.unique(directed, axis=0)) == len(directed)
-    edges = edges_of(q)
-    assert len(mesh.start) - len(edges) + len(q) == 0  # Euler: the half with one (eye) hole
-    valence = np.bincount(edges.ravel(), minlength=len(mesh.start))
-    on_border = np.zeros(len(valence), bool)
-    on_border[[v for loop in border_loops(q) for v in loop]] = True
-    inner = valence[~on_border]
-    assert (inner == 5).sum() == 6  # four corners of the eye's window, two of the mouth's half
-    assert (inner == 3).sum() == 2  # the cap's two corners
+    assert len(mesh.start) - len(edges_of(q)) + len(q) == 0  # Euler: the half with one (eye) hole
+    inner = irregular(q, len(mesh.start))
+    assert (inner == 5).sum() == 14  # four corners of each window, two of the mouth's half
+    assert (inner == 3).sum() == 2 + 8  # the cap's two corners; those of the square patches
     assert np.isin(inner, [3, 4, 5]).all()
+    assert np.isin(np.unique(q), np.arange(len(mesh.start))).all()
+    assert len(np.unique(q)) == len(mesh.start)
+
+
+def test_rows_that_end_at_the_ear_are_missing_behind_it():
+    mesh = build_half(DEFAULT, 3, 11, square_patch(6), square_patch(12))
+    front = (mesh.start[:, 0] > 0.6) & (mesh.start[:, 0] < 1.0)
+    behind = mesh.start[:, 0] > 2.2
+    ends = set(DEFAULT.ear.ending_rows)
+    assert ends <= set(mesh.row[front])
+    assert not ends & set(mesh.row[behind])
+
+
+def test_a_patch_that_does_not_fit_its_window_is_refused():
+    with pytest.raises(ValueError, match="border"):
+        build_half(DEFAULT, 3, 11, square_patch(5), square_patch(12))
+
+
+def test_settling_unfolds_a_quad_in_every_shape_and_stays_linear():
+    v, quads = grid(6)
+    pull = v.copy()
+    pull[24] += [1.6, 0.3, 0]  # the middle vertex crosses its neighbour
+    shapes = np.stack([v, pull])
+    held = np.zeros(len(v), bool)
+    held[[k for loop in border_loops(quads) for k in loop]] = True
+    done = settle(LinearMap(sp.eye(len(v), format="csr")), quads, shapes, held, np.zeros_like(v))
+    assert fold_cosines(pull, quads).min() < 0
+    for shape in shapes:
+        assert fold_cosines(done.apply(shape), quads).min() > 0
+    np.testing.assert_allclose(done.apply(shapes), [done.apply(s) for s in shapes])
+    np.testing.assert_array_equal(done.apply(pull)[held], pull[held])
+    np.testing.assert_allclose(np.asarray(done.matrix.sum(1)).ravel(), 1.0)
+
+
+@pytest.mark.slow
+def test_patches_of_ict_are_discs_that_follow_its_edges(shared_data: Path):
+    surface = IctSurface.load(shared_data / "ict-facekit")
+    for patch, border in ((nostril_patch(surface), 24), (ear_patch(surface), 48)):
+        assert len(patch.border) == border
+        (loop,) = border_loops(patch.quads)
+        assert set(loop) == set(patch.border)
+        used = np.unique(patch.quads)
+        number = {v: k for k, v in enumerate(used.tolist())}
+        q = np.array([[number[c] for c in row] for row in patch.quads.tolist()], np.int32)
+        assert len(used) - len(edges_of(q)) + len(q) == 1  # a disc
+        assert (surface.vertices[used, 0] > 0).all()
+        at = loop.index(patch.border[0])
+        assert (loop[at:] + loop[:at])[1] == patch.border[1]  # runs as its faces do: anticlockwise
 
 
 def test_o_grid_is_flat_and_unfolded():
