@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ..bundle import Mesh, read_mesh
 from .building import HELPER_PARTS
-from .head_mesh import HEAD_PART, part_faces
+from .head_mesh import CORRECTIVE_PREFIX, HEAD_PART, part_faces
 from .identity import find
 from .space import to_scene
 
+ROUNDS = 4  # of solving for weights; each brings the correctives an order nearer
 BASIS = ""  # the mesh's own vertices, beside its shape keys
 
 
@@ -66,7 +67,11 @@ def solve_weights(
 ) -> dict[str, float]:
     """Expression weights in [0, 1] that lead from ``neutral`` to ``photographed``, both ``(V, 3)`` metres."""
     moved = (photographed.astype(np.float64) - neutral).ravel()
-    weights = np.clip(np.linalg.solve(before.normal, before.basis.T @ moved), 0.0, 1.0)
+    correctives, vertices = before.mesh.correctives, len(neutral)
+    weights = np.zeros(len(before.mesh.expression_names))
+    for _ in range(ROUNDS if len(correctives) else 1):  # what correctives add hangs on the weights
+        linear = moved - correctives.moved(weights, vertices).ravel()
+        weights = np.clip(np.linalg.solve(before.normal, before.basis.T @ linear), 0.0, 1.0)
     return dict(zip(before.mesh.expression_names, weights.tolist(), strict=True))
 
 
@@ -90,7 +95,7 @@ def reshape(before: ShapeBefore, neutral: NDArray[np.float32], weights: dict[str
     skin = head.parts.get(HEAD_PART)
     if skin is not None and skin.data.shape_keys:
         for key in skin.data.shape_keys.key_blocks:
-            if key.name in weights:
+            if key.name in weights and not key.name.startswith(CORRECTIVE_PREFIX):
                 key.value = weights[key.name]
 
 
