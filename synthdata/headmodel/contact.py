@@ -64,8 +64,7 @@ class Sheet:
         weight = CONTACT * float(np.mean(self._area))
         active = np.zeros(len(corners), bool)
         for _ in range(rounds):
-            points = np.einsum("sk,skc->sc", share, (vertices + moved)[corners])
-            depth, way = missing(points)
+            depth, way = missing(sampled(vertices + moved, triangles))
             if not (depth > TOLERANCE_M).any():
                 break
             # What once had to move keeps to its distance, or it would fall back in the next round.
@@ -82,6 +81,11 @@ class Sheet:
             right = weight * rows.T @ (already + depth[bad])
             moved[self.free] = spla.spsolve(system.tocsc(), right).reshape(-1, 3)
         return moved
+
+
+def sampled(vertices: F64, triangles: I32) -> F64:
+    """The points ``(S, 3)`` of ``triangles`` at which contact is looked for, always in one order."""
+    return np.asarray(np.einsum("sk,tkc->tsc", _barycentric(DIVISIONS), vertices[triangles]).reshape(-1, 3))
 
 
 def _barycentric(divisions: int) -> F64:

@@ -12,6 +12,7 @@ from backend.head.base import ParametricHead
 from backend.head.open_head import load_open_head
 from blender_addon.correctives import Correctives
 from synthdata.headmodel.lid_correctives import BLINK, Lids, closed_lids, lid_correctives
+from synthdata.headmodel.lip_correctives import lip_correctives
 from synthdata.headmodel.parts import MIRROR_X
 from synthdata.headmodel.store import NEGLIGIBLE_M, rewrite_motion
 
@@ -30,7 +31,7 @@ def add_correctives(source: Path, output: Path) -> ParametricHead:
     expressions = head.expression_basis.copy()
     for name, offsets in both_sides({(BLINK,): blink}, head).items():
         expressions[head.expression_names.index(name[0])] = offsets
-    shapes = both_sides(lid_correctives(lids, blink), head)
+    shapes = both_sides(lid_correctives(lids, blink) | lip_correctives(head), head)
     index = head.expression_names.index
     rows = {tuple(index(n) for n in names): offsets for names, offsets in shapes.items()}
     rewrite_motion(source, output, expressions, Correctives.of(rows, SMALLEST_M))
