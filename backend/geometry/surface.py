@@ -60,11 +60,11 @@ def gather(
         for k in range(3):
             rows += w[:, k, None, None] * np.moveaxis(basis[:, corners[:, k]], 0, -1)
         parts.append(rows)
-    basis = np.concatenate(parts, axis=2)
+    whole = np.concatenate(parts, axis=2)
     corrected = _corrected(head, corners, w)
     if not corrected.any():  # far from where expressions meet
-        return LinearPoints(mean, basis)
-    return LinearPoints(mean, basis, head.correctives, corrected)
+        return LinearPoints(mean, whole)
+    return LinearPoints(mean, whole, head.correctives, corrected)
 
 
 def between(corners: Sequence[LinearPoints], weights: F64) -> LinearPoints:

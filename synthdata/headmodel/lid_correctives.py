@@ -124,7 +124,7 @@ def closed_lids(lids: Lids) -> F64:
 
 def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
     """Offsets ``(V, 3)`` by the names of the expressions that they belong to."""
-    out = {}
+    out: dict[tuple[str, ...], F64] = {}
     for name in PARTNERS:
         if name not in lids.head.expression_names:
             continue
@@ -138,7 +138,7 @@ def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
 
 
 def _offsets(head: ParametricHead, name: str) -> F64:
-    return head.expression_basis[head.expression_names.index(name)].astype(np.float64)
+    return np.asarray(head.expression_basis[head.expression_names.index(name)], np.float64)
 
 
 def _rings(head: ParametricHead, rest: F64, centre: F64) -> I32:

@@ -35,7 +35,7 @@ def lip_correctives(head: ParametricHead) -> dict[tuple[str, ...], F64]:
     gives = np.zeros(len(rest))
     soft = together(head, ("skin", "mouth"))
     gives[soft] = trailing[soft]
-    out = {}
+    out: dict[tuple[str, ...], F64] = {}
     for names in COMBINATIONS:
         if not known.issuperset(names):
             continue

@@ -1,4 +1,4 @@
-"""Lips that are drawn aside in a smile: the trailing corner hides the teeth; the leading one is left alone."""
+"""Lips drawn aside in a smile: the trailing corner hides the teeth; the leading one is left alone."""
 
 from __future__ import annotations
 
