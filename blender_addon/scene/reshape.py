@@ -15,7 +15,7 @@ from .head_mesh import CORRECTIVE_PREFIX, HEAD_PART, part_faces
 from .identity import find
 from .space import to_scene
 
-ROUNDS = 4  # of solving for weights; each brings the correctives an order nearer
+ROUNDS = 8  # of solving for weights whose products count as well
 BASIS = ""  # the mesh's own vertices, beside its shape keys
 
 
@@ -28,8 +28,8 @@ class ShapeBefore:
     rows: dict[str, NDArray[np.int64]]  # by part: rows of Mesh.vertices_neutral_head
     positions: dict[tuple[str, str], NDArray[np.float32]]  # (part, key): (v, 3) scene space, metres
     weights: dict[str, float]  # of the skin's shape keys
-    basis: NDArray[np.float64]  # (3V, E) head-space offsets of all expressions
-    normal: NDArray[np.float64]  # (E, E) basisᵀ·basis, slightly damped
+    basis: NDArray[np.float64]  # (3V, E + C) head-space offsets of all expressions, then of correctives
+    normal: NDArray[np.float64]  # (E + C, E + C) basisᵀ·basis, slightly damped
 
 
 def remember_shape(uuid: str, directory: Path) -> ShapeBefore:
@@ -66,12 +66,14 @@ def solve_weights(
     before: ShapeBefore, neutral: NDArray[np.float32], photographed: NDArray[np.float32]
 ) -> dict[str, float]:
     """Expression weights in [0, 1] that lead from ``neutral`` to ``photographed``, both ``(V, 3)`` metres."""
-    moved = (photographed.astype(np.float64) - neutral).ravel()
-    correctives, vertices = before.mesh.correctives, len(neutral)
+    moved = before.basis.T @ (photographed.astype(np.float64) - neutral).ravel()
+    correctives = before.mesh.correctives
     weights = np.zeros(len(before.mesh.expression_names))
-    for _ in range(ROUNDS if len(correctives) else 1):  # what correctives add hangs on the weights
-        linear = moved - correctives.moved(weights, vertices).ravel()
-        weights = np.clip(np.linalg.solve(before.normal, before.basis.T @ linear), 0.0, 1.0)
+    for _ in range(ROUNDS if len(correctives) else 1):  # Gauss–Newton; the first step is the linear solution
+        slopes = np.concatenate([np.eye(len(weights)), correctives.slopes(weights)])
+        missing = moved - before.normal @ np.concatenate([weights, correctives.weights(weights)])
+        step = np.linalg.solve(slopes.T @ before.normal @ slopes, slopes.T @ missing)
+        weights = np.clip(weights + step, 0.0, 1.0)
     return dict(zip(before.mesh.expression_names, weights.tolist(), strict=True))
 
 
@@ -111,8 +113,9 @@ def _points(obj: Any) -> list[tuple[str, Any]]:
 
 
 def _dense_basis(mesh: Mesh) -> NDArray[np.float64]:
-    basis = np.zeros((len(mesh.expression_names), *mesh.vertices_neutral_head.shape))
-    for e in range(len(mesh.expression_names)):
-        vertices, offsets = mesh.expressions.rows(e)
-        basis[e, vertices] = offsets
+    parts = (mesh.expressions, mesh.correctives.offsets)
+    shapes = [part.rows(row) for part in parts for row in range(len(part))]
+    basis = np.zeros((len(shapes), *mesh.vertices_neutral_head.shape))
+    for row, (vertices, offsets) in enumerate(shapes):
+        basis[row, vertices] = offsets
     return basis.reshape(len(basis), -1).T

@@ -150,6 +150,19 @@ def test_the_jaw_bone_brings_correctives_along(bpy, corrected):
         assert shown["corrective jawOpen_mouthSmileLeft"].value == pytest.approx(expected)
 
 
+def test_weights_are_found_again_from_corrected_vertices(bpy, corrected):
+    from blender_addon.scene.reshape import remember_shape, solve_weights
+    from blender_addon.scene.scene import build_avatar
+
+    head, avatar = corrected
+    objects = build_avatar(avatar, bpy.context.scene.collection)
+    before = remember_shape(objects.collection["likeness_uuid"], avatar.directory)
+    for weights in ((0.3, 0.8, 0.0), (1.0, 0.5, 0.6)):
+        shown = head.shape(np.zeros(0), np.array(weights))
+        found = solve_weights(before, head.shape(np.zeros(0)), shown)
+        np.testing.assert_allclose(list(found.values()), weights, atol=2e-3)
+
+
 def test_gltf_has_no_correctives(bpy, corrected):
     """Viewers would show them as sliders and drive none of them."""
     from blender_addon.scene import head_mesh
