@@ -18,9 +18,12 @@ MOST_FACTORS = 3
 
 @dataclass(frozen=True)
 class Correctives:
-    """Sparse offsets that are added times the product of two or three expressions' weights."""
+    """Sparse offsets that are added times the product of two or three factors.
 
-    factors: NDArray[np.int32]  # (C, MOST_FACTORS) rows of the expressions, −1 behind the last
+    A factor is an expression's weight w or, for shapes between rest and an expression, 1 − w.
+    """
+
+    factors: NDArray[np.int32]  # (C, MOST_FACTORS) row e of the expression; −2 − e for 1 − w; −1 behind all
     offsets: SparseOffsets  # C rows, metres where all the weights are 1
 
     def __len__(self) -> int:
@@ -42,23 +45,28 @@ class Correctives:
         )
 
     def names(self, expression_names: tuple[str, ...]) -> tuple[str, ...]:
-        """``eyeBlinkLeft_eyeLookUpLeft``: the expressions' names, joined."""
-        return tuple("_".join(expression_names[e] for e in row if e >= 0) for row in self.factors)
+        """``eyeBlinkLeft_eyeLookUpLeft``: the expressions' names, joined; ``between`` for a factor 1 − w."""
+        return tuple(
+            "_".join(expression_names[f] if f >= 0 else "between" for f in row if f != -1)
+            for row in self.factors
+        )
 
     def weights(self, expression: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Products ``(…, C)`` of expression weights ``(…, E)``."""
         known = np.asarray(expression, np.float64)
-        padded = np.concatenate([known, np.ones((*known.shape[:-1], 1))], axis=-1)  # row −1 counts as 1
-        return np.asarray(padded[..., self.factors].prod(axis=-1))
+        return np.asarray(_values(known, self.factors).prod(axis=-1))
 
     def slopes(self, expression: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Derivatives ``(C, E)`` of ``weights`` by the expression weights ``(E,)``."""
-        padded = np.append(np.asarray(expression, np.float64), 1.0)
-        out = np.zeros((len(self), len(padded)))
+        known = np.asarray(expression, np.float64)
+        out = np.zeros((len(self), len(known)))
         for k in range(MOST_FACTORS):
-            others = np.delete(self.factors, k, axis=1)
-            out[np.arange(len(self)), self.factors[:, k]] += padded[others].prod(axis=1)
-        return out[:, :-1]
+            own = self.factors[:, k]
+            others = _values(known, np.delete(self.factors, k, axis=1)).prod(axis=1)
+            rows = np.flatnonzero(own != -1)
+            column = np.where(own >= 0, own, -2 - own)[rows]
+            out[rows, column] += np.where(own >= 0, others, -others)[rows]
+        return out
 
     def moved(self, expression: NDArray[np.floating[Any]], vertices: int) -> NDArray[np.float64]:
         """Offsets ``(V, 3)`` in metres at the expression weights ``(E,)``."""
@@ -74,7 +82,7 @@ class Correctives:
         factors, offsets = self.factors, self.offsets
         if factors.shape != (len(offsets), MOST_FACTORS):
             return "correctives and their expressions differ in number"
-        if factors.size and (factors.min() < -1 or factors.max() >= expressions or factors[:, :2].min() < 0):
+        if factors.size and (factors.min() < -1 - expressions or factors.max() >= expressions):
             return "correctives name expressions that there are not"
         if offsets.offset.shape != (len(offsets.vertex), 3) or int(offsets.start[-1]) != len(offsets.vertex):
             return "corrective offsets are cut short"
@@ -83,3 +91,11 @@ class Correctives:
         if len(offsets.vertex) and (offsets.vertex.min() < 0 or offsets.vertex.max() >= vertices):
             return "correctives move vertices that there are not"
         return None
+
+
+def _values(expression: NDArray[np.float64], factors: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The ``factors`` ``(C, F)`` as numbers ``(…, C, F)`` at expression weights ``(…, E)``."""
+    ones = np.ones((*expression.shape[:-1], 1))
+    known = np.concatenate([expression, ones, 1.0 - expression], axis=-1)
+    count = expression.shape[-1]
+    return np.asarray(known[..., np.where(factors >= 0, factors, count - 1 - factors)])

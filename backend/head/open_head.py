@@ -23,7 +23,7 @@ eye_centres            (2,3) f32
 ibug_triangle          (68,) i32   iBUG's 300-W points; these three are absent in older files
 ibug_barycentric       (68,3) f32
 ibug_trust             (68,) f32
-corrective_factors     (C,3) i32   rows of expression_names, −1 behind the last; absent in older files
+corrective_factors     (C,3) i32   as ``Correctives.factors``; absent in older files
 corrective_vertex      (M,) i32    corrective · V + vertex of each stored offset, ascending
 corrective_offset      (M,3) f16   metres where all the expressions have weight 1
 =====================  ==========  ==========================================================

@@ -150,8 +150,8 @@ def drive_correctives(leader: Any, mesh: Mesh) -> None:
         driver = key.driver_add("value").driver
         driver.type = "SCRIPTED"
         terms = []
-        for k, e in enumerate(factors[factors >= 0]):
-            expression = mesh.expression_names[e]
+        for k, factor in enumerate(factors[factors != -1]):
+            expression = mesh.expression_names[factor if factor >= 0 else -2 - factor]
             summed = [name for name in (expression, bone_key(expression)) if name in keys]
             for part, name in enumerate(summed):
                 variable = driver.variables.new()
@@ -161,7 +161,7 @@ def drive_correctives(leader: Any, mesh: Mesh) -> None:
                 target.id = leader.data.shape_keys
                 target.data_path = f'key_blocks["{name}"].value'
             total = " + ".join(f"w{k}{'ab'[part]}" for part in range(len(summed)))
-            terms.append(f"min({total}, 1)")
+            terms.append(f"min({total}, 1)" if factor >= 0 else f"(1 - min({total}, 1))")
         # Simple enough for Blender's own evaluator: it runs where Python scripts are not trusted.
         driver.expression = " * ".join(terms)
 

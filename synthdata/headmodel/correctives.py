@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backend.head.base import ParametricHead
 from backend.head.open_head import load_open_head
 from blender_addon.correctives import Correctives
-from synthdata.headmodel.lid_correctives import BLINK, Lids, closed_lids, lid_correctives
+from synthdata.headmodel.lid_correctives import BETWEEN, BLINK, Lids, closed_lids, lid_correctives
 from synthdata.headmodel.lip_correctives import lip_correctives
 from synthdata.headmodel.parts import MIRROR_X
 from synthdata.headmodel.store import NEGLIGIBLE_M, rewrite_motion
@@ -32,8 +32,7 @@ def add_correctives(source: Path, output: Path) -> ParametricHead:
     for name, offsets in both_sides({(BLINK,): blink}, head).items():
         expressions[head.expression_names.index(name[0])] = offsets
     shapes = both_sides(lid_correctives(lids, blink) | lip_correctives(head), head)
-    index = head.expression_names.index
-    rows = {tuple(index(n) for n in names): offsets for names, offsets in shapes.items()}
+    rows = {tuple(_factor(head, n) for n in names): offsets for names, offsets in shapes.items()}
     rewrite_motion(source, output, expressions, Correctives.of(rows, SMALLEST_M))
     return load_open_head(output)
 
@@ -49,6 +48,11 @@ def both_sides(left: dict[tuple[str, ...], F64], head: ParametricHead) -> dict[t
         else:
             out[names], out[other] = offsets, mirrored
     return out
+
+
+def _factor(head: ParametricHead, name: str) -> int:
+    row = head.expression_names.index(name.removeprefix(BETWEEN))
+    return -2 - row if name.startswith(BETWEEN) else row
 
 
 def _other_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
 BLINK = "eyeBlinkLeft"
+BETWEEN = "1 - "  # before an expression whose weight w takes part as 1 − w
 # What moves lids or eyeball and is made together with closing eyes.
 PARTNERS = (
     "eyeLookUpLeft",
@@ -124,7 +125,9 @@ def closed_lids(lids: Lids) -> F64:
 
 def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
     """Offsets ``(V, 3)`` by the names of the expressions that they belong to."""
-    out: dict[tuple[str, ...], F64] = {}
+    # Halfway a lid that moves straight would pass through the cornea; w (1 − w) is 1/4 there.
+    halfway = lids.cleared(0.5 * blink, np.eye(3)) - 0.5 * blink
+    out: dict[tuple[str, ...], F64] = {(BLINK, BETWEEN + BLINK): 4.0 * halfway}
     for name in PARTNERS:
         if name not in lids.head.expression_names:
             continue

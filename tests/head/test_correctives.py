@@ -27,23 +27,27 @@ def head():
     """The egg with a lift of its front where jaw and smile meet, and a shift where all three do."""
     plain = make_head()
     front = (plain.mean_vertices[:, 2:] > 0.05).astype(np.float64)
-    shapes = {(JAW, SMILE): front * [0, 0.004, 0], (JAW, SMILE, LOOK): front * [0.002, 0, 0]}
+    shapes = {
+        (JAW, SMILE): front * [0, 0.004, 0],
+        (JAW, SMILE, LOOK): front * [0.002, 0, 0],
+        (JAW, -2 - JAW): front * [0, 0, 0.008],
+    }
     return dataclasses.replace(plain, correctives=Correctives.of(shapes, 1e-6))
 
 
 def test_shape_adds_the_product_of_the_weights(head):
     linear = dataclasses.replace(head, correctives=Correctives.none())
     front = head.mean_vertices[:, 2] > 0.05
-    for weights, lift, shift in (
-        ((0, 0, 0), 0, 0),
-        ((1, 0, 1), 0, 0),
-        ((0.5, 1, 0), 0.5, 0),
-        ((0.5, 0.5, 1), 0.25, 0.25),
-        ((1, 1, 1), 1, 1),
+    for weights, lift, shift, bulge in (
+        ((0, 0, 0), 0, 0, 0),
+        ((1, 0, 1), 0, 0, 0),
+        ((0.5, 1, 0), 0.5, 0, 0.25),
+        ((0.5, 0.5, 1), 0.25, 0.25, 0.25),
+        ((1, 1, 1), 1, 1, 0),
     ):
         moved = head.shape(np.zeros(0), np.array(weights)) - linear.shape(np.zeros(0), np.array(weights))
         np.testing.assert_allclose(
-            moved[front], np.tile([0.002 * shift, 0.004 * lift, 0], (front.sum(), 1)), atol=1e-8
+            moved[front], np.tile([0.002 * shift, 0.004 * lift, 0.008 * bulge], (front.sum(), 1)), atol=1e-8
         )
         assert not moved[~front].any()
 
@@ -82,6 +86,7 @@ def test_bundle_and_its_drive_show_the_same_vertices(head, tmp_path):
     assert mesh.correctives.names(mesh.expression_names) == (
         "jawOpen_mouthSmileLeft",
         "jawOpen_mouthSmileLeft_eyeLookInLeft",
+        "jawOpen_between",
     )
     frames = np.array([[1, 1, 0], [0.5, 0.2, 0.9]], np.float32)
     shown = drive(folder, frames)

@@ -7,7 +7,8 @@ import pytest
 
 from backend.head.registry import load_head
 from backend.uvspace.rasterise import rasterise_camera
-from synthdata.headmodel.contact import Sheet
+from synthdata.headmodel.contact import Sheet, sampled
+from synthdata.headmodel.lid_correctives import CLEARANCE_M, Lids
 from synthdata.headmodel.preview import look_at
 
 OTHERS = (
@@ -96,3 +97,13 @@ def test_contact_keeps_a_sheet_over_a_ball_and_leaves_its_border():
     assert not moved[~free].any()
     assert (np.linalg.norm((flat + moved)[triangles].mean(1) - centre, axis=1) > radius - 5e-5).all()
     assert np.linalg.norm(moved, axis=1).max() < 0.005
+
+
+def test_half_closed_lids_pass_over_the_cornea(head):
+    """The cornea stands out of the eyeball by 1.5 mm; a lid on a straight way would sink into it."""
+    lids = Lids(head)
+    for weight in (0.4, 0.5, 0.75):
+        weights = np.array([weight * (name == "eyeBlinkLeft") for name in head.expression_names])
+        shown = head.shape(np.zeros(0), weights).astype(np.float64)
+        below, _ = lids.missing(np.eye(3))(sampled(shown, lids.surface))
+        assert below.max() - CLEARANCE_M < 0.0001

@@ -101,7 +101,11 @@ def corrected(tmp_path_factory):
     """The egg, whose teeth and front are moved where jaw, smile and gaze meet."""
     head = make_head()
     front = (head.mean_vertices[:, 2:] > 0.05).astype(np.float64)
-    shapes = {(0, 1): front * [0, 0.004, 0], (0, 1, 2): front * [0.002, 0, 0]}
+    shapes = {
+        (0, 1): front * [0, 0.004, 0],
+        (0, 1, 2): front * [0.002, 0, 0],
+        (0, -2): front * [0, 0, 0.008],
+    }
     head = dataclasses.replace(head, correctives=Correctives.of(shapes, 1e-6))
     folder = write_bundle(make_reconstruction(head), tmp_path_factory.mktemp("corrected") / "portrait")
     return head, read_bundle(folder)
