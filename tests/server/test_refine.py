@@ -205,7 +205,8 @@ def test_drive_is_the_dense_formula(avatar: Path) -> None:
     posed = drive(avatar, weights)
     dense = mesh.vertices_neutral_head + np.einsum("fe,evc->fvc", weights, head.expression_basis)
     for c, factors in enumerate(head.correctives.factors):
-        product = np.prod([weights[:, e] for e in factors if e >= 0], axis=0)
+        known = [weights[:, f] if f >= 0 else 1 - weights[:, -2 - f] for f in factors if f != -1]
+        product = np.prod(known, axis=0)
         rows, offset = head.correctives.offsets.rows(c)
         dense[:, rows] += product[:, None, None] * offset
     assert posed.dtype == np.float32
