@@ -190,10 +190,11 @@ def _head_digest(key: _ByIdentity) -> str:
 
 @cache
 def code_version() -> str:
-    """A hash of the code that computes and the versions of the libraries that it computes with."""
+    """A hash of the code that computes, the weights that ship with it and the libraries that it uses."""
     root = Path(__file__).parent
     files = [root / name for name in _COMPUTING_MODULES]
     files += [path for package in _COMPUTING for path in sorted((root / package).rglob("*.py"))]
+    files += sorted((root / "weights" / "embedded").glob("*.safetensors"))
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())

@@ -40,8 +40,8 @@ from backend.evaluation.texture_metrics import to_srgb
 from backend.evaluation.truth_masks import face_of
 from backend.export.blender_process import RENDER_TIMEOUT_S, BlenderProcess
 
-# Sixty cases must end in an hour. At 320 px, 24 samples and full subdivision the PSNR is up to 0.1 dB lower
-# for every method alike, and each head takes five times as long.
+# Sixty cases must end in an hour; at 320 px, 24 samples and full subdivision each head takes five times as
+# long. What that changes is in docs/evaluation.md.
 SIDE_PX = 192  # the longer side of what is rendered and compared
 SAMPLES = 8  # denoised
 SUBDIVISION = 0  # levels: the head's faces are smaller than such a picture's pixels

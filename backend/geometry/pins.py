@@ -28,6 +28,7 @@ from backend.geometry.state import LOG_FOCAL, SHAPE, FitState
 from backend.geometry.surface import LinearPoints, gather, project_only
 from backend.geometry.terms import LandmarkTerm, Quadratic, Term, rows_used, whitening
 from backend.head.base import ParametricHead
+from backend.photo.eye_whites import eye_whites
 
 PIN_SIGMA = 0.001  # of a pin, over the projected outer-eye-corner distance: a tenth of a landmark's
 REACH = 0.15  # over the same distance: how far a pin takes the landmarks beside it along
@@ -148,7 +149,8 @@ def follow_pins(fit: HeadFit, observation: Observation, pins: tuple[Pin, ...], r
     with threadpool_limits(limits=1, user_api="blas"):
         state = solve_pins(problem, pins)
         run.progress("pins", 0.6)
-        appearance = estimate_appearance(observation, head, state, crop_face(observation))
+        whites = eye_whites(observation.photo, np.asarray(observation.landmarks_px, np.float64))
+        appearance = estimate_appearance(observation, head, state, crop_face(observation), whites)
     identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
     return replace(
         fit,

@@ -21,7 +21,7 @@ MOST_TAPS = 4  # photo samples along the long axis of a texel's footprint
 LEAST_CONFIDENCE = 0.02
 # Distance, in texels or in half photo pixels where those are wider, between a texel and what its
 # reading of the photo shows: up to which it is trusted wholly and from which on not at all.
-APART_SAFE, APART_LOST = 0.2, 0.4
+APART_SAFE, APART_LOST = 0.2, 0.38
 
 
 def unwrap(observation: Observation, fit: HeadFit, size: int, run: Run) -> PartialUV:

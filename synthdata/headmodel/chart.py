@@ -60,6 +60,7 @@ def half_chart(
     start, fixed = _half_square(v, all_triangles, on_axis, front)
     rest *= np.sqrt(2.0 / (0.5 * np.linalg.det(rest)).sum())  # as much area as the half square has
     uv = minimise_stretch(start, all_triangles, rest, importance, fixed, iterations)[:count]
+    uv = _untangle(uv, quads, fixed[:count])  # quads that are split along the other diagonal on the right
     return np.asarray(0.5 + (0.5 - MARGIN) * uv)
 
 
@@ -147,3 +148,42 @@ def _outline() -> tuple[F64, F64]:
 
 def _directed(triangles: I32) -> set[tuple[int, int]]:
     return {(int(t[k]), int(t[(k + 1) % 3])) for t in triangles.tolist() for k in range(3)}
+
+
+def folded(uv: F64, quads: I32, pinned: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``(Q,)`` whether a corner of a flat quad turns the wrong way (clockwise or straight).
+
+    Corners of three ``pinned`` ``(N,)`` vertices, which lie on a convex outline, are not asked.
+    """
+    bad = np.zeros(len(quads), bool)
+    for k in range(4):
+        p, q, r = uv[quads[:, k - 1]], uv[quads[:, k]], uv[quads[:, (k + 1) % 4]]
+        e, f = q - p, r - q
+        size = np.linalg.norm(e, axis=1) * np.linalg.norm(f, axis=1)
+        wrong = e[:, 0] * f[:, 1] - e[:, 1] * f[:, 0] <= 0.02 * size
+        bad |= wrong & ~pinned[quads[:, [k - 1, k, (k + 1) % 4]]].all(1)
+    return bad
+
+
+def _untangle(uv: F64, quads: I32, fixed: NDArray[np.bool_]) -> F64:
+    """Relax the neighbourhood of folded quads towards neighbour means until none is left."""
+    uv = uv.copy()
+    count = len(uv)
+    edges = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
+    edges = np.unique(np.sort(edges, 1), axis=0)
+    use = np.bincount(edges.ravel(), minlength=count)
+    for _ in range(400):
+        bad = folded(uv, quads, fixed.all(1))
+        if not bad.any():
+            return uv
+        move = np.zeros(count, bool)
+        move[quads[bad].ravel()] = True
+        for _ in range(2):
+            near = move[quads].any(1)
+            move[quads[near].ravel()] = True
+        total = np.zeros((count, 2))
+        np.add.at(total, edges[:, 0], uv[edges[:, 1]])
+        np.add.at(total, edges[:, 1], uv[edges[:, 0]])
+        target = total / np.maximum(use, 1)[:, None]
+        uv = np.where(move[:, None] & ~fixed, 0.5 * uv + 0.5 * target, uv)
+    raise ValueError(f"{int(folded(uv, quads, fixed.all(1)).sum())} quads of the chart stay folded")

@@ -129,6 +129,8 @@ def _ears(mesh: HalfMesh, v: F64) -> F64:
     degree = np.bincount(edges.ravel(), minlength=len(v))[:, None]
     gap = np.abs(v - np.array([0.0, 0.008, -0.004]))
     inside = (gap[:, 0] > 0.066) & (gap[:, 1] < 0.045) & (gap[:, 2] < 0.036)
+    on_patch = np.zeros(len(v), bool)
+    on_patch[mesh.patch_vertices] = True  # the nostril's, too, which lie elsewhere
     smooth = v.copy()
     for _ in range(300):
         total = np.zeros_like(v)
@@ -136,7 +138,7 @@ def _ears(mesh: HalfMesh, v: F64) -> F64:
         np.add.at(total, edges[:, 1], smooth[edges[:, 0]])
         smooth[inside] = (total / degree)[inside]
     height = np.linalg.norm(v - smooth, axis=1)
-    ears = np.where(inside, _step(-height, -0.008, -0.003), 0.0)
+    ears = np.where(inside & on_patch, _step(-height, -0.008, -0.003), 0.0)
     ears *= _step(gap[:, 1], 0.034, 0.042) * _step(gap[:, 2], 0.026, 0.034)
     return np.clip(1.15 * _soften(mesh, v, ears, 0.003), 0, 1)
 

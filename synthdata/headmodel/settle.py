@@ -18,7 +18,7 @@ F64 = NDArray[np.float64]
 SHAPES, SIGMA, SEED = 120, 2.5, 5  # identities looked at, drawn uniformly within ±SIGMA of each mode
 MIN_COSINE = 0.20  # between the corner normals of a quad
 STEP = 0.25  # of the way to the neighbours' mean, each round
-FARTHEST_M = 0.0006  # on the mean; a vertex that has gone farther stays, unless the mean itself folds there
+FARTHEST_M = 0.0012  # on the mean; a vertex that has gone farther stays, unless the mean itself folds there
 
 
 @dataclass(frozen=True)

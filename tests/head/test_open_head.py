@@ -139,7 +139,7 @@ def test_blink_closes_the_lids(head):
         return p[386, 1] - p[374, 1]
 
     assert gap(before) > 0.006
-    assert gap(after) < 0.25 * gap(before)
+    assert gap(after) < 0.3 * gap(before)
 
 
 def test_looks_rotate_the_eyeball_about_its_centre(head):
@@ -359,7 +359,7 @@ def test_mouth_parts_show_through_the_lips_only(head, weights):
 
 def test_nostrils_are_found_and_dark(head):
     inside = head.regions["nostrils"] > 0.5
-    assert 16 <= inside.sum() < 200
+    assert 16 <= inside.sum() < 600
     v = head.mean_vertices[inside]
     assert (np.abs(v[:, 0]) < 0.022).all()
     assert (v[:, 2] > 0.085).all()
