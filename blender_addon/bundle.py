@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .arrays import SparseOffsets as SparseOffsets
 from .arrays import write_arrays
+from .correctives import Correctives
 
 SCHEMA = 1  # raised when a reader of the older schema would misread a bundle
 MANIFEST_NAME = "avatar.json"
@@ -146,6 +147,7 @@ class Mesh:
     expression_weights: NDArray[np.float32]  # (E,) fitted, in [0, 1]
     eye_centres_head: NDArray[np.float32]  # (2, 3) metres: subject's left, right
     regions: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # (V,) soft, 255 is fully inside
+    correctives: Correctives = field(default_factory=Correctives.none)
 
     def expressed(self) -> NDArray[np.float32]:
         """Vertices ``(V, 3)`` in metres with the fitted expression: the photographed face."""
@@ -153,6 +155,7 @@ class Mesh:
         for e, weight in enumerate(self.expression_weights):
             rows, offset = self.expressions.rows(e)
             vertices[rows] += float(weight) * offset
+        vertices += self.correctives.moved(self.expression_weights, len(vertices))
         return vertices.astype(np.float32)
 
 
@@ -211,6 +214,10 @@ def write_mesh(directory: Path, mesh: Mesh) -> None:
         expression_start=mesh.expressions.start,
         expression_vertex=mesh.expressions.vertex,
         expression_offset=mesh.expressions.offset,
+        corrective_factors=mesh.correctives.factors,
+        corrective_start=mesh.correctives.offsets.start,
+        corrective_vertex=mesh.correctives.offsets.vertex,
+        corrective_offset=mesh.correctives.offsets.offset,
         region_names=np.array(tuple(mesh.regions), np.str_),
         regions=np.stack(list(mesh.regions.values())) if mesh.regions else np.zeros((0, 0), np.uint8),
         **arrays,
@@ -290,6 +297,7 @@ def read_mesh(directory: Path) -> Mesh:
                 str(name): row.astype(np.uint8, copy=False)
                 for name, row in zip(arrays.get("region_names", ()), arrays.get("regions", ()), strict=True)
             },
+            correctives=_correctives(arrays),
         )
     except FileNotFoundError as error:
         raise BundleError(
@@ -316,6 +324,19 @@ def png_size(path: Path) -> tuple[int, int]:
         raise BundleError(f"'{path}' is damaged (not a whole PNG); reconstruct the avatar again")
     width, height = struct.unpack(">II", head[16:24])
     return int(width), int(height)
+
+
+def _correctives(arrays: dict[str, NDArray[np.generic]]) -> Correctives:
+    if "corrective_factors" not in arrays:  # heads without, and bundles written before there were any
+        return Correctives.none()
+    return Correctives(
+        arrays["corrective_factors"].astype(np.int32),
+        SparseOffsets(
+            arrays["corrective_start"].astype(np.int64),
+            arrays["corrective_vertex"].astype(np.int32),
+            arrays["corrective_offset"].astype(np.float32),
+        ),
+    )
 
 
 class _SchemaOnly(msgspec.Struct):
@@ -381,4 +402,4 @@ def _inconsistency(mesh: Mesh) -> str | None:
     for array, low, high in bounds:
         if array.size and (array.min() < low or array.max() >= high):
             return "indices point outside their arrays"
-    return None
+    return mesh.correctives.inconsistency(count, vertices)

@@ -213,6 +213,7 @@ def mesh_of(fit: HeadFit) -> bundle.Mesh:
         triangle_quad=head.triangle_quad,
         expression_names=head.expression_names,
         expressions=bundle.SparseOffsets.from_dense(head.expression_basis),
+        correctives=head.correctives,
         expression_weights=fit.expression.astype(np.float32),
         eye_centres_head=eye_centres(fit).astype(np.float32),
         regions={

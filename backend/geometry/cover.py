@@ -25,7 +25,7 @@ OUTWARD = 0.5  # least cosine between skin normal and the way from gum to skin
 class CoverTerm:
     """``½ Σ (max(0, margin − n·(skin − gum)) / σ)²`` over pairs of skin and gum points."""
 
-    apart: LinearPoints  # (N) skin minus gum, linear in the shape
+    apart: LinearPoints  # (N) skin minus gum; correctives, which act where lips meet, are left out
     normal: F64  # (N, 3) unit, outwards
     margin_m: F64  # (N,)
 

@@ -85,6 +85,7 @@ def outline_of(
     index = np.array(face_mesh.FACE_OVAL)[lower]
     inside = ((seen[index] > 0) & (seen[index] < [observation.photo.width, observation.photo.height])).all(1)
     visible = np.asarray(observation.landmarks_visible, np.float64)[index]
+    # Without correctives: they move lids and lips, which are nowhere near the outline.
     basis = np.concatenate([head.identity_basis[:, vertices], head.expression_basis[:, vertices]])
     return Outline(
         index=index,

@@ -12,7 +12,7 @@ from backend.geometry.light import LightFit, basis_gradient
 from backend.geometry.options import FitOptions
 from backend.geometry.skin_samples import FACE_PX, FaceCrop, SkinSamples, corner_points
 from backend.geometry.state import SHAPE, FitState
-from backend.geometry.surface import LinearPoints, project, project_only
+from backend.geometry.surface import LinearPoints, between, project, project_only
 from backend.geometry.terms import Quadratic, robust
 from backend.head.base import ParametricHead
 from backend.shading import sh
@@ -75,7 +75,7 @@ class PhotometricTerm:
         j = np.einsum("nk,nkp->np", gradient * self.crop.scale, seen.jacobian)
         # dn = (I − f fᵀ)(de1 × e2 + e1 × de2) / |e1 × e2|, contracted with the shading's slope.
         s = (slope - (slope * face).sum(1, keepdims=True) * face) / raw_length[:, None]
-        c0, c1, c2 = (c.basis for c in self.corners)
+        c0, c1, c2 = (c.slopes(state) for c in self.corners)
         j[:, SHAPE:] -= np.einsum("nc,nck->nk", np.cross(e2, s), c1 - c0)
         j[:, SHAPE:] -= np.einsum("nc,nck->nk", np.cross(s, e1), c2 - c0)
         rho, weight = robust((r / self.sigma) ** 2, "geman_mcclure", self.width)
@@ -126,8 +126,6 @@ def photometric_term(
     chosen = np.arange(0, len(samples.triangle), max(1, len(samples.triangle) // MAX_SAMPLES))
     triangle, barycentric = samples.triangle[chosen], samples.barycentric[chosen]
     corners = corner_points(head, triangle)
-    mean = sum(barycentric[:, k, None] * corners[k].mean for k in range(3))
-    basis = sum(barycentric[:, k, None, None] * corners[k].basis for k in range(3))
     p0, p1, p2 = (c.positions(state) for c in corners)
     face = np.cross(p1 - p0, p2 - p0)
     face /= np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-15)
@@ -146,7 +144,7 @@ def photometric_term(
     # The photo itself says how well skin tone × smooth light explains it (1.48 · MAD ≈ σ).
     noise = 1.4826 * float(np.median(residual)) if len(residual) else np.inf
     return PhotometricTerm(
-        points=LinearPoints(np.asarray(mean), np.asarray(basis)),
+        points=between(corners, np.asarray(barycentric, np.float64)),
         corners=corners,
         smooth_minus_face=samples.normals[chosen] - face,
         picture=luminance,

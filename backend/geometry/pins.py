@@ -95,6 +95,7 @@ def pin_problem(
     points = gather(head, head.mediapipe.triangle[rows], head.mediapipe.barycentric[rows])
     start = _state_of(camera, identity, expression, points.mean.mean(0))
     held = np.arange(0, len(head.mean_vertices), max(1, len(head.mean_vertices) // HELD))
+    # Without correctives, at the start as later: what counts is how far the head as a whole moves.
     basis = np.concatenate([head.identity_basis[:, held], head.expression_basis[:, held]]).astype(np.float64)
     held_basis = np.moveaxis(basis, 0, -1)
     coefficients = np.concatenate([start.identity, start.expression])

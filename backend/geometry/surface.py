@@ -1,11 +1,12 @@
-"""Points of a linear head model under perspective, with their derivatives.
+"""Points of a head model under perspective, with their derivatives.
 
 Basis rows are gathered once at the points that a solve needs; the full basis is never touched again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,36 @@ from numpy.typing import NDArray
 from backend.artifacts import F64
 from backend.geometry.state import LOG_FOCAL, SHAPE, FitState, cross_matrix
 from backend.head.base import ParametricHead
+from blender_addon.correctives import Correctives
 
 
 @dataclass(frozen=True)
 class LinearPoints:
-    """N surface points as linear functions of identity and expression."""
+    """N surface points as functions of identity and expression, linear but for correctives."""
 
     mean: F64  # (N, 3) metres
     basis: F64  # (N, 3, K_id + K_exp) metres per unit coefficient
+    correctives: Correctives = field(default_factory=Correctives.none)
+    corrected: F64 | None = None  # (N, 3, C) metres by which each corrective moves the points
 
     def positions(self, state: FitState) -> F64:
         """``(N, 3)`` head space, metres."""
-        return np.asarray(self.mean + self.basis @ np.concatenate([state.identity, state.expression]))
+        linear = self.mean + self.basis @ np.concatenate([state.identity, state.expression])
+        if self.corrected is None:
+            return np.asarray(linear)
+        return np.asarray(linear + self.corrected @ self.correctives.weights(state.expression))
+
+    def slopes(self, state: FitState) -> F64:
+        """Derivatives ``(N, 3, K_id + K_exp)`` of ``positions`` at ``state``."""
+        if self.corrected is None:
+            return self.basis
+        out = self.basis.copy()
+        out[:, :, len(state.identity) :] += self.corrected @ self.correctives.slopes(state.expression)
+        return out
 
     def take(self, rows: NDArray[np.intp]) -> LinearPoints:
-        return LinearPoints(self.mean[rows], self.basis[rows])
+        corrected = None if self.corrected is None else self.corrected[rows]
+        return LinearPoints(self.mean[rows], self.basis[rows], self.correctives, corrected)
 
 
 def gather(
@@ -44,7 +60,35 @@ def gather(
         for k in range(3):
             rows += w[:, k, None, None] * np.moveaxis(basis[:, corners[:, k]], 0, -1)
         parts.append(rows)
-    return LinearPoints(mean, np.concatenate(parts, axis=2))
+    whole = np.concatenate(parts, axis=2)
+    corrected = _corrected(head, corners, w)
+    if not corrected.any():  # far from where expressions meet
+        return LinearPoints(mean, whole)
+    return LinearPoints(mean, whole, head.correctives, corrected)
+
+
+def between(corners: Sequence[LinearPoints], weights: F64) -> LinearPoints:
+    """The points at ``weights`` ``(N, K)`` of K sets of N points of one head."""
+    mean = sum(weights[:, k, None] * c.mean for k, c in enumerate(corners))
+    basis = sum(weights[:, k, None, None] * c.basis for k, c in enumerate(corners))
+    known = [(k, c.corrected) for k, c in enumerate(corners) if c.corrected is not None]
+    if not known:
+        return LinearPoints(np.asarray(mean), np.asarray(basis))
+    corrected = sum(weights[:, k, None, None] * moved for k, moved in known)
+    correctives = corners[known[0][0]].correctives
+    return LinearPoints(np.asarray(mean), np.asarray(basis), correctives, np.asarray(corrected))
+
+
+def _corrected(head: ParametricHead, corners: NDArray[np.integer[Any]], weights: F64) -> F64:
+    """``(N, 3, C)`` metres by which the head's correctives move points at ``weights`` of ``corners``."""
+    out = np.zeros((len(corners), 3, len(head.correctives)))
+    dense = np.zeros((len(head.mean_vertices), 3))
+    for c in range(len(head.correctives)):
+        rows, offset = head.correctives.offsets.rows(c)
+        dense[rows] = offset
+        out[:, :, c] = np.einsum("nk,nkc->nc", weights, dense[corners])
+        dense[rows] = 0.0
+    return out
 
 
 @dataclass(frozen=True)
@@ -70,9 +114,10 @@ def project(points: LinearPoints, state: FitState, principal_px: tuple[float, fl
     motion = np.zeros((len(p), 3, state.size))  # camera-space metres per unit
     motion[:, :, 0:3] = -cross_matrix(turned)
     motion[:, :, 3:6] = np.eye(3)
-    n, _, k = points.basis.shape
+    basis = points.slopes(state)
+    n, _, k = basis.shape
     motion[:, :, SHAPE:] = (
-        (state.rotation @ points.basis.transpose(1, 0, 2).reshape(3, -1)).reshape(3, n, k).transpose(1, 0, 2)
+        (state.rotation @ basis.transpose(1, 0, 2).reshape(3, -1)).reshape(3, n, k).transpose(1, 0, 2)
     )
     jacobian = by_point @ motion
     jacobian[:, :, LOG_FOCAL] = offset

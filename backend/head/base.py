@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from blender_addon.correctives import Correctives
 
 # Parts that are clear, or strands with gaps between: a word of their names. They hide nothing of the head.
 SEE_THROUGH_WORDS = ("cornea", "tear", "fluid", "lash", "brow", "blend", "occlusion")
@@ -35,10 +37,10 @@ class SurfacePoints:
 
 @dataclass(frozen=True)
 class ParametricHead:
-    """A linear head model. One vertex array holds skin, eyes, teeth and mouth; ``part`` tells them apart.
+    """A head model, linear but for its correctives. One vertex array holds skin, eyes, teeth and mouth.
 
-    Quads are the artist's mesh; ``triangles`` is its one fixed triangulation, used by fit, bake and
-    export alike (quad ``q`` split into triangles listed in ``triangle_quad``).
+    ``part`` tells them apart. Quads are the artist's mesh; ``triangles`` is its one fixed triangulation,
+    used by fit, bake and export alike (quad ``q`` split into triangles listed in ``triangle_quad``).
     """
 
     name: str
@@ -64,6 +66,7 @@ class ParametricHead:
     weights_sha256: str | None
     licence: str
     ibug: SurfacePoints | None = None  # iBUG's 68 points (``correspondences.points68``), where known
+    correctives: Correctives = field(default_factory=Correctives.none)
 
     @property
     def triangle_part(self) -> NDArray[np.uint8]:
@@ -90,6 +93,8 @@ class ParametricHead:
         v = self.mean_vertices + np.tensordot(a, self.identity_basis[: len(a)], 1)
         if expression is not None:
             v = v + np.tensordot(np.asarray(expression, np.float32), self.expression_basis, 1)
+            if len(self.correctives):
+                v = v + self.correctives.moved(expression, len(v))
         return v.astype(np.float32)
 
     def albedo(self, coefficients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

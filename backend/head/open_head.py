@@ -23,6 +23,9 @@ eye_centres            (2,3) f32
 ibug_triangle          (68,) i32   iBUG's 300-W points; these three are absent in older files
 ibug_barycentric       (68,3) f32
 ibug_trust             (68,) f32
+corrective_factors     (C,3) i32   as ``Correctives.factors``; absent in older files
+corrective_vertex      (M,) i32    corrective · V + vertex of each stored offset, ascending
+corrective_offset      (M,3) f16   metres where all the expressions have weight 1
 =====================  ==========  ==========================================================
 """
 
@@ -39,6 +42,8 @@ from numpy.typing import NDArray
 from backend.errors import BadInput, Missing
 from backend.head.base import ParametricHead, SurfacePoints
 from backend.head.meshing import triangulate
+from blender_addon.arrays import SparseOffsets
+from blender_addon.correctives import Correctives
 
 FORMAT_VERSION = "1"
 WEIGHTS_FILE = "embedded/open_head.safetensors"
@@ -121,7 +126,25 @@ def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: s
         weights_sha256=digest,
         licence=metadata["licence"],
         ibug=_points(arrays, "ibug") if "ibug_triangle" in arrays else None,
+        correctives=_correctives(arrays, len(names), len(mean)),
     )
+
+
+def _correctives(arrays: dict[str, NDArray[Any]], expressions: int, vertices: int) -> Correctives:
+    if "corrective_factors" not in arrays:
+        return Correctives.none()
+    factors, place = arrays["corrective_factors"], arrays["corrective_vertex"]
+    start = np.searchsorted(place, np.arange(len(factors) + 1, dtype=np.int64) * vertices)
+    offsets = SparseOffsets(
+        start.astype(np.int64),
+        (place % vertices).astype(np.int32),
+        arrays["corrective_offset"].astype(np.float32),
+    )
+    correctives = Correctives(factors, offsets)
+    problem = correctives.inconsistency(expressions, vertices)
+    if problem:
+        raise ValueError(problem)
+    return correctives
 
 
 def _points(arrays: dict[str, NDArray[Any]], name: str) -> SurfacePoints:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from backend.errors import BadInput
-from blender_addon.bundle import MESH_NAME, Mesh, read_mesh
+from blender_addon.arrays import SparseOffsets
+from blender_addon.bundle import MESH_NAME, read_mesh
+from blender_addon.correctives import Correctives
 
 MOST_BYTES = 64 << 20  # of one answer: the wire's largest frame
 
@@ -21,19 +23,19 @@ def drive(directory: Path, weights: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Raises: BundleError (no such avatar), BadInput (weights that do not fit it, or too many frames).
     """
-    neutral, offsets = _posed(
+    neutral, offsets, correctives = _posed(
         directory, (directory / MESH_NAME).stat().st_mtime_ns if directory.is_dir() else 0
     )
     frames = len(weights)
-    if weights.ndim != 2 or weights.shape[1] != offsets.shape[0]:
-        raise BadInput(
-            f"this avatar has {offsets.shape[0]} expressions; give that many weights for every frame"
-        )
+    expressions = offsets.shape[0] - len(correctives)
+    if weights.ndim != 2 or weights.shape[1] != expressions:
+        raise BadInput(f"this avatar has {expressions} expressions; give that many weights for every frame")
     if not np.isfinite(weights).all() or weights.min(initial=0.0) < 0 or weights.max(initial=0.0) > 1:
         raise BadInput("expression weights must lie between 0 and 1")
     if frames * neutral.nbytes > MOST_BYTES:
         raise BadInput(f"at most {MOST_BYTES // neutral.nbytes} frames at once; ask for fewer")
-    posed = neutral.reshape(-1) + (offsets.T @ weights.T.astype(np.float64)).T
+    products = correctives.weights(weights)
+    posed = neutral.reshape(-1) + (offsets.T @ np.concatenate([weights, products], axis=1).T).T
     return np.ascontiguousarray(posed.reshape(frames, *neutral.shape), np.float32)
 
 
@@ -45,16 +47,17 @@ def weights_of(data: bytes, frames: int) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=2)
-def _posed(directory: Path, changed: int) -> tuple[NDArray[np.float32], Any]:
-    """Neutral vertices ``(V, 3)`` and offsets ``(E, 3 V)`` as a sparse matrix."""
+def _posed(directory: Path, changed: int) -> tuple[NDArray[np.float32], Any, Correctives]:
+    """Neutral vertices ``(V, 3)``, offsets ``(E + C, 3 V)`` as a sparse matrix, the C correctives."""
     mesh = read_mesh(directory)
-    return mesh.vertices_neutral_head, _offset_matrix(mesh)
+    size = mesh.vertices_neutral_head.size
+    parts = (mesh.expressions, mesh.correctives.offsets)
+    offsets = sparse.vstack([_offset_matrix(moved, size) for moved in parts], format="csr")
+    return mesh.vertices_neutral_head, offsets, mesh.correctives
 
 
-def _offset_matrix(mesh: Mesh) -> Any:
-    moved = mesh.expressions
+def _offset_matrix(moved: SparseOffsets, size: int) -> Any:
     expression = np.repeat(np.arange(len(moved)), np.diff(moved.start))
     row = np.repeat(expression, 3)
     column = (3 * moved.vertex[:, None].astype(np.int64) + np.arange(3)).reshape(-1)
-    shape = (len(moved), mesh.vertices_neutral_head.size)
-    return sparse.csr_matrix((moved.offset.reshape(-1).astype(np.float64), (row, column)), shape)
+    return sparse.csr_matrix((moved.offset.reshape(-1).astype(np.float64), (row, column)), (len(moved), size))

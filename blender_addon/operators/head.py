@@ -9,7 +9,7 @@ from bpy.props import StringProperty
 
 from .. import framing, heads, ticker
 from ..scene import quality
-from ..scene.head_mesh import bone_key
+from ..scene.head_mesh import CORRECTIVE_PREFIX, bone_key
 from .base import LikenessOperator, Refusal
 
 
@@ -144,7 +144,11 @@ def expression_keys(uuid: str) -> list[Any]:
         return []
     names = {key.name for key in keys.key_blocks}
     driven = {bone_key(name) for name in names}
-    return [key for key in keys.key_blocks if key != keys.reference_key and key.name not in driven]
+    return [
+        key
+        for key in keys.key_blocks
+        if key != keys.reference_key and key.name not in driven and not key.name.startswith(CORRECTIVE_PREFIX)
+    ]
 
 
 def switch(change: Any, context: Any) -> int:

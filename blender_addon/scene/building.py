@@ -81,6 +81,7 @@ class Head:
         arrays = (
             mesh.vertices_neutral_head, mesh.quads, mesh.quad_uvs, mesh.uvs, mesh.expressions.vertex,
             mesh.expressions.offset, mesh.expression_weights, mesh.eye_centres_head, *mesh.regions.values(),
+            mesh.correctives.factors, mesh.correctives.offsets.vertex, mesh.correctives.offsets.offset,
         )  # fmt: skip
         return "-".join(f"{zlib.crc32(np.ascontiguousarray(array).data):08x}" for array in arrays)
 
@@ -205,6 +206,15 @@ def _key_steps(head: Head, faces: head_mesh.PartFaces, uuid: str) -> Iterator[st
             head_mesh.set_shape_keys(obj, motion, chunk, for_bones=are_copies)
             if is_leader:
                 yield f"shape keys of {faces.name}"
+    corrected = head_mesh.part_correctives(head.mesh, faces)
+    for chunk in _chunks(corrected.names if is_leader else corrected.moving, KEYS_PER_STEP):
+        obj = found(uuid).parts.get(faces.name)
+        if obj is None:
+            raise Gone(uuid)
+        head_mesh.set_shape_keys(obj, corrected, chunk)
+        yield f"correctives of {faces.name}"
+    if is_leader and len(corrected.names):
+        head_mesh.drive_correctives(found(uuid).parts[faces.name], head.mesh)
     if own and not is_leader:
         parts = found(uuid).parts
         if head_mesh.HEAD_PART not in parts or faces.name not in parts:

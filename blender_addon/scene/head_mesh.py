@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
@@ -15,6 +15,7 @@ from .space import to_scene
 
 UV_LAYER = "UVMap"
 HEAD_PART = "skin"  # the part whose shape keys drive all others
+CORRECTIVE_PREFIX = "corrective "  # of shape keys that drivers alone set
 # Soft masks for make-up, an attribute per vertex in [0, 1].
 LIPS_MASK, BLUSH_MASK = "likeness_lips", "likeness_blush"
 
@@ -122,6 +123,47 @@ def part_motion(mesh: Mesh, faces: PartFaces) -> PartMotion:
         row=row[own],
         offset=to_scene(mesh.expressions.offset[own]).astype(np.float32),
     )
+
+
+def part_correctives(mesh: Mesh, faces: PartFaces) -> PartMotion:
+    """What the correctives of ``mesh`` do to the part ``faces``, by the names of their keys, at rest."""
+    moved = replace(
+        mesh,
+        expression_names=corrective_keys(mesh),
+        expressions=mesh.correctives.offsets,
+        expression_weights=np.zeros(len(mesh.correctives), np.float32),
+    )
+    return part_motion(moved, faces)
+
+
+def corrective_keys(mesh: Mesh) -> tuple[str, ...]:
+    """The names of the keys that hold the correctives of ``mesh``, in their order."""
+    return tuple(f"{CORRECTIVE_PREFIX}{name}" for name in mesh.correctives.names(mesh.expression_names))
+
+
+def drive_correctives(leader: Any, mesh: Mesh) -> None:
+    """Let the product of the expressions' keys, with their bone keys, drive the corrective keys."""
+    keys = leader.data.shape_keys.key_blocks
+    for key_name, factors in zip(corrective_keys(mesh), mesh.correctives.factors, strict=True):
+        key = keys[key_name]
+        key.driver_remove("value")
+        driver = key.driver_add("value").driver
+        driver.type = "SCRIPTED"
+        terms = []
+        for k, factor in enumerate(factors[factors != -1]):
+            expression = mesh.expression_names[factor if factor >= 0 else -2 - factor]
+            summed = [name for name in (expression, bone_key(expression)) if name in keys]
+            for part, name in enumerate(summed):
+                variable = driver.variables.new()
+                variable.name = f"w{k}{'ab'[part]}"
+                target = variable.targets[0]
+                target.id_type = "KEY"
+                target.id = leader.data.shape_keys
+                target.data_path = f'key_blocks["{name}"].value'
+            total = " + ".join(f"w{k}{'ab'[part]}" for part in range(len(summed)))
+            terms.append(f"min({total}, 1)" if factor >= 0 else f"(1 - min({total}, 1))")
+        # Simple enough for Blender's own evaluator: it runs where Python scripts are not trusted.
+        driver.expression = " * ".join(terms)
 
 
 def set_shape_keys(obj: Any, motion: PartMotion, names: Sequence[str], *, for_bones: bool = False) -> None:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ..bundle import Mesh, read_mesh
 from .building import HELPER_PARTS
-from .head_mesh import HEAD_PART, part_faces
+from .head_mesh import CORRECTIVE_PREFIX, HEAD_PART, part_faces
 from .identity import find
 from .space import to_scene
 
+ROUNDS = 8  # of solving for weights whose products count as well
 BASIS = ""  # the mesh's own vertices, beside its shape keys
 
 
@@ -27,8 +28,8 @@ class ShapeBefore:
     rows: dict[str, NDArray[np.int64]]  # by part: rows of Mesh.vertices_neutral_head
     positions: dict[tuple[str, str], NDArray[np.float32]]  # (part, key): (v, 3) scene space, metres
     weights: dict[str, float]  # of the skin's shape keys
-    basis: NDArray[np.float64]  # (3V, E) head-space offsets of all expressions
-    normal: NDArray[np.float64]  # (E, E) basisᵀ·basis, slightly damped
+    basis: NDArray[np.float64]  # (3V, E + C) head-space offsets of all expressions, then of correctives
+    normal: NDArray[np.float64]  # (E + C, E + C) basisᵀ·basis, slightly damped
 
 
 def remember_shape(uuid: str, directory: Path) -> ShapeBefore:
@@ -65,8 +66,14 @@ def solve_weights(
     before: ShapeBefore, neutral: NDArray[np.float32], photographed: NDArray[np.float32]
 ) -> dict[str, float]:
     """Expression weights in [0, 1] that lead from ``neutral`` to ``photographed``, both ``(V, 3)`` metres."""
-    moved = (photographed.astype(np.float64) - neutral).ravel()
-    weights = np.clip(np.linalg.solve(before.normal, before.basis.T @ moved), 0.0, 1.0)
+    moved = before.basis.T @ (photographed.astype(np.float64) - neutral).ravel()
+    correctives = before.mesh.correctives
+    weights = np.zeros(len(before.mesh.expression_names))
+    for _ in range(ROUNDS if len(correctives) else 1):  # Gauss–Newton; the first step is the linear solution
+        slopes = np.concatenate([np.eye(len(weights)), correctives.slopes(weights)])
+        missing = moved - before.normal @ np.concatenate([weights, correctives.weights(weights)])
+        step = np.linalg.solve(slopes.T @ before.normal @ slopes, slopes.T @ missing)
+        weights = np.clip(weights + step, 0.0, 1.0)
     return dict(zip(before.mesh.expression_names, weights.tolist(), strict=True))
 
 
@@ -90,7 +97,7 @@ def reshape(before: ShapeBefore, neutral: NDArray[np.float32], weights: dict[str
     skin = head.parts.get(HEAD_PART)
     if skin is not None and skin.data.shape_keys:
         for key in skin.data.shape_keys.key_blocks:
-            if key.name in weights:
+            if key.name in weights and not key.name.startswith(CORRECTIVE_PREFIX):
                 key.value = weights[key.name]
 
 
@@ -106,8 +113,9 @@ def _points(obj: Any) -> list[tuple[str, Any]]:
 
 
 def _dense_basis(mesh: Mesh) -> NDArray[np.float64]:
-    basis = np.zeros((len(mesh.expression_names), *mesh.vertices_neutral_head.shape))
-    for e in range(len(mesh.expression_names)):
-        vertices, offsets = mesh.expressions.rows(e)
-        basis[e, vertices] = offsets
+    parts = (mesh.expressions, mesh.correctives.offsets)
+    shapes = [part.rows(row) for part in parts for row in range(len(part))]
+    basis = np.zeros((len(shapes), *mesh.vertices_neutral_head.shape))
+    for row, (vertices, offsets) in enumerate(shapes):
+        basis[row, vertices] = offsets
     return basis.reshape(len(basis), -1).T

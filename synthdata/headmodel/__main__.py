@@ -1,4 +1,7 @@
-"""``python -m synthdata.headmodel --data DATA -o FILE [--eval [--head FILE]]``: build the open head."""
+"""``python -m synthdata.headmodel --data DATA -o FILE [--eval [--head FILE]]``: build the open head.
+
+``python -m synthdata.headmodel --correctives [--head FILE] -o FILE`` makes its correctives again.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,35 @@ import logging
 from pathlib import Path
 
 from synthdata.headmodel.build import build
+from synthdata.headmodel.correctives import add_correctives
 from synthdata.headmodel.heldout import SHIPPED, build_eval
 
 
 def main() -> None:
     """Build the open head from the shared data."""
     parser = argparse.ArgumentParser(prog="python -m synthdata.headmodel", description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with ict-facekit/ and makehuman/")
+    parser.add_argument("--data", type=Path, help="folder with ict-facekit/ and makehuman/")
     parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
     parser.add_argument(
         "--eval",
         action="store_true",
         help="a built head with a basis that lacks what evaluation heads are made from (heldout.py)",
     )
-    parser.add_argument("--head", type=Path, default=SHIPPED, help="for --eval; the shipped head by default")
+    parser.add_argument(
+        "--correctives",
+        action="store_true",
+        help="a built head with its correctives made again; needs no data",
+    )
+    parser.add_argument(
+        "--head", type=Path, default=SHIPPED, help="for --eval and --correctives; the shipped one by default"
+    )
     options = parser.parse_args()
+    if options.data is None and not options.correctives:
+        parser.error("give the folder of data with --data")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.eval:
+    if options.correctives:
+        head = add_correctives(options.head, options.output)
+    elif options.eval:
         head = build_eval(options.data, options.output, options.head)
     else:
         head = build(options.data, options.output)

@@ -26,6 +26,7 @@ from synthdata.headmodel.brows import build_brows
 from synthdata.headmodel.cavities import nostrils
 from synthdata.headmodel.chart import half_chart
 from synthdata.headmodel.cornea import build_cornea
+from synthdata.headmodel.correctives import add_correctives
 from synthdata.headmodel.eyes import Eyeball, build_eye
 from synthdata.headmodel.flatten import split_quads
 from synthdata.headmodel.ibug import carry_ibug
@@ -110,8 +111,9 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     log.info("albedo made")
     landmarks = _landmarks(store(), lashes, views=48)
     log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
-    head = store()
-    return head
+    store()
+    log.info("correctives")
+    return add_correctives(output, output)
 
 
 def carrying_parts(surface: IctSurface, layout: Layout = DEFAULT) -> list[PartHalf]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backend.head.base import SurfacePoints
 from backend.head.open_head import FORMAT_VERSION
+from blender_addon.correctives import Correctives
 from synthdata.headmodel.assemble import Whole
 
 LICENCE = "MIT (shape, motion, the faces of ears and nostrils from ICT-FaceKit, USC ICT); the rest CC0"
@@ -30,8 +31,6 @@ def write_open_head(
     ibug: SurfacePoints | None = None,
 ) -> None:
     """Write the file; the same input gives the same bytes."""
-    flat = expressions.reshape(-1, 3)
-    kept = np.flatnonzero(np.abs(flat).max(1) > NEGLIGIBLE_M)
     modes = albedo[1][:, whole.half]
     arrays = {
         "mean_vertices": whole.vertices.astype(np.float32),
@@ -43,8 +42,7 @@ def write_open_head(
         "half_vertices": whole.half,
         "identity_half": identity[0].astype(np.float16),
         "identity_parity": identity[1],
-        "expression_vertex": kept.astype(np.int32),
-        "expression_offset": flat[kept].astype(np.float16),
+        **_motion_arrays(expressions),
         "albedo_mean": albedo[0].astype(np.float16),
         "albedo_half": modes.astype(np.float16),
         "regions": np.round(np.stack(list(regions.values())) * 255).astype(np.uint8),
@@ -82,6 +80,26 @@ def rewrite_identity(
     arrays, known = read_stored(source)
     arrays["identity_half"], arrays["identity_parity"] = identity[0].astype(np.float16), identity[1]
     write_stored(path, arrays, known | metadata)
+
+
+def rewrite_motion(
+    source: Path, path: Path, expressions: NDArray[np.floating[Any]], correctives: Correctives
+) -> None:
+    """Write the head in ``source`` with other expression offsets ``(E, V, 3)`` and these correctives."""
+    arrays, metadata = read_stored(source)
+    arrays |= _motion_arrays(expressions)
+    offsets, vertices = correctives.offsets, expressions.shape[1]
+    row = np.repeat(np.arange(len(offsets)), np.diff(offsets.start))
+    arrays["corrective_factors"] = correctives.factors
+    arrays["corrective_vertex"] = (row * vertices + offsets.vertex).astype(np.int32)
+    arrays["corrective_offset"] = offsets.offset.astype(np.float16)
+    write_stored(path, arrays, metadata)
+
+
+def _motion_arrays(expressions: NDArray[np.floating[Any]]) -> dict[str, NDArray[Any]]:
+    flat = expressions.reshape(-1, 3)
+    kept = np.flatnonzero(np.abs(flat).max(1) > NEGLIGIBLE_M)
+    return {"expression_vertex": kept.astype(np.int32), "expression_offset": flat[kept].astype(np.float16)}
 
 
 def read_stored(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

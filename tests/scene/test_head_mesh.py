@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from synthetic_avatar import make_head, make_reconstruction
+
+from backend.export.bundle_writer import write_bundle
+from blender_addon.bundle import read_bundle
+from blender_addon.correctives import Correctives
 
 pytestmark = pytest.mark.blend
 
@@ -87,6 +94,86 @@ def test_parts_that_an_expression_leaves_alone_have_no_key(objects):
     assert keys("eye_left") == ("Basis", "eyeLookInLeft")  # no key for the bone: it turns the eye itself
     assert keys("eye_right") == ()
     assert "jawOpen" in keys("teeth")
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory):
+    """The egg, whose teeth and front are moved where jaw, smile and gaze meet."""
+    head = make_head()
+    front = (head.mean_vertices[:, 2:] > 0.05).astype(np.float64)
+    shapes = {
+        (0, 1): front * [0, 0.004, 0],
+        (0, 1, 2): front * [0.002, 0, 0],
+        (0, -2): front * [0, 0, 0.008],
+    }
+    head = dataclasses.replace(head, correctives=Correctives.of(shapes, 1e-6))
+    folder = write_bundle(make_reconstruction(head), tmp_path_factory.mktemp("corrected") / "portrait")
+    return head, read_bundle(folder)
+
+
+def test_drivers_of_correctives_show_what_the_head_shows(bpy, corrected):
+    from blender_addon.operators.head import expression_keys
+    from blender_addon.scene.scene import build_avatar
+
+    head, avatar = corrected
+    objects = build_avatar(avatar, bpy.context.scene.collection)
+    keys = objects.parts["skin"].data.shape_keys.key_blocks
+    names = [key.name for key in expression_keys(objects.collection["likeness_uuid"])]
+    assert names == list(head.expression_names)  # the artist sees the expressions alone
+    for obj in objects.parts.values():
+        for modifier in obj.modifiers:
+            modifier.show_viewport = False
+    for weights in ((0.0, 0.0, 0.0), (0.5, 1.0, 0.0), (0.7, 0.4, 0.6), (1.0, 1.0, 1.0)):
+        for name, weight in zip(head.expression_names, weights, strict=True):
+            keys[name].value = weight
+        graph = bpy.context.evaluated_depsgraph_get()
+        graph.update()
+        shown = head.shape(np.zeros(0), np.array(weights))
+        for part in ("skin", "teeth"):
+            evaluated = objects.parts[part].evaluated_get(graph).to_mesh()
+            np.testing.assert_allclose(
+                _positions(evaluated.vertices), _turned(shown[_own_vertices(avatar, part)]), atol=2e-6
+            )
+
+
+def test_the_jaw_bone_brings_correctives_along(bpy, corrected):
+    from blender_addon.scene.scene import build_avatar
+
+    _, avatar = corrected
+    objects = build_avatar(avatar, bpy.context.scene.collection)
+    keys = objects.parts["skin"].data.shape_keys
+    keys.key_blocks["jawOpen"].value = 0.25
+    keys.key_blocks["mouthSmileLeft"].value = 0.5
+    bone = keys.key_blocks["bone jawOpen"]
+    bone.driver_remove("value")  # as the bone would set it
+    for value, expected in ((0.0, 0.125), (0.5, 0.375), (1.0, 0.5)):
+        bone.value = value
+        graph = bpy.context.evaluated_depsgraph_get()
+        graph.update()
+        shown = objects.parts["skin"].evaluated_get(graph).data.shape_keys.key_blocks
+        assert shown["corrective jawOpen_mouthSmileLeft"].value == pytest.approx(expected)
+
+
+def test_weights_are_found_again_from_corrected_vertices(bpy, corrected):
+    from blender_addon.scene.reshape import remember_shape, solve_weights
+    from blender_addon.scene.scene import build_avatar
+
+    head, avatar = corrected
+    objects = build_avatar(avatar, bpy.context.scene.collection)
+    before = remember_shape(objects.collection["likeness_uuid"], avatar.directory)
+    for weights in ((0.3, 0.8, 0.0), (1.0, 0.5, 0.6)):
+        shown = head.shape(np.zeros(0), np.array(weights))
+        found = solve_weights(before, head.shape(np.zeros(0)), shown)
+        np.testing.assert_allclose(list(found.values()), weights, atol=2e-3)
+
+
+def test_gltf_has_no_correctives(bpy, corrected):
+    """Viewers would show them as sliders and drive none of them."""
+    from blender_addon.scene import head_mesh
+
+    _, avatar = corrected
+    faces = head_mesh.part_faces(avatar.mesh, "skin")
+    assert head_mesh.part_motion(avatar.mesh, faces).moving == ("jawOpen", "mouthSmileLeft")
 
 
 def test_the_photographed_face_is_what_shows(bpy, objects, avatar):

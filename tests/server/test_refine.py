@@ -204,6 +204,11 @@ def test_drive_is_the_dense_formula(avatar: Path) -> None:
     weights = np.random.default_rng(0).random((5, len(head.expression_names))).astype(np.float32)
     posed = drive(avatar, weights)
     dense = mesh.vertices_neutral_head + np.einsum("fe,evc->fvc", weights, head.expression_basis)
+    for c, factors in enumerate(head.correctives.factors):
+        known = [weights[:, f] if f >= 0 else 1 - weights[:, -2 - f] for f in factors if f != -1]
+        product = np.prod(known, axis=0)
+        rows, offset = head.correctives.offsets.rows(c)
+        dense[:, rows] += product[:, None, None] * offset
     assert posed.dtype == np.float32
     assert posed.shape == (5, len(mesh.vertices_neutral_head), 3)
     assert np.abs(posed - dense).max() < 1e-4  # offsets under a micrometre are not stored
