@@ -178,14 +178,19 @@ class _ByIdentity:
 def _head_digest(key: _ByIdentity) -> str:
     parts = [f"{key.head.name} {key.head.part_names} {key.head.expression_names}"]
     for field in fields(key.head):
-        value = getattr(key.head, field.name)
-        if isinstance(value, np.ndarray):
-            parts.append(array_digest(value))
-        elif is_dataclass(value):
-            parts += [array_digest(getattr(value, inner.name)) for inner in fields(value)]
-        elif isinstance(value, dict):
-            parts += [f"{name} {array_digest(value[name])}" for name in sorted(value)]
+        parts += _array_digests(getattr(key.head, field.name))
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _array_digests(value: object) -> list[str]:
+    """Hashes of the arrays in ``value``: itself, a dataclass' fields, a dictionary's values."""
+    if isinstance(value, np.ndarray):
+        return [array_digest(value)]
+    if is_dataclass(value):
+        return [digest for inner in fields(value) for digest in _array_digests(getattr(value, inner.name))]
+    if isinstance(value, dict):
+        return [f"{name} {digest}" for name in sorted(value) for digest in _array_digests(value[name])]
+    return []
 
 
 @cache
