@@ -14,7 +14,6 @@ IRIS_CENTRES = (473, 468)  # left, right
 IRIS_PAIRS = (((474, 476), (475, 477)), ((469, 471), (470, 472)))
 # Upper and lower lid at mid-eye, inner and outer corner: left, right.
 EYE_OPENING = ((386, 374, 362, 263), (159, 145, 133, 33))
-MOUTH_CORNERS = (291, 61)  # left, right
 # The closed outline of the face, from the forehead's middle towards the subject's left.
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),

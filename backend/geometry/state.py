@@ -8,7 +8,6 @@ import numpy as np
 
 from backend.artifacts import F64, Camera
 
-POSE = slice(0, 6)  # rotation increment (3, radians, camera axes), translation (3, metres)
 LOG_FOCAL = 6
 SHAPE = 7  # first shape coefficient: identity, then expression
 

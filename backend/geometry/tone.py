@@ -24,27 +24,9 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F64
 from backend.colour import LUMINANCE_REC709
+from backend.head.skin_tones import skin_of_lightness
 from backend.photo.eye_whites import EyeWhite
 
-# Facial skin under D65 (L*, a*, b*) from the darkest to the palest: a smooth curve through the range that
-# skin colorimetry reports. The open head's first albedo mode follows the same curve.
-_CURVE_LAB = np.array(
-    [
-        (12.0, 4.0, 4.0),
-        (20.0, 6.5, 7.0),
-        (28.0, 9.5, 11.0),
-        (36.0, 12.0, 14.5),
-        (45.0, 13.5, 17.5),
-        (57.0, 13.0, 18.0),
-        (65.0, 12.0, 17.0),
-        (72.0, 10.5, 15.5),
-        (79.0, 8.0, 14.0),
-    ]
-)
-_XYZ_TO_RGB = np.linalg.inv(
-    np.array([(0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)])
-)
-_WHITE_D65 = np.array([0.9505, 1.0, 1.0890])
 _LIGHTNESS = np.linspace(16.0, 82.0, 133)  # the grid, L*
 _LIKELY_LIGHTNESS = (26.0, 72.0)  # all tones between are equally likely; beyond, less so
 _LIKELY_MARGIN = 5.0
@@ -123,15 +105,6 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
         light_log=np.array([-light[0] - light[1] / 3, 2 * light[1] / 3, light[0] - light[1] / 3]),
         eyes=len(shown),
     )
-
-
-def skin_of_lightness(lightness: F64) -> F64:
-    """Linear albedo ``(N, 3)`` of average facial skin of ``lightness`` ``(N,)`` in L*."""
-    lab = [lightness, *(np.interp(lightness, _CURVE_LAB[:, 0], _CURVE_LAB[:, k]) for k in (1, 2))]
-    fy = (lab[0] + 16) / 116
-    f = np.stack([fy + lab[1] / 500, fy, fy - lab[2] / 200], -1)
-    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE_D65
-    return np.asarray(xyz @ _XYZ_TO_RGB.T)
 
 
 def _shows_white(eye: EyeWhite) -> bool:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.artifacts import F32, ChartMaps, Materials
+from backend.colour import linear_to_lab
 from backend.head.base import ParametricHead
 from backend.texture.noise import skin_noise
 from backend.uvspace.chart import chart_maps, tangent_to_head, unit_or_zero
 from backend.uvspace.seams import dilate
 from synthdata.cases.case_set import HeadPlan
 from synthdata.cases.morphs import CHART, Material
-from synthdata.headmodel.albedo import BLOOD, MELANIN, linear_to_lab, skin_colour
+from synthdata.headmodel.albedo import BLOOD, MELANIN, skin_colour
 from synthdata.painted_skin import Hair, paint_skin
 
 STEP_M = 1e-4  # of the finite differences that make normals from heights

@@ -9,27 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.colour import RGB_TO_XYZ
+from backend.head.skin_tones import skin_of_lightness
+
 F64 = NDArray[np.float64]
 
 MELANIN = np.array([0.55, 0.80, 1.00])
 BLOOD = np.array([0.07, 0.46, 0.36])
 HAIR_ABSORPTION = np.array([1.0, 1.08, 1.15])
 NOSTRIL_SHADE = 1.4  # absorption painted into nostrils, which the mesh makes too shallow
-# Facial skin under D65 (L*, a*, b*), from the darkest to the palest: a smooth curve of our own choosing
-# through the range that skin colorimetry reports; not a table of one study.
-TONES = np.array(
-    [
-        (12.0, 4.0, 4.0),
-        (20.0, 6.5, 7.0),
-        (28.0, 9.5, 11.0),
-        (36.0, 12.0, 14.5),
-        (45.0, 13.5, 17.5),
-        (57.0, 13.0, 18.0),
-        (65.0, 12.0, 17.0),
-        (72.0, 10.5, 15.5),
-        (79.0, 8.0, 14.0),
-    ]
-)
 # Luminance is what the first mode follows: mean and spread put 2.5 standard deviations at Y 0.04 and 0.50
 # (L* 24 and 76), about where human facial skin ends.
 LUMINANCE_MEAN, LUMINANCE_SPREAD = 0.272, 0.092
@@ -37,31 +25,11 @@ GAIN_SHARE = 0.85  # of the first mode, see `principal_modes`
 CLIP_SIGMA = 2.5  # no mode alone leaves [0, 1] within so many standard deviations
 
 
-def lab_to_linear(lab: F64) -> F64:
-    """CIE L*a*b* (D65) ``(…, 3)`` to linear Rec. 709 ``(…, 3)``, which may leave [0, 1]."""
-    fy = (lab[..., 0] + 16) / 116
-    f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], -1)
-    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * WHITE_D65
-    return np.asarray(xyz @ np.linalg.inv(RGB_TO_XYZ).T)
-
-
-def linear_to_lab(rgb: F64) -> F64:
-    """The inverse of `lab_to_linear`."""
-    t = (rgb @ RGB_TO_XYZ.T) / WHITE_D65
-    f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
-
-
-RGB_TO_XYZ = np.array([(0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)])
-WHITE_D65 = RGB_TO_XYZ.sum(1)
-
-
 def skin_colour(luminance: float, shift_ab: tuple[float, float] = (0.0, 0.0)) -> F64:
     """Linear albedo ``(3,)`` of skin of a ``luminance``, its a*, b* off the usual by ``shift_ab``."""
     lightness = 116 * np.cbrt(luminance) - 16
-    a, b = (np.interp(lightness, TONES[:, 0], TONES[:, k]) for k in (1, 2))
     share = min(lightness / 50.0, 1.0)  # dark skin varies less in chroma
-    return lab_to_linear(np.array([lightness, a + share * shift_ab[0], b + share * shift_ab[1]]))
+    return skin_of_lightness(np.array(lightness), (share * shift_ab[0], share * shift_ab[1]))
 
 
 def log_details(skins: F64, regions: dict[str, F64], plain: F64, calm: F64) -> F64:

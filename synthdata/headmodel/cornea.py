@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from synthdata.headmodel.eyes import LIMBUS_RADIUS_M, Eyeball, gaze_offsets, o_grid, outer_profile
-from synthdata.headmodel.parts import PartHalf, same_chart_mirrored
+from synthdata.headmodel.eyes import LIMBUS_RADIUS_M, Eyeball, o_grid, outer_profile
+from synthdata.headmodel.parts import PartHalf
 
 F64 = NDArray[np.float64]
 
@@ -25,17 +25,7 @@ def build_cornea(eyeball: Eyeball) -> PartHalf:
     angle = np.arcsin(across / eyeball.radius)
     unit = share / np.maximum(np.linalg.norm(share, axis=1, keepdims=True), 1e-12)
     local = _height(angle, eyeball.radius)[:, None] * np.c_[unit * np.sin(angle)[:, None], np.cos(angle)]
-    return PartHalf(
-        name="cornea_left",
-        mirror_name="cornea_right",
-        vertices=eyeball.centre + local,
-        quads=quads,
-        uvs=0.5 + 0.49 * share,
-        quad_uvs=quads,
-        carry=eyeball.carry(local),
-        own_expressions=gaze_offsets(local),
-        mirror_uv=same_chart_mirrored,
-    )
+    return eyeball.part("cornea", local, share, quads)
 
 
 def _height(angle: F64, radius: float) -> F64:

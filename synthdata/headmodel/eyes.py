@@ -76,6 +76,20 @@ class Eyeball:
 
         return carry
 
+    def part(self, name: str, local: F64, share: F64, quads: I32) -> PartHalf:
+        """The part ``name``: ``local`` ``(N, 3)`` metres about the centre, charted on the disc ``share``."""
+        return PartHalf(
+            name=f"{name}_left",
+            mirror_name=f"{name}_right",
+            vertices=self.centre + local,
+            quads=quads,
+            uvs=0.5 + 0.49 * share,
+            quad_uvs=quads,
+            carry=self.carry(local),
+            own_expressions=gaze_offsets(local),
+            mirror_uv=same_chart_mirrored,
+        )
+
     def profile(self) -> F64:
         """The outer radius, metres, over 1801 equal steps of the angle from the axis, 0 to π."""
         return outer_profile(np.linspace(0, np.pi, 1801), self.radius)
@@ -91,17 +105,7 @@ def build_eye(eyeball: Eyeball) -> PartHalf:
     """The subject's left eye; looks rotate it about its centre."""
     share, quads = o_grid(SQUARE, RINGS)
     local = _surface(share, eyeball.radius)
-    return PartHalf(
-        name="eye_left",
-        mirror_name="eye_right",
-        vertices=eyeball.centre + local,
-        quads=quads,
-        uvs=0.5 + 0.49 * share,
-        quad_uvs=quads,
-        carry=eyeball.carry(local),
-        own_expressions=gaze_offsets(local),
-        mirror_uv=same_chart_mirrored,
-    )
+    return eyeball.part("eye", local, share, quads)
 
 
 def o_grid_disc(square: int, rings: int) -> tuple[F64, I32]:

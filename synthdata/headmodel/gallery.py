@@ -70,7 +70,10 @@ def main(folder: Path) -> None:
     rng = np.random.default_rng(4)
     people = [
         _draw(
-            head, head.shape(rng.standard_normal(len(head.identity_basis)) * 0.9), face, colour=head.albedo(rng.normal(0, 0.7, 12))
+            head,
+            head.shape(rng.standard_normal(len(head.identity_basis)) * 0.9),
+            face,
+            colour=head.albedo(rng.normal(0, 0.7, 12)),
         )
         for _ in range(16)
     ]

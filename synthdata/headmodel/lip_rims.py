@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.head.base import ParametricHead, SurfacePoints
 from backend.head.surface import closest_on
@@ -51,10 +50,3 @@ def on_lip_rims(points: SurfacePoints, head: ParametricHead) -> SurfacePoints:
             hit, barycentric = closest_on(target, mean, head.triangles[chosen])
             triangle[index], weight[index] = chosen[hit[0]], barycentric[0]
     return replace(points, triangle=triangle, barycentric=weight)
-
-
-def rim_gaps_m(points: SurfacePoints, head: ParametricHead) -> NDArray[np.float64]:
-    """Distances ``(9,)`` between upper and lower inner rim on the neutral mean head, metres."""
-    here = points.positions(head.mean_vertices, head.triangles)
-    pairs = np.array(RIM_PAIRS)
-    return np.asarray(np.linalg.norm(here[pairs[:, 0]] - here[pairs[:, 1]], axis=1))

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from backend.head.base import ParametricHead
 from backend.head.open_head import load_open_head
+from backend.uvspace.kernels import compiled
 
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 CELL_EDGES = 1.5  # size of the search grid's cells in mean edge lengths
 IDENTITIES, BOUND_SIGMA, SEED = 200, 2.5, 2026
@@ -127,8 +128,8 @@ def main() -> None:
     print(*measure(head, ((f"identity {k}", head.shape(a)) for k, a in enumerate(identities))), sep="\n")
 
 
-@njit(cache=True)
-def _grid(first, last, shape):  # type: ignore[no-untyped-def]  # numba infers
+@compiled
+def _grid(first: I64, last: I64, shape: I64) -> tuple[I64, I32]:
     """Triangles by cell: entries of cell c are entry[start[c] : start[c + 1]]."""
     start = np.zeros(shape[0] * shape[1] * shape[2] + 1, np.int64)
     for step in range(2):
@@ -150,8 +151,19 @@ def _grid(first, last, shape):  # type: ignore[no-untyped-def]  # numba infers
     return start, entry
 
 
-@njit(cache=True)
-def _search(v, t, low, high, first, last, shape, start, entry, hit):  # type: ignore[no-untyped-def]
+@compiled
+def _search(
+    v: F64,
+    t: I32,
+    low: F64,
+    high: F64,
+    first: I64,
+    last: I64,
+    shape: I64,
+    start: I64,
+    entry: I32,
+    hit: NDArray[np.bool_],
+) -> None:
     """Marks both triangles of every pair of which one's edge pierces the other."""
     mark = np.full(len(t), -1, np.int32)
     for a in range(len(t)):
@@ -170,8 +182,8 @@ def _search(v, t, low, high, first, last, shape, start, entry, hit):  # type: ig
                             hit[a] = hit[b] = True
 
 
-@njit(cache=True)
-def _share(a, b):  # type: ignore[no-untyped-def]
+@compiled
+def _share(a: I32, b: I32) -> bool:
     for i in range(3):
         for j in range(3):
             if a[i] == b[j]:
@@ -179,8 +191,8 @@ def _share(a, b):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)
-def _pierces(v, a, b):  # type: ignore[no-untyped-def]
+@compiled
+def _pierces(v: F64, a: I32, b: I32) -> bool:
     """Whether an edge of triangle ``a`` passes through the inside of triangle ``b``."""
     o = v[b[0]]
     e, f = v[b[1]] - o, v[b[2]] - o

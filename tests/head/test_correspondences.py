@@ -89,8 +89,6 @@ def test_the_68_points_lie_where_face_mesh_sees_them_and_mirror_each_other(with_
 
 
 def test_the_68_points_are_ict_facekits(head, shared_data: Path):
-    if head.ibug is None:
-        pytest.skip("the shipped head is from before the 68 points")
     from backend.head.ict import load_ict
 
     rows = json.loads((shared_data / "ict-facekit" / "vertex_indices.json").read_text())

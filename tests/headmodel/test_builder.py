@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from backend.colour import srgb_to_linear
+from backend.colour import lab_to_linear, linear_to_lab, srgb_to_linear
 from backend.head.registry import load_head
 from backend.head.surface import closest_on
-from synthdata.headmodel.albedo import lab_to_linear, linear_to_lab, principal_modes
+from synthdata.headmodel.albedo import principal_modes
 from synthdata.headmodel.eyes import o_grid_disc
 from synthdata.headmodel.flatten import (
     barycentric_lookup,
