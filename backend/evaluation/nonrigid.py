@@ -9,6 +9,7 @@ from scipy.sparse.linalg import splu
 
 from backend.evaluation.align import Anchors
 from backend.evaluation.closest import Surface
+from backend.uvspace.cotangent import cotangent_operators
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -18,8 +19,7 @@ ROUNDS = 4  # at each stiffness
 REACH_M = 0.020  # closest points farther than this do not pull
 ON_PATCH_M = 0.003  # an anchor farther from the patch than this belongs to another one
 FACING = 0.5  # least cosine between the normals of two points that may correspond
-_LEAST_COTANGENT = 0.02  # keeps the stiffness positive on obtuse triangles
-_MOST_COTANGENT = 20.0
+_COTANGENTS = (0.02, 20.0)
 
 
 def bend_onto(vertices: F64, triangles: I64, target: Surface, anchors: Anchors | None = None) -> F64:
@@ -33,7 +33,7 @@ def bend_onto(vertices: F64, triangles: I64, target: Surface, anchors: Anchors |
     vertex areas. ℓ falls through STIFFNESS_M; every ℓ is solved ROUNDS times, with closest points found
     anew. The lengths make the result independent of the patch's resolution.
     """
-    area, laplacian = _operators(vertices, triangles)
+    area, laplacian = cotangent_operators(vertices, triangles, _COTANGENTS)
     used = area > 0
     if not used.any():
         return vertices.copy()
@@ -70,32 +70,6 @@ def _held(vertices: F64, used: NDArray[np.bool_], area: F64, anchors: Anchors | 
     np.add.at(weight, rows[near[on]], each)
     np.add.at(wanted, rows[near[on]], each * (anchors.target - anchors.source)[on])
     return weight, wanted
-
-
-def _operators(vertices: F64, triangles: I64) -> tuple[F64, sparse.csr_matrix]:
-    """Vertex areas ``(V,)`` in m² and the positive semi-definite cotangent Laplacian ``(V, V)``."""
-    count = len(vertices)
-    rows, columns, values = [], [], []
-    double = np.linalg.norm(
-        np.cross(
-            vertices[triangles[:, 1]] - vertices[triangles[:, 0]],
-            vertices[triangles[:, 2]] - vertices[triangles[:, 0]],
-        ),
-        axis=1,
-    )
-    area = np.zeros(count)
-    for corner in range(3):
-        np.add.at(area, triangles[:, corner], double / 6)
-        i, j, k = (triangles[:, (corner + s) % 3] for s in range(3))
-        dot = np.einsum("tc,tc->t", vertices[j] - vertices[i], vertices[k] - vertices[i])
-        cotangent = np.clip(dot / np.maximum(double, 1e-18), _LEAST_COTANGENT, _MOST_COTANGENT) / 2
-        rows += [j, k, j, k]
-        columns += [k, j, j, k]
-        values += [-cotangent, -cotangent, cotangent, cotangent]
-    laplacian = sparse.csr_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(count, count)
-    )
-    return area, laplacian
 
 
 def _vertex_normals(vertices: F64, triangles: I64) -> F64:

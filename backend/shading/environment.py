@@ -66,20 +66,6 @@ class Environment:
         """Irradiance and GGX-blurred radiance, made once."""
         return prefilter(self.radiance)
 
-    @functools.cached_property
-    def mean_radiance(self) -> F64:
-        """Mean over the sphere, ``(3,)``."""
-        weight = latlong.solid_angles(self.radiance.shape[0])[..., None]
-        mean: F64 = (self.radiance * weight).sum((0, 1)) / (4 * np.pi)
-        return mean
-
-
-def from_sh(
-    radiance_sh: NDArray[np.floating[Any]], height: int = 128, name: str = "estimated light"
-) -> Environment:
-    """The light of coefficients ``(9, 3)`` as an environment (see ``sh_to_latlong``)."""
-    return Environment(name, sh_to_latlong(radiance_sh, height))
-
 
 def sh_to_latlong(radiance_sh: NDArray[np.floating[Any]], height: int) -> F32:
     """Non-negative lat-long ``(height, 2·height, 3)`` with the coefficients ``(9, C)``.

@@ -8,25 +8,27 @@ goes, a cast shadow stays with its edge sharp. What stays is taken for light.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32
 from backend.texture.grid import enlarge, weighted_reduce
+from backend.uvspace.kernels import compiled, in_bands
 
 _LEVELS = ((4, 120), (2, 60), (1, 30))  # reduction of the working grid, iterations
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _dual_step(
     px: NDArray[np.float32],
     py: NDArray[np.float32],
     u: NDArray[np.float32],
     inside: NDArray[np.bool_],
     step: float,
+    start: int,
+    end: int,
 ) -> None:
     rows, columns, channels = u.shape
-    for r in prange(rows):
+    for r in range(start, end):
         for c in range(columns):
             if not inside[r, c]:
                 continue
@@ -40,7 +42,7 @@ def _dual_step(
                 py[r, c, k] = gy / length
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _primal_step(
     u: NDArray[np.float32],
     relaxed: NDArray[np.float32],
@@ -50,9 +52,11 @@ def _primal_step(
     fidelity: NDArray[np.float32],
     inside: NDArray[np.bool_],
     step: float,
+    start: int,
+    end: int,
 ) -> None:
-    rows, columns, channels = u.shape
-    for r in prange(rows):
+    columns, channels = u.shape[1:]
+    for r in range(start, end):
         for c in range(columns):
             if not inside[r, c]:
                 continue
@@ -87,16 +91,25 @@ def large_structures(data: F32, weight: F32, inside: NDArray[np.bool_], radius: 
         live = present > 0.25
         u = f.copy() if u is None else _as_image(enlarge(u, size // factor), data.shape[2])
         u = np.where(live[..., None], u, 0).astype(np.float32)
-        relaxed, px, py = u.copy(), np.zeros_like(u), np.zeros_like(u)
         # A disc of radius r survives TV-L1 when r > 2 / fidelity.
         fidelity = (2 * factor / max(radius, 1e-3) * np.minimum(cover, 1)).astype(np.float32)
-        step = 1 / np.sqrt(8.0)
-        for _ in range(iterations):
-            _dual_step(px, py, relaxed, live, step)
-            _primal_step(u, relaxed, px, py, f, fidelity, live, step)
+        _iterate(u, f, fidelity, live, iterations)
     if u is None:
         raise ValueError(f"a grid of {size} texels is too small to compare the two sides of a face")
     return u
+
+
+def _iterate(u: F32, data: F32, fidelity: F32, live: NDArray[np.bool_], iterations: int) -> None:
+    """Chambolle & Pock's steps, ``u`` ``(R, C, K)`` in place."""
+    relaxed, px, py = u.copy(), np.zeros_like(u), np.zeros_like(u)
+    step = 1 / np.sqrt(8.0)
+    for _ in range(iterations):
+        in_bands(lambda start, end: _dual_step(px, py, relaxed, live, step, start, end), len(u), 64)
+        in_bands(
+            lambda start, end: _primal_step(u, relaxed, px, py, data, fidelity, live, step, start, end),
+            len(u),
+            64,
+        )
 
 
 def _as_image(field: F32, channels: int) -> F32:

@@ -9,7 +9,6 @@ on the surface, where no chart seam exists; detail is cloned in the gradient dom
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, CompleteUV, HeadFit, PartialUV, Run
@@ -23,7 +22,6 @@ from backend.texture.grid import (
     log_luminance,
     remap,
     safe_log,
-    sample_bilinear,
     weighted_reduce,
     working_chart,
 )
@@ -33,6 +31,8 @@ from backend.texture.noise import gradient_noise
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
 from backend.texture.trust import FEATURES, SURE, smoothstep, texel_metres, trusted
+from backend.uvspace.kernels import compiled, in_bands
+from backend.uvspace.sampling import write_bilinear
 
 IMPLEMENTATION = "mirror and albedo-basis fill, Poisson blend"
 _FOLLOW_M = 0.004  # the surface field follows seen colour down to this length
@@ -94,7 +94,7 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
     base = dilate(safe_log(seen_rgb), cover > 0.02)
     rgb = np.zeros_like(partial.rgb_linear)
     seen = np.zeros_like(partial.confidence)
-    _compose(
+    made = (
         partial.rgb_linear,
         partial.confidence,
         np.ascontiguousarray(chart.face_id),
@@ -108,9 +108,8 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         1.0 / np.asarray(grain.wavelengths_m or (1.0,), np.float64),
         np.asarray(grain.amplitudes or (0.0,), np.float64),
         run.seed & 0x7FFFFFFF,
-        rgb,
-        seen,
     )
+    in_bands(lambda start, end: _compose(*made, start, end, rgb, seen), chart.size)
     fill_unknown(rgb, chart.inside & (chart.face_id >= 0))
     return CompleteUV(rgb, seen, IMPLEMENTATION)
 
@@ -169,7 +168,7 @@ def _clone(work: WorkingChart, ratio: F32, trust: F32, across: F32, across_trust
     )
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _compose(
     photo: NDArray[np.float32],
     confidence: NDArray[np.float32],
@@ -184,6 +183,8 @@ def _compose(
     frequency: NDArray[np.float64],
     amplitude: NDArray[np.float64],
     seed: int,
+    start: int,
+    end: int,
     out: NDArray[np.float32],
     seen: NDArray[np.float32],
 ) -> None:
@@ -192,36 +193,36 @@ def _compose(
     ``fill``, ``base`` (low-passed log photo) and ``trust`` are on the working grid.
     """
     size = face_id.shape[0]
-    for r in prange(size):
-        value = np.zeros(3, np.float32)
-        low = np.zeros(3, np.float32)
-        far = np.zeros(3, np.float32)
-        one = np.zeros(1, np.float32)
+    value = np.zeros(3, np.float32)
+    low = np.zeros(3, np.float32)
+    far = np.zeros(3, np.float32)
+    one = np.zeros(1, np.float32)
+    for r in range(start, end):
         for c in range(size):
             f = face_id[r, c]
             if f < 0:
                 continue
-            wr, wc = (r + 0.5) / factor - 0.5, (c + 0.5) / factor - 0.5
-            sample_bilinear(trust, wr, wc, one)
+            x, y = (c + 0.5) / factor, (r + 0.5) / factor
+            write_bilinear(trust, x, y, one)
             t = one[0] if confidence[r, c] > 0 else 0.0
             seen[r, c] = t
             if t >= 0.999:
                 for k in range(3):
                     out[r, c, k] = photo[r, c, k]
                 continue
-            sample_bilinear(fill, wr, wc, value)
+            write_bilinear(fill, x, y, value)
             u, v = 0.0, 0.0
             for k in range(3):
                 u += barycentric[r, c, k] * mirrored[f, k, 0]
                 v += barycentric[r, c, k] * mirrored[f, k, 1]
             m = 0.0
             if np.isfinite(u + v):
-                mr, mc = (1 - v) * size - 0.5, u * size - 0.5
-                sample_bilinear(trust, (mr + 0.5) / factor - 0.5, (mc + 0.5) / factor - 0.5, one)
+                across_x, across_y = u * size, (1 - v) * size
+                write_bilinear(trust, across_x / factor, across_y / factor, one)
                 m = one[0]
                 if m > 0 and factor > 1:
-                    sample_bilinear(base, (mr + 0.5) / factor - 0.5, (mc + 0.5) / factor - 0.5, low)
-                    sample_bilinear(photo, mr, mc, far)
+                    write_bilinear(base, across_x / factor, across_y / factor, low)
+                    write_bilinear(photo, across_x, across_y, far)
                     for k in range(3):
                         fine = np.log(max(far[k], LOG_FLOOR)) - low[k]
                         value[k] += m * min(max(fine, -0.7), 0.7)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps
 from backend.colour import luminance
+from backend.uvspace.kernels import compiled, in_bands
+from backend.uvspace.sampling import write_bilinear
 
 WORKING_SIZE = 512
 LOG_FLOOR = 1e-3  # linear; below this a texel carries no usable colour ratio
@@ -59,30 +60,13 @@ def reduction(map_size: int, working_size: int = WORKING_SIZE) -> int:
     return factor
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def sample_bilinear(image: NDArray[np.float32], row: float, column: float, out: NDArray[np.float32]) -> None:
-    """Write ``image`` ``(S, S, C)`` at a fractional texel index (0 is the first centre) into ``out``."""
-    size_r, size_c = image.shape[0], image.shape[1]
-    r = min(max(row, 0.0), size_r - 1.0)
-    c = min(max(column, 0.0), size_c - 1.0)
-    r0, c0 = int(r), int(c)
-    r1, c1 = min(r0 + 1, size_r - 1), min(c0 + 1, size_c - 1)
-    fr, fc = r - r0, c - c0
-    for k in range(image.shape[2]):
-        top = image[r0, c0, k] * (1 - fc) + image[r0, c1, k] * fc
-        bottom = image[r1, c0, k] * (1 - fc) + image[r1, c1, k] * fc
-        out[k] = top * (1 - fr) + bottom * fr
-
-
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _weighted_reduce(
-    image: NDArray[np.float32], weight: NDArray[np.float32], factor: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    size, channels = image.shape[0] // factor, image.shape[2]
-    mean = np.zeros((size, size, channels), np.float32)
-    cover = np.zeros((size, size), np.float32)
-    for r in prange(size):
-        for c in range(size):
+    image: F32, weight: F32, factor: int, start: int, end: int, mean: F32, cover: F32
+) -> None:
+    channels = image.shape[2]
+    for r in range(start, end):
+        for c in range(mean.shape[1]):
             total = 0.0
             for i in range(factor):
                 for j in range(factor):
@@ -94,7 +78,6 @@ def _weighted_reduce(
                 for k in range(channels):
                     mean[r, c, k] /= total
             cover[r, c] = total / (factor * factor)
-    return mean, cover
 
 
 def weighted_reduce(image: F32, weight: F32, factor: int) -> tuple[F32, F32]:
@@ -105,8 +88,13 @@ def weighted_reduce(image: F32, weight: F32, factor: int) -> tuple[F32, F32]:
     if factor == 1:
         filled = np.where(weight[..., None] > 0, image, np.float32(0))
         return filled.astype(np.float32), weight.astype(np.float32)
-    mean, cover = _weighted_reduce(
-        np.ascontiguousarray(image, np.float32), np.ascontiguousarray(weight, np.float32), factor
+    fine, share = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(weight, np.float32)
+    size = image.shape[0] // factor
+    mean, cover = np.zeros((size, size, image.shape[2]), np.float32), np.empty((size, size), np.float32)
+    in_bands(
+        lambda start, end: _weighted_reduce(fine, share, factor, start, end, mean, cover),
+        size,
+        max(16, 128 // factor),
     )
     return mean, cover
 
@@ -164,15 +152,15 @@ def _pull_push(image: F32, weight: F32) -> None:
     coarse, cover = weighted_reduce(image, weight, 2)
     if float(cover.min()) <= 0:
         _pull_push(coarse, np.minimum(cover * 4, 1).astype(np.float32))
-    _push(image, weight, coarse)
+    in_bands(lambda start, end: _push(image, weight, coarse, start, end), size, 128)
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def _push(image: NDArray[np.float32], weight: NDArray[np.float32], coarse: NDArray[np.float32]) -> None:
-    for r in prange(image.shape[0]):
+@compiled
+def _push(image: F32, weight: F32, coarse: F32, start: int, end: int) -> None:
+    for r in range(start, end):
         for c in range(image.shape[1]):
             if weight[r, c] <= 0:
-                sample_bilinear(coarse, (r + 0.5) / 2 - 0.5, (c + 0.5) / 2 - 0.5, image[r, c])
+                write_bilinear(coarse, (c + 0.5) / 2, (r + 0.5) / 2, image[r, c])
 
 
 def safe_log(linear: NDArray[np.floating[Any]]) -> F32:
@@ -186,24 +174,18 @@ def log_luminance(linear: F32) -> F32:
     return safe_log(luminance(linear))
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def _remap(
-    image: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    out = np.zeros((rows.shape[0], rows.shape[1], image.shape[2]), np.float32)
-    for r in prange(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            if rows[r, c] >= 0:
-                sample_bilinear(image, rows[r, c], columns[r, c], out[r, c])
-    return out
+@compiled
+def _remap(image: F32, index: F32, start: int, end: int, out: F32) -> None:
+    for r in range(start, end):
+        for c in range(index.shape[1]):
+            if index[r, c, 0] >= 0:
+                write_bilinear(image, index[r, c, 1] + 0.5, index[r, c, 0] + 0.5, out[r, c])
 
 
 def remap(image: F32, index: F32) -> F32:
     """``image`` ``(S, S[, C])`` at texel indices ``index`` ``(R, R, 2)`` (row, column); 0 where row < 0."""
     flat = image[..., None] if image.ndim == 2 else image
-    out: F32 = _remap(
-        np.ascontiguousarray(flat, np.float32),
-        np.ascontiguousarray(index[..., 0], np.float32),
-        np.ascontiguousarray(index[..., 1], np.float32),
-    )
+    source, where = np.ascontiguousarray(flat, np.float32), np.ascontiguousarray(index, np.float32)
+    out = np.zeros((*index.shape[:2], flat.shape[2]), np.float32)
+    in_bands(lambda start, end: _remap(source, where, start, end, out), len(out), 64)
     return out[..., 0] if image.ndim == 2 else out

@@ -9,7 +9,6 @@ applied at the map's resolution, so moles, beard, lips and make-up keep their de
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps, CompleteUV, EvenUV, HeadFit, Run
@@ -23,7 +22,6 @@ from backend.texture.grid import (
     dilate,
     remap,
     safe_log,
-    sample_bilinear,
     weighted_reduce,
     working_chart,
 )
@@ -33,6 +31,8 @@ from backend.texture.mirror import mirror_index
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
 from backend.texture.trust import smoothstep, texel_metres
+from backend.uvspace.kernels import compiled, in_bands
+from backend.uvspace.sampling import write_bilinear
 
 _LEAST_MATTE = 0.25  # of what is seen: the least that is left when gloss is taken off
 _SHADOW_RADIUS_M = 0.008  # one-sided features smaller than this are skin, larger ones light
@@ -235,19 +235,21 @@ def _typical(gain: F32, weight: F32) -> float:
     return float(np.median((gain @ LUMINANCE_REC709)[use])) if use.any() else 0.0
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _apply_gain(
     rgb: NDArray[np.float32],
     gain: NDArray[np.float32],
     typical: float,
     factor: int,
+    start: int,
+    end: int,
     out: NDArray[np.float32],
     relit: NDArray[np.float32],
 ) -> None:
-    for r in prange(rgb.shape[0]):
-        here = np.zeros(3, np.float32)
+    here = np.zeros(3, np.float32)
+    for r in range(start, end):
         for c in range(rgb.shape[1]):
-            sample_bilinear(gain, (r + 0.5) / factor - 0.5, (c + 0.5) / factor - 0.5, here)
+            write_bilinear(gain, (c + 0.5) / factor, (r + 0.5) / factor, here)
             for k in range(3):
                 out[r, c, k] = max(rgb[r, c, k], 0.0) * np.exp(here[k])
             bright = 0.2126 * here[0] + 0.7152 * here[1] + 0.0722 * here[2]
@@ -257,5 +259,6 @@ def _apply_gain(
 def _apply(rgb: F32, gain: F32, typical: float, factor: int) -> tuple[F32, F32]:
     out = np.empty_like(rgb)
     relit = np.empty(rgb.shape[:2], np.float32)
-    _apply_gain(rgb, np.ascontiguousarray(gain), typical, factor, out, relit)
+    smooth = np.ascontiguousarray(gain)
+    in_bands(lambda start, end: _apply_gain(rgb, smooth, typical, factor, start, end, out, relit), len(rgb))
     return out, relit

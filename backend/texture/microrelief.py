@@ -8,11 +8,11 @@ known root-mean-square slope; the same on both sides of a chart seam, even in me
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps
 from backend.texture.noise import gradient_noise, lattice_hash
+from backend.uvspace.kernels import compiled, in_bands
 
 SPACING_M = 0.0010  # of pores; a pit is about a quarter of it wide
 _TEXELS_PER_CELL = 3.2  # a map with wider texels than this share of a cell would alias
@@ -24,7 +24,7 @@ _HEIGHT_PER_SLOPE = 7.8
 _LIP_HEIGHT_PER_SLOPE = 2.3
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _cells(x: float, y: float, z: float, seed: int) -> tuple[float, float]:
     """Distances to the nearest and the second nearest of one random point per unit cell."""
     ix, iy, iz = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
@@ -44,7 +44,7 @@ def _cells(x: float, y: float, z: float, seed: int) -> tuple[float, float]:
     return np.sqrt(first), np.sqrt(second)
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _press(
     height: NDArray[np.float32],
     slope: NDArray[np.float32],
@@ -54,9 +54,11 @@ def _press(
     height_per_slope: float,
     lip_spacing: float,
     seed: int,
+    start: int,
+    end: int,
 ) -> None:
     q, p = 1.0 / spacing, 1.0 / lip_spacing
-    for r in prange(height.shape[0]):
+    for r in range(start, end):
         for c in range(height.shape[1]):
             if face_id[r, c] < 0:
                 continue
@@ -81,8 +83,7 @@ def add_microrelief(height: F32, slope: F32, chart: ChartMaps, texel_m: float, s
     """
     spacing = max(SPACING_M, _TEXELS_PER_CELL * texel_m)
     texels_per_cell = min(spacing / texel_m, 12.0)
-    _press(
-        height,
+    given = (
         np.ascontiguousarray(slope, np.float32),
         np.ascontiguousarray(chart.position_head),
         np.ascontiguousarray(chart.face_id),
@@ -91,3 +92,4 @@ def add_microrelief(height: F32, slope: F32, chart: ChartMaps, texel_m: float, s
         max(_LIP_LINE_M, _TEXELS_PER_CELL * texel_m),
         seed & 0x7FFFFFFF,
     )
+    in_bands(lambda start, end: _press(height, *given, start, end), len(height))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32
 from backend.head.base import ParametricHead
+from backend.uvspace.kernels import compiled, in_bands
 
 
 def mirrored_corners(head: ParametricHead) -> F32:
@@ -41,17 +41,18 @@ def mirrored_corners(head: ParametricHead) -> F32:
     return uv.astype(np.float32)
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _index(
     face_id: NDArray[np.int32],
     barycentric: NDArray[np.float32],
     corners: NDArray[np.float32],
     size: int,
-) -> NDArray[np.float32]:
-    rows, columns = face_id.shape
-    out = np.full((rows, columns, 2), np.float32(-1))
-    for r in prange(rows):
-        for c in range(columns):
+    start: int,
+    end: int,
+    out: NDArray[np.float32],
+) -> None:
+    for r in range(start, end):
+        for c in range(face_id.shape[1]):
             f = face_id[r, c]
             if f < 0:
                 continue
@@ -62,7 +63,6 @@ def _index(
             if np.isfinite(u + v):
                 out[r, c, 0] = min(max((1 - v) * size - 0.5, 0.0), size - 1.0)
                 out[r, c, 1] = min(max(u * size - 0.5, 0.0), size - 1.0)
-    return out
 
 
 def mirror_index(
@@ -72,10 +72,9 @@ def mirror_index(
 
     −1 outside the chart. ``size`` is the side of the map to be sampled, the chart's own when None.
     """
-    out: F32 = _index(
-        np.ascontiguousarray(face_id),
-        np.ascontiguousarray(barycentric, np.float32),
-        mirrored_corners(head),
-        size or face_id.shape[0],
-    )
+    ids = np.ascontiguousarray(face_id)
+    weights = np.ascontiguousarray(barycentric, np.float32)
+    corners, side = mirrored_corners(head), size or face_id.shape[0]
+    out = np.full((*face_id.shape, 2), -1, np.float32)
+    in_bands(lambda start, end: _index(ids, weights, corners, side, start, end, out), len(out), 64)
     return out

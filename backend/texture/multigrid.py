@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32
+from backend.uvspace.kernels import compiled, in_bands
 
 _COARSEST = 4  # texels a side at which plain relaxation is exact enough
+_LEAST_ROWS = 64  # of a band: fewer are not worth a thread
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,18 @@ def _levels(screen: F32, inside: NDArray[np.bool_]) -> list[_Level]:
     return levels
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _multiply(
     u: NDArray[np.float32],
     diagonal: NDArray[np.float32],
     right: NDArray[np.float32],
     down: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    start: int,
+    end: int,
+    out: NDArray[np.float32],
+) -> None:
     rows, columns, channels = u.shape
-    out = np.empty_like(u)
-    for r in prange(rows):
+    for r in range(start, end):
         for c in range(columns):
             for k in range(channels):
                 total = diagonal[r, c] * u[r, c, k]
@@ -115,21 +118,22 @@ def _multiply(
                 if r > 0:
                     total -= down[r - 1, c] * u[r - 1, c, k]
                 out[r, c, k] = total
-    return out
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def _relax(
+@compiled
+def _relax_rows(
     u: NDArray[np.float32],
     b: NDArray[np.float32],
     diagonal: NDArray[np.float32],
     right: NDArray[np.float32],
     down: NDArray[np.float32],
     colour: int,
+    start: int,
+    end: int,
 ) -> None:
     """One half sweep of red-black Gauss-Seidel, in place."""
     rows, columns, channels = u.shape
-    for r in prange(rows):
+    for r in range(start, end):
         for c in range((r + colour) % 2, columns, 2):
             for k in range(channels):
                 total = b[r, c, k]
@@ -145,19 +149,24 @@ def _relax(
 
 
 def _matvec(level: _Level, u: F32) -> F32:
-    out: F32 = _multiply(u, level.diagonal, level.right, level.down)
+    matrix, out = (level.diagonal, level.right, level.down), np.empty_like(u)
+    in_bands(lambda start, end: _multiply(u, *matrix, start, end, out), len(u), _LEAST_ROWS)
     return out
+
+
+def _relax(u: F32, b: F32, level: _Level, colour: int) -> None:
+    matrix = (level.diagonal, level.right, level.down)
+    in_bands(lambda start, end: _relax_rows(u, b, *matrix, colour, start, end), len(u), _LEAST_ROWS)
 
 
 def _cycle(levels: list[_Level], depth: int, b: F32) -> F32:
     """A symmetric V-cycle from a zero guess (symmetric, so that it may precondition)."""
     level = levels[depth]
     u = np.zeros_like(b)
-    matrix = (level.diagonal, level.right, level.down)
     last = depth + 1 == len(levels)
     for _ in range(8 if last else 1):
-        _relax(u, b, *matrix, 0)
-        _relax(u, b, *matrix, 1)
+        _relax(u, b, level, 0)
+        _relax(u, b, level, 1)
     if not last:
         residual = b - _matvec(level, u)
         rows, columns = residual.shape[:2]
@@ -166,8 +175,8 @@ def _cycle(levels: list[_Level], depth: int, b: F32) -> F32:
         correction = _cycle(levels, depth + 1, coarse)
         u += correction.repeat(2, 0).repeat(2, 1)[:rows, :columns]
     for _ in range(8 if last else 1):
-        _relax(u, b, *matrix, 1)
-        _relax(u, b, *matrix, 0)
+        _relax(u, b, level, 1)
+        _relax(u, b, level, 0)
     return u
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32
+from backend.uvspace.kernels import compiled, in_bands
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled
 def lattice_hash(x: int, y: int, z: int, seed: int) -> int:
     """A well-mixed 32-bit integer of a lattice point (a 32-bit finaliser over mixed coordinates)."""
     h = (
@@ -23,7 +23,7 @@ def lattice_hash(x: int, y: int, z: int, seed: int) -> int:
     return h ^ (h >> 15)
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled
 def _slope(x: int, y: int, z: int, seed: int, dx: float, dy: float, dz: float) -> float:
     h = int(lattice_hash(x, y, z, seed))
     gx = (h & 1023) / 511.5 - 1.0
@@ -32,7 +32,7 @@ def _slope(x: int, y: int, z: int, seed: int, dx: float, dy: float, dz: float) -
     return gx * dx + gy * dy + gz * dz
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def gradient_noise(x: float, y: float, z: float, seed: int) -> float:
     """Smooth noise of about unit wavelength at a point, zero mean, roughly in [−1, 1] (Perlin 2002)."""
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
@@ -50,16 +50,18 @@ def gradient_noise(x: float, y: float, z: float, seed: int) -> float:
     return total
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _octaves(
     position: NDArray[np.float32],
     inside: NDArray[np.bool_],
     frequency: NDArray[np.float64],
     amplitude: NDArray[np.float64],
     seed: int,
-) -> NDArray[np.float32]:
-    out = np.zeros(inside.shape, np.float32)
-    for r in prange(inside.shape[0]):
+    start: int,
+    end: int,
+    out: NDArray[np.float32],
+) -> None:
+    for r in range(start, end):
         for c in range(inside.shape[1]):
             if not inside[r, c]:
                 continue
@@ -76,7 +78,6 @@ def _octaves(
                     seed + o,
                 )
             out[r, c] = total
-    return out
 
 
 def skin_noise(
@@ -87,11 +88,13 @@ def skin_noise(
     seed: int,
 ) -> F32:
     """Sum of octaves ``(S, S)`` at texel positions ``(S, S, 3)`` metres; 0 outside."""
-    out: F32 = _octaves(
+    given = (
         np.ascontiguousarray(position_head, np.float32),
         np.ascontiguousarray(inside),
         1.0 / np.asarray(wavelengths_m, np.float64),
         np.asarray(amplitudes, np.float64),
         int(seed) & 0x7FFFFFFF,
     )
+    out = np.zeros(inside.shape, np.float32)
+    in_bands(lambda start, end: _octaves(*given, start, end, out), len(out))
     return out

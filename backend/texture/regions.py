@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32
 from backend.head.base import ParametricHead
+from backend.uvspace.kernels import compiled, in_bands
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _lay(
     face_id: NDArray[np.int32],
     barycentric: NDArray[np.float32],
     triangles: NDArray[np.int32],
     values: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    rows, columns, channels = face_id.shape[0], face_id.shape[1], values.shape[1]
-    out = np.zeros((rows, columns, channels), np.float32)
-    for r in prange(rows):
-        for c in range(columns):
+    start: int,
+    end: int,
+    out: NDArray[np.float32],
+) -> None:
+    channels = values.shape[1]
+    for r in range(start, end):
+        for c in range(face_id.shape[1]):
             f = face_id[r, c]
             if f < 0:
                 continue
@@ -31,7 +33,6 @@ def _lay(
                 v = triangles[f, corner]
                 for k in range(channels):
                     out[r, c, k] += b * values[v, k]
-    return out
 
 
 def to_chart(
@@ -42,16 +43,16 @@ def to_chart(
 ) -> F32:
     """Vertex ``values`` ``(V[, C])`` interpolated to texels ``(S, S[, C])``; 0 outside the chart."""
     flat = np.ascontiguousarray(values, np.float32)
-    out: F32 = _lay(
-        np.ascontiguousarray(face_id),
-        np.ascontiguousarray(barycentric, np.float32),
-        np.ascontiguousarray(triangles),
-        flat[:, None] if flat.ndim == 1 else flat,
-    )
+    flat = flat[:, None] if flat.ndim == 1 else flat
+    ids = np.ascontiguousarray(face_id)
+    weights = np.ascontiguousarray(barycentric, np.float32)
+    corners = np.ascontiguousarray(triangles)
+    out = np.zeros((*face_id.shape, flat.shape[1]), np.float32)
+    in_bands(lambda start, end: _lay(ids, weights, corners, flat, start, end, out), len(out), 64)
     return out[..., 0] if values.ndim == 1 else out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _gather(
     image: NDArray[np.float32],
     weight: NDArray[np.float32],

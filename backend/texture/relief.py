@@ -6,12 +6,12 @@ What runs in no line is pigment, more often than not, and is left alone.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps
 from backend.texture.grid import WorkingChart, blur, dilate, enlarge
 from backend.texture.trust import smoothstep
+from backend.uvspace.kernels import compiled, in_bands
 
 WIDEST_M = 0.0010  # Gaussian sigma above which a dark line is no furrow
 FINEST_M = 0.0002
@@ -85,7 +85,7 @@ def _soft(contrast: F32) -> F32:
     return out
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@compiled
 def _normals(
     height: NDArray[np.float32],
     position: NDArray[np.float32],
@@ -93,13 +93,14 @@ def _normals(
     tangent: NDArray[np.float32],
     face_id: NDArray[np.int32],
     reach: float,
+    start: int,
+    end: int,
     out: NDArray[np.float32],
 ) -> None:
     size = height.shape[0]
-    for row in prange(size):
-        r = np.int64(row)  # prange counts unsigned; mixed with signed it would turn to float
-        pu = np.zeros(3)
-        pv = np.zeros(3)
+    pu = np.zeros(3)
+    pv = np.zeros(3)
+    for r in range(start, end):
         for c in range(size):
             out[r, c, 0], out[r, c, 1], out[r, c, 2] = 0.0, 0.0, 1.0
             if face_id[r, c] < 0:
@@ -146,13 +147,13 @@ def tangent_normals(height: F32, chart: ChartMaps, texel_m: float) -> F32:
     (0, 0, 1) outside the chart.
     """
     out = np.empty((*height.shape, 3), np.float32)
-    _normals(
+    given = (
         np.ascontiguousarray(height),
         np.ascontiguousarray(chart.position_head),
         np.ascontiguousarray(chart.normal_head),
         np.ascontiguousarray(chart.tangent_head),
         np.ascontiguousarray(chart.face_id),
         16 * texel_m,
-        out,
     )
+    in_bands(lambda start, end: _normals(*given, start, end, out), len(out))
     return out

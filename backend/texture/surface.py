@@ -13,6 +13,7 @@ from scipy.sparse import linalg
 
 from backend.artifacts import F32, F64
 from backend.head.base import ParametricHead
+from backend.uvspace.cotangent import cotangent_operators
 
 _WELD_M = 2e-5  # vertices nearer than this are one (heads split them along charts and parts)
 
@@ -77,26 +78,6 @@ def skin_surface(head: ParametricHead, vertices: NDArray[np.floating[Any]]) -> S
     _, first, inverse = np.unique(key, axis=0, return_index=True, return_inverse=True)
     node = np.full(len(points), -1, np.int64)
     node[used] = inverse.reshape(-1)
-    count = len(first)
-
-    corner = points[triangles]
-    edges = corner[:, [2, 0, 1]] - corner[:, [1, 2, 0]]  # edge k lies opposite to corner k
-    double_area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
-    good = double_area > 1e-12
-    area = np.zeros(count)
-    rows, columns, weights = [], [], []
-    for k in range(3):
-        i, j = node[triangles[good, (k + 1) % 3]], node[triangles[good, (k + 2) % 3]]
-        cotangent = -np.einsum("nc,nc->n", edges[good, (k + 1) % 3], edges[good, (k + 2) % 3])
-        # Negative cotangents (obtuse slivers) would break the maximum principle.
-        half = np.clip(0.5 * cotangent / double_area[good], 1e-3, 10.0)
-        rows += [i, j]
-        columns += [j, i]
-        weights += [half, half]
-        area += np.bincount(node[triangles[good, k]], double_area[good] / 6, count)
-    adjacency = sparse.coo_matrix(
-        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), (count, count)
-    ).tocsr()
-    adjacency.setdiag(0)
-    stiffness = sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
-    return SkinSurface(node, stiffness.tocsr(), np.maximum(area, 1e-12))
+    # Negative cotangents (obtuse slivers) would break the maximum principle.
+    area, stiffness = cotangent_operators(points[used][first], node[triangles], (2e-3, 20.0))
+    return SkinSurface(node, stiffness, np.maximum(area, 1e-12))

@@ -33,8 +33,7 @@ class NumbaRasteriser:
         near: float = 1e-6,
     ) -> RasterBuffers:
         """See ``Rasteriser.rasterise``."""
-        corners = np.ascontiguousarray(triangles, np.int32)
-        vertices = np.ascontiguousarray(vertices_px, np.float64)
+        vertices, corners = _arrays(vertices_px, triangles)
         snapped, first_row, last_row = _prepare(vertices, corners, width, height, near)
         order, begin = _by_band(first_row, last_row, height)
         triangle = np.empty((height, width), np.int32)
@@ -64,11 +63,16 @@ def nearest_depth(
     near: float = 1e-6,
 ) -> F32:
     """The depth ``(H, W)`` of ``NumbaRasteriser.rasterise`` alone, on the calling thread."""
-    corners = np.ascontiguousarray(triangles, np.int32)
-    vertices = np.ascontiguousarray(vertices_px, np.float64)
+    vertices, corners = _arrays(vertices_px, triangles)
     depth = np.empty((height, width), np.float32)
     _draw_depth(vertices, corners, near, _band_keys(width), depth)
     return depth
+
+
+def _arrays(
+    vertices_px: NDArray[np.floating[Any]], triangles: NDArray[np.int32]
+) -> tuple[F64, NDArray[np.int32]]:
+    return np.ascontiguousarray(vertices_px, np.float64), np.ascontiguousarray(triangles, np.int32)
 
 
 def _band_keys(width: int) -> NDArray[np.int64]:

@@ -146,6 +146,14 @@ def add_bilinear(
 
 
 @compiled
+def write_bilinear(image: F32, x: float, y: float, out: F32) -> None:
+    """Write ``image`` ``(H, W, C)`` at continuous (x, y) into ``out`` ``(C,)``."""
+    out[:] = 0.0
+    height, width, channels = image.shape
+    add_bilinear(image.reshape(height * width, channels), 0, height, width, x, y, 1.0, out)
+
+
+@compiled
 def add_bicubic(
     texels: F32, first: int, height: int, width: int, x: float, y: float, weight: float, out: F32
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -55,15 +54,6 @@ def math(tree: Any, operation: str, location: tuple[float, float], *operands: An
         else:
             tree.links.new(operand, socket)
     return node.outputs[0]
-
-
-def load_image(path: Path, *, is_colour: bool) -> Any:
-    """The picture at ``path`` packed into the file from its own bytes; data maps are Non-Color."""
-    image = bpy.data.images.load(str(path), check_existing=False)
-    image.colorspace_settings.name = "sRGB" if is_colour else "Non-Color"
-    image.alpha_mode = "NONE" if not is_colour else "CHANNEL_PACKED"
-    image.pack()
-    return image
 
 
 def image_from_bytes(name: str, data: bytes, *, is_colour: bool) -> Any:

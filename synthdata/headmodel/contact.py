@@ -9,7 +9,8 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 from numpy.typing import NDArray
 
-from synthdata.headmodel.follow import cotangent_operators
+from backend.uvspace.cotangent import cotangent_operators
+from synthdata.headmodel.follow import LEAST_AREA_M2
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -35,6 +36,7 @@ class Sheet:
         row = np.full(len(vertices), -1)
         row[own] = np.arange(len(own))
         area, stiffness = cotangent_operators(vertices[own], row[triangles[grown[triangles].all(1)]])
+        area = np.maximum(area, LEAST_AREA_M2)
         bending = stiffness @ sp.diags(1.0 / area) @ stiffness
         self._fixed = np.setdiff1d(own, self.free)
         inside, outside = row[self.free], row[self._fixed]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
+from backend.uvspace.cotangent import cotangent_operators
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -27,6 +28,7 @@ TOGETHER = (
 NEAREST = 8  # skin vertices that a vertex follows
 TOUCHING_M = 0.0008  # lips nearer than this touch at rest
 HELD = 100.0  # how much more touching lips are held together than offsets are believed
+LEAST_AREA_M2 = 1e-10  # of a vertex: in slivers
 LIPS_REACH_M = 0.004  # how far from where lips touch holding them together is felt
 LEAST_TRUST = 1e-4
 SMOOTH_M = 0.0022  # waves shorter than about six times this are damped
@@ -108,7 +110,7 @@ class _Lining:
 
 def _bending(stiffness: sp.csr_matrix, area: F64, length_m: float) -> sp.csr_matrix:
     """Energy by which waves shorter than 2π ``length_m`` are damped, against ``diag(area)``."""
-    return length_m**4 * stiffness @ sp.diags(1.0 / area) @ stiffness
+    return length_m**4 * stiffness @ sp.diags(1.0 / np.maximum(area, LEAST_AREA_M2)) @ stiffness
 
 
 def _factorised(matrix: sp.spmatrix) -> Callable[[F64], F64]:
@@ -156,23 +158,3 @@ def vertices_of(head: ParametricHead, part: str) -> NDArray[np.intp]:
     """Rows of the vertices that a part's triangles use, sorted."""
     rows = head.triangles[head.triangle_part == head.part_names.index(part)]
     return np.asarray(np.unique(rows), np.intp)
-
-
-def cotangent_operators(vertices: F64, triangles: I32) -> tuple[F64, sp.csr_matrix]:
-    """Vertex areas ``(V,)`` in m² and the positive semi-definite cotangent stiffness ``(V, V)``."""
-    rows, columns, values = [], [], []
-    area = np.zeros(len(vertices))
-    for k in range(3):
-        i, j, o = (triangles[:, (k + s) % 3] for s in range(3))
-        e, f = vertices[i] - vertices[o], vertices[j] - vertices[o]
-        double = np.linalg.norm(np.cross(e, f), axis=1)
-        np.add.at(area, o, double / 6)
-        cotangent = np.clip((e * f).sum(1) / np.maximum(double, 1e-16), -20.0, 20.0) / 2
-        rows += [i, j, i, j]
-        columns += [j, i, i, j]
-        values += [-cotangent, -cotangent, cotangent, cotangent]
-    n = len(vertices)
-    stiffness = sp.csr_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n, n)
-    )
-    return np.maximum(area, 1e-10), stiffness

@@ -25,10 +25,10 @@ from scipy.spatial import cKDTree
 from backend.head.base import ParametricHead
 from backend.head.open_head import unfold
 from backend.head.surface import closest_on
+from backend.uvspace.cotangent import cotangent_operators
 from synthdata.headmodel.follow import (
     TOGETHER,
     Follower,
-    cotangent_operators,
     hold_lips,
     together,
     vertices_of,

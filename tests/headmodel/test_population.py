@@ -15,7 +15,7 @@ from backend.errors import Missing
 from backend.head.open_head import MIRROR_X, load_open_head, unfold
 from synthdata.cases.morphs import SHAPES
 from synthdata.headmodel import population
-from synthdata.headmodel.follow import Follower, cotangent_operators, hold_lips, vertices_of
+from synthdata.headmodel.follow import Follower, hold_lips, vertices_of
 from synthdata.headmodel.heldout import held_out_families
 from synthdata.headmodel.population import TraitShapes, importance_of, population_modes, smooth_fields
 from synthdata.headmodel.reach import fresh_people, measure
@@ -93,17 +93,6 @@ def test_the_evaluation_basis_knows_no_direction_of_the_shapes_that_cases_use(sh
         assert shape.format("r") not in known
         if "head/" not in shape:  # head-oval has no direction, and head-age is no head-oval
             assert not {f"{stem}-{end}" for end in ("incr", "decr", "up", "down", "in", "out")} & known
-
-
-def test_cotangent_operators_on_a_plane():
-    head = small_head(8)
-    flat = head.mean_vertices.astype(np.float64) * [1, 1, 0]
-    area, stiffness = cotangent_operators(flat, head.triangles)
-    assert area.sum() == pytest.approx(0.12**2)
-    inner = np.abs(flat[:, :2]).max(1) < 0.059
-    assert np.abs((stiffness @ flat)[inner]).max() < 1e-12  # linear functions are harmonic
-    energy = flat[:, 0] @ stiffness @ flat[:, 0]
-    assert energy == pytest.approx(0.12**2)  # Dirichlet energy of x: the area
 
 
 @pytest.fixture(scope="module")

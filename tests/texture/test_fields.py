@@ -6,6 +6,7 @@ import ellipsoid_head as synthetic
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.ndimage import map_coordinates
 from scipy.sparse import linalg
 
 from backend.texture import grid, mirror, multigrid, regions, surface
@@ -77,6 +78,20 @@ def test_reduction_and_enlargement_keep_a_ramp_in_place():
     assert cover == pytest.approx(1)
     back = grid.enlarge(mean, size)
     assert np.abs(back - ramp)[4:-4, 4:-4].max() < 1e-3
+
+
+def test_remapping_is_bilinear_between_centres_holds_the_border_and_skips_what_is_marked():
+    rng = np.random.default_rng(4)
+    image = rng.random((20, 30, 2)).astype(np.float32)
+    index = rng.uniform([0, -3], [23, 33], (9, 150, 2)).astype(np.float32)
+    index[3, 5:40, 0] = -1
+    expected = np.stack(
+        [map_coordinates(image[..., k], index.transpose(2, 0, 1), order=1, mode="nearest") for k in range(2)],
+        -1,
+    )
+    expected[3, 5:40] = 0
+    np.testing.assert_allclose(grid.remap(image, index), expected, atol=1e-5)
+    np.testing.assert_allclose(grid.remap(image[..., 1], index), expected[..., 1], atol=1e-5)
 
 
 def test_dilation_keeps_what_is_known_and_fills_the_rest_within_its_range():
