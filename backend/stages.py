@@ -197,12 +197,16 @@ def _array_digests(value: object) -> list[str]:
 def code_version() -> str:
     """A hash of the code that computes, the weights that ship with it and the libraries that it uses."""
     root = Path(__file__).parent
-    files = [root / name for name in _COMPUTING_MODULES]
-    files += [path for package in _COMPUTING for path in sorted((root / package).rglob("*.py"))]
-    files += sorted((root / "weights" / "embedded").glob("*.safetensors"))
     digest = hashlib.blake2b(digest_size=16)
-    for file in files:
+    for file in (*computing_files(), *sorted((root / "weights" / "embedded").glob("*.safetensors"))):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     for library in _LIBRARIES:
         digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
     return digest.hexdigest()
+
+
+def computing_files() -> tuple[Path, ...]:
+    """The modules that compute."""
+    root = Path(__file__).parent
+    packages = (path for package in _COMPUTING for path in sorted((root / package).rglob("*.py")))
+    return (*(root / name for name in _COMPUTING_MODULES), *packages)

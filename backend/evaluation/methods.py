@@ -25,9 +25,9 @@ from backend.errors import BadInput
 from backend.evaluation.cases import Case
 from backend.evaluation.prediction import Prediction, read_prediction
 from backend.evaluation.results import folder_name
+from backend.evaluation.version import avatar_version
 from backend.export.bundle_writer import write_bundle
 from backend.head.base import ParametricHead
-from backend.stages import code_version
 from backend.texture.grid import fill_unknown
 from backend.texture.reflectance import regional
 from backend.texture.regions import to_chart
@@ -69,7 +69,7 @@ class Methods:
         """The avatar folder of ``case`` by ``method``; another photo, code or option has another folder."""
         photo = blake2b(case.photo.read_bytes(), digest_size=16).hexdigest()
         options = self._options
-        key = f"{photo} {method} {options.head} {options.maps} {options.seed} {code_version()}"
+        key = f"{photo} {method} {options.head} {options.maps} {options.seed} {avatar_version(options.head)}"
         return (
             self._folder
             / folder_name(method)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Protocol
 
 from backend import __version__
@@ -32,8 +29,8 @@ from backend.evaluation.results import (
     set_key,
     write_json,
 )
+from backend.evaluation.version import avatar_version, evaluation_version
 from backend.failures import one_line
-from backend.stages import code_version
 from blender_addon.bundle import BundleError
 
 _PHOTO_SIDE = 512  # pixels, of the report's copy
@@ -107,29 +104,10 @@ def with_baseline(methods: Sequence[str]) -> tuple[str, ...]:
 def result_key(case: Case, method: str, job: Job) -> str:
     """What a result depends on, as a hash."""
     parts = (
-        *(case.digest, method, repr(job.options), code_version(), evaluation_version()),
+        *(case.digest, method, repr(job.options), avatar_version(job.options.head), evaluation_version()),
         *(f"{group.name} {group.lacks}" for group in job.groups),
     )
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
-
-
-@cache
-def evaluation_version() -> str:
-    """A hash of the code that measures and of the libraries that it measures with."""
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        if not file.stem.startswith(("report", "compare", "command")):  # showing a figure does not change it
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    for library in ("numpy", "scipy", "numba", "opencv-contrib-python", "bpy"):
-        digest.update(f"{library} {_version(library)}\0".encode())
-    return digest.hexdigest()
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"  # bpy is optional: what needs it is left out
 
 
 Say = Callable[[str, float], None]

@@ -22,7 +22,7 @@ from backend.uvspace.seams import SeamPairs, seam_pairs
 Mask = NDArray[Any]
 Map = NDArray[np.floating[Any]]
 
-# FFHQ-UV's own: a 55×55 Gaussian on maps of 1024 texels; OpenCV's sigma for that kernel.
+# The paper's kernel of 55 texels, on maps of 1024. Its sigma is not told: OpenCV's for that kernel is taken.
 BLUR_TEXELS, BLUR_MAP_TEXELS = 55, 1024
 _LUMA_BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 BELIEVED = 0.5  # confidence from which a texel counts as the photo's
@@ -32,10 +32,11 @@ _STEP_TEXELS = 1.0  # between the two samples of a jump
 def bs_error(albedo_srgb: Map, head: ParametricHead) -> float:
     """Brightness-symmetry error of a map ``(S, S, 3)`` in [0, 1], in grey levels of 255; 0 is even light.
 
-    FFHQ-UV (Bai et al., CVPR 2023): the mean of |B(Y) − F(B(Y))|, Y the map's luma, B a Gaussian blur of 55
-    texels at 1024, F the flip across the face. A face is nearly symmetric, so what is left is light. Their
-    flip turns the picture over, as their chart is symmetric; here a texel's mirror image is found on the
-    head, whatever the chart, and the blur takes the chart's texels alone.
+    After FFHQ-UV (Bai et al., CVPR 2023): the mean of |B(Y) − F(B(Y))|, Y the map's luma, B a Gaussian blur of
+    55 texels, F the flip across the face. A face is nearly symmetric, so what is left is light. The authors
+    publish the formula and values, no code. Theirs flips the whole picture over, as their chart is symmetric;
+    here a texel's mirror image is found on the head, whatever the chart, and blur and mean take the chart's
+    texels alone. So values compare within this suite, and with published ones only in their order of size.
     """
     size = len(albedo_srgb)
     raster = chart_raster(head, size)
