@@ -16,6 +16,7 @@ from backend.photo.mesh_topology import IRIS_CENTRES
 # Below each eye, between the lower lid and the cheek: Face Mesh's second and third ring around the eye.
 _BELOW_RIGHT = (31, 228, 229, 230, 231, 232, 233, 121, 120, 119, 118, 117, 111)
 _BELOW_LEFT = (261, 448, 449, 450, 451, 452, 453, 350, 349, 348, 347, 346, 340)
+_LIDS_RIGHT, _LIDS_LEFT = (159, 145), (386, 374)  # middles of the upper and the lower lid's edge
 _LIMBUS = 1.12  # iris radii from which on there is no iris, whatever the landmarks' error
 _LID_MARGIN = 0.12  # iris radii to stay away from the lids
 # Per cent of brightness that are taken for the white: above lashes and the upper lid's shadow, below glints.
@@ -32,6 +33,7 @@ class EyeWhite:
 
     white: F64  # (3,) of the better lit part of the sclera
     skin: F64  # (3,) median of the skin below the eye
+    opening: float  # between the lids over the iris' diameter
 
 
 def eye_whites(photo: Photo, landmarks_px: NDArray[np.floating[Any]]) -> tuple[EyeWhite, ...]:
@@ -42,21 +44,26 @@ def eye_whites(photo: Photo, landmarks_px: NDArray[np.floating[Any]]) -> tuple[E
     """
     points = np.asarray(landmarks_px, np.float64)
     found = []
-    for centre, eye, below in (
-        (IRIS_CENTRES[0], regions.RIGHT_EYE, _BELOW_RIGHT),
-        (IRIS_CENTRES[1], regions.LEFT_EYE, _BELOW_LEFT),
+    for centre, eye, below, lids in (
+        (IRIS_CENTRES[0], regions.RIGHT_EYE, _BELOW_RIGHT, _LIDS_RIGHT),
+        (IRIS_CENTRES[1], regions.LEFT_EYE, _BELOW_LEFT, _LIDS_LEFT),
     ):
         white, skin = _white(photo, points, centre, eye), _skin(photo, points, below)
         if white is not None and skin is not None:
-            found.append(EyeWhite(white, skin))
+            apart = float(np.linalg.norm(points[lids[0]] - points[lids[1]]))
+            found.append(EyeWhite(white, skin, apart / (2 * _iris_radius(points, centre))))
     return tuple(found)
+
+
+def _iris_radius(points: F64, centre: int) -> float:
+    return float(np.linalg.norm(points[centre + 1 : centre + 5] - points[centre], axis=1).mean())
 
 
 def _white(photo: Photo, points: F64, centre_index: int, eye: tuple[int, ...]) -> F64 | None:
     import cv2
 
     centre = points[centre_index]
-    radius = float(np.linalg.norm(points[centre_index + 1 : centre_index + 5] - centre, axis=1).mean())
+    radius = _iris_radius(points, centre_index)
     window = _window(photo, points[list(eye)], 3)
     if window is None or radius < 0.5:
         return None

@@ -8,7 +8,7 @@ import pytest
 from backend.artifacts import Photo
 from backend.colour import linear_to_srgb
 from backend.photo import face_regions as regions
-from backend.photo.eye_whites import _BELOW_LEFT, _BELOW_RIGHT, eye_whites
+from backend.photo.eye_whites import _BELOW_LEFT, _BELOW_RIGHT, _LIDS_LEFT, _LIDS_RIGHT, eye_whites
 from backend.photo.mesh_topology import IRIS_CENTRES
 
 WHITE, IRIS, SKIN = np.array([0.5, 0.46, 0.42]), np.array([0.05, 0.03, 0.02]), np.array([0.3, 0.2, 0.15])
@@ -45,6 +45,17 @@ def test_white_and_skin_are_those_that_were_painted():
     for eye in found:
         assert eye.white == pytest.approx(WHITE, rel=0.03)
         assert eye.skin == pytest.approx(SKIN, rel=0.01)
+
+
+def test_an_eye_is_as_wide_open_as_its_lids_are_apart():
+    opening = []
+    for apart in (7.0, 10.0):
+        photo, points = portrait()
+        for upper, lower in (_LIDS_RIGHT, _LIDS_LEFT):
+            points[lower] = points[upper] + (0.0, apart)
+        opening.append([eye.opening for eye in eye_whites(photo, points)])
+    narrow, wide = np.array(opening)
+    assert wide == pytest.approx(10 / 7 * narrow)
 
 
 def test_small_blurred_eyes_still_show_their_white():
