@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.photo import face_regions as regions
 
 _STRONG, _WEAK = 10.0, 7.0  # lightness units (CIE L*) against the surroundings
+_LIGHT_SKIN = 65.0  # lightness of skin before which they hold; the darker the skin, the fainter the frames
+_LEAST_SCALE = 0.4
+_CORE = 0.3  # of the strongest response beside it
+_HAIRS = 13.0  # lightness units, in brows, lids and lashes
+_BRIGHT = 0.8  # metal and rims of lenses may shine, but so does skin
+_LIDS, _AROUND_BROWS = 0.035, 0.02  # of the face's width: their reach beyond eyes' and brows' outlines
+_TEMPLE, _ARMS = 0.12, 0.10  # of the face's width: from the eyes' corners outwards, above and below the eyes
+_PIECE, _BESIDE = (
+    0.03,
+    0.02,
+)  # of the face's width: extent of a piece of frame beside a found one, its distance
 _BRIDGE = (168, 6, 197)  # the nose's root, where no wrinkle is that dark and thin
 # Brows to mid-cheek, out to the temples.
 _AREA = (
@@ -32,23 +44,68 @@ def frame_mask(lightness: F32, points: F64) -> F32:
     bright = cv2.morphologyEx(lightness, cv2.MORPH_TOPHAT, disc)
     if not _crosses_bridge(dark, points, width):
         return nothing
-    area = regions.dilate(regions.fill(shape, points, _AREA), 0.05 * width)
-    eyes = np.maximum(
-        regions.fill(shape, points, regions.RIGHT_EYE), regions.fill(shape, points, regions.LEFT_EYE)
-    )
-    # Lids and lashes are as dark and thin as frames; the eyes are taken out elsewhere.
-    free = (area > 0) & (regions.dilate(eyes, 0.045 * width) == 0)
-    line = np.maximum(dark, 0.6 * bright)
-    weak = ((line > _WEAK) & free).astype(np.uint8)
+    # From here on there are spectacles: rims and arms may be fainter than the bridge.
+    face = regions.fill(shape, points, regions.FACE_OVAL) > 0
+    scale = float(np.clip(np.median(lightness[face]) / _LIGHT_SKIN, _LEAST_SCALE, 1.0))
+    ridge = _ridge(shape, points)
+    line = np.where(ridge, dark, np.maximum(dark, _BRIGHT * bright))
+    faint = np.where(_hairy(shape, points, width), _HAIRS, _WEAK)
+    weak = ((line > faint * scale) & _place(shape, points, width)).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     strong = np.zeros(len(stats), bool)
-    strong[np.unique(labels[(dark > _STRONG) & free])] = True
+    strong[np.unique(labels[(dark > _STRONG * scale) & (weak > 0)])] = True
     extent = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
     strong &= extent > 0.12 * width
     strong[0] = False
-    frame = regions.dilate(strong[labels].astype(np.uint8), max(1.0, 0.008 * width))
+    found = strong[labels]
+    # Reflections and hairs break a rim into pieces.
+    beside = regions.dilate(found.astype(np.uint8), _BESIDE * width) > 0
+    near = np.zeros(len(stats), bool)
+    near[np.unique(labels[beside])] = True
+    near &= extent > _PIECE * width
+    near[0] = False
+    found |= near[labels]
+    # The hats' skirts are wider than the frame: of its cross-section the core is kept, then its blurred rim.
+    core = found & (line > _CORE * cv2.dilate(line, disc))
+    frame = regions.dilate(core.astype(np.uint8), max(1.0, 0.008 * width))
     mask: F32 = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 1.0)
     return mask
+
+
+def _place(shape: tuple[int, ...], points: F64, width: float) -> NDArray[np.bool_]:
+    """Where frames may be: about the eyes, and at their height out to the ears; not on the nose's tip."""
+    x, y = points[:, 0], points[:, 1]
+    columns, rows = np.arange(shape[1])[None] + 0.5, np.arange(shape[0])[:, None] + 0.5
+    area = regions.dilate(regions.fill(shape, points, _AREA), 0.10 * width) > 0
+    inner = (columns > x[[33, 130]].min() - _TEMPLE * width) & (
+        columns < x[[263, 359]].max() + _TEMPLE * width
+    )
+    arms = np.abs(rows - y[[33, 133, 263, 362]].mean()) < _ARMS * width
+    nose = (rows > y[195]) & (columns > x[129]) & (columns < x[358])
+    place: NDArray[np.bool_] = area & (inner | arms) & ~nose
+    return place
+
+
+def _hairy(shape: tuple[int, ...], points: F64, width: float) -> NDArray[np.bool_]:
+    """Brows, lids and lashes, whose hairs are dark and thin as well."""
+    eyes = np.maximum(
+        regions.fill(shape, points, regions.RIGHT_EYE), regions.fill(shape, points, regions.LEFT_EYE)
+    )
+    brows = np.maximum(
+        regions.fill(shape, points, regions.RIGHT_BROW), regions.fill(shape, points, regions.LEFT_BROW)
+    )
+    hairy: NDArray[np.bool_] = (
+        regions.dilate(eyes, _LIDS * width) | regions.dilate(brows, _AROUND_BROWS * width)
+    ) > 0
+    return hairy
+
+
+def _ridge(shape: tuple[int, ...], points: F64) -> NDArray[np.bool_]:
+    """The nose below its root: light runs down it as a bright thin line."""
+    x, y = points[:, 0], points[:, 1]
+    columns, rows = np.arange(shape[1])[None] + 0.5, np.arange(shape[0])[:, None] + 0.5
+    ridge: NDArray[np.bool_] = (rows > y[6]) & (columns > x[133]) & (columns < x[362])
+    return ridge
 
 
 def _crosses_bridge(dark: F32, points: F64, width: float) -> bool:

@@ -30,6 +30,12 @@ _MAX_SHADING_SLOPE = 4.0  # lightness units per pixel of the 256-pixel crop; an 
 _SMOOTH, _STRANDS = (1.5, 0.3), (1.8, 0.4)
 _STRANDS_DARKER = 12.0
 _FRINGE_SHARE = 0.15  # of the forehead; a hair line alone has less
+_TIPS, _LIDS = 0.10, 0.04  # of the face's height: how far strands hang below a fringe, what lashes take
+_STRAND, _BETWEEN = 0.05, 0.02  # of the face's width: a strand's greatest width, how far gaps are closed
+_BROKEN = 0.05  # of the face's width: how far a strand may be lost from sight
+_STRAND_DARKER = 2.5  # lightness units, than the skin beside it …
+_LIGHT_SKIN, _LEAST_SCALE = 60.0, 0.25  # … of this lightness; less beside darker skin
+_DENSE = 0.25  # share of strands above which nothing between them is skin
 _SURE_PATCHES = (regions.RIGHT_CHEEK, regions.LEFT_CHEEK, regions.RIGHT_NOSE, regions.LEFT_NOSE)
 _LIKELY_PATCHES = (regions.RIGHT_FOREHEAD, regions.LEFT_FOREHEAD)  # unless a fringe covers them
 
@@ -51,7 +57,7 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     size = (side // low, side // low)
     coarse = _shading_invariant(cv2.resize(lab, size, interpolation=cv2.INTER_AREA))
     texture = cv2.resize(_texture(lab[..., 0]), size, interpolation=cv2.INTER_AREA)
-    skin = _segment_colour(
+    skin, fringe = _segment_colour(
         coarse,
         texture,
         points[:, :2] / low,
@@ -65,6 +71,8 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     # The filter spreads over flat surroundings; a pixel that is half background must not count as skin.
     soft = _smoothstep(soft, 0.35, 0.85)
     soft = _fill_face_features(soft, points)
+    fringe = cv2.resize(fringe.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+    soft *= 1.0 - _hanging_strands(lab[..., 0], fringe, soft < 0.5, points)
     return np.clip(np.where(inside, soft, 0.0), 0.0, 1.0).astype(np.float32)
 
 
@@ -94,7 +102,8 @@ def _texture(lightness: F32) -> F32:
 
 def _segment_colour(
     lab: F32, texture: F32, points: F64, visible: F32, person: F32, inside: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Skin, and what of the forehead a fringe covers (nothing where there is none)."""
     import cv2
 
     shape = lab.shape[:2]
@@ -132,7 +141,9 @@ def _segment_colour(
     cv2.setRNGSeed(1)  # the mixtures start from a k-means
     cv2.grabCut(picture.astype(np.uint8), label, None, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     skin = ((label & 1) > 0) & inside
-    return _connected(skin, seeds, oval > 0)
+    is_fringe = strands.sum() > _FRINGE_SHARE * ((oval > 0) & above_brows).sum()
+    fringe = strands if is_fringe else np.zeros_like(strands)
+    return _connected(skin, seeds, oval > 0), fringe
 
 
 def _forehead(
@@ -156,6 +167,40 @@ def _forehead(
     if strands.sum() > _FRINGE_SHARE * forehead.sum():
         strands = forehead & dark & ~bare  # between its strands as well
     return bare, strands
+
+
+def _hanging_strands(
+    lightness: F32, fringe: NDArray[np.bool_], covered: NDArray[np.bool_], points: F64
+) -> F32:
+    """``(S, S)`` in [0, 1]: single strands that hang from the ``fringe`` over brows and temples.
+
+    In a level face they run down and are thin; brows and wrinkles run across, lids have lashes.
+    """
+    import cv2
+
+    if not fringe.any():
+        return np.zeros(lightness.shape, np.float32)
+    x, y = points[:, 0], points[:, 1]
+    height, width = (
+        float(np.ptp(y[list(regions.FACE_OVAL)])),
+        float(np.linalg.norm(points[454] - points[234])),
+    )
+    columns, rows = np.arange(lightness.shape[1])[None] + 0.5, np.arange(lightness.shape[0])[:, None] + 0.5
+    above_lids = rows < y[[159, 386]].mean() - _LIDS * height
+    beside = ((columns < x[33] - _LIDS * height) | (columns > x[263] + _LIDS * height)) & (rows < y[13])
+    hair = _reached(fringe, covered | fringe)
+    near = regions.dilate(hair.astype(np.uint8), _TIPS * height) > 0
+    across = np.ones((1, round(_STRAND * width) | 1), np.uint8)
+    line = cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, across)
+    scale = np.clip((lightness + line) / _LIGHT_SKIN, _LEAST_SCALE, 1.0)
+    found = (line > _STRAND_DARKER * scale) & near & (above_lids | beside)
+    for patch in _SURE_PATCHES:
+        found &= regions.fill(lightness.shape, points, patch) == 0
+    # A brow's hairs are as thin and dark; they do not hang from the fringe.
+    along = cv2.dilate(found.astype(np.uint8), np.ones((round(_BROKEN * width) | 1, 1), np.uint8)) > 0
+    strand = (found & _reached(hair, along | hair)).astype(np.float32)
+    dense = cv2.GaussianBlur(strand, (0, 0), _BETWEEN * width)
+    return _feather(((strand > 0) | (dense > _DENSE)).astype(np.uint8), 0.7)
 
 
 def _slope(lightness: F32) -> F32:

@@ -57,6 +57,35 @@ def test_a_fringe_through_which_skin_shows_is_not_skin(picture: np.ndarray, bare
         assert seen.skin_mask[regions.fill(seen.skin_mask.shape, points, patch) > 0].mean() > 0.9
 
 
+def test_strands_that_hang_from_a_fringe_over_the_brows_are_not_skin(
+    picture: np.ndarray, bare: Observation
+) -> None:
+    points = bare.landmarks_px
+    left, right = points[[103, 332], 0]
+    height = points[152, 1] - points[10, 1]
+    top, bottom = points[10, 1] - 0.15 * height, points[[105, 334], 1].min() - 3
+    lids = points[[159, 386], 1].mean() - 0.05 * height
+    rng = np.random.default_rng(1)
+    canvas, tips = (
+        cv2.resize(picture, None, fx=4, fy=4),
+        np.zeros([4 * n for n in picture.shape[:2]], np.uint8),
+    )
+    for number, x in enumerate(
+        np.arange(left, right, 1.2) + rng.normal(0, 0.3, len(np.arange(left, right, 1.2)))
+    ):
+        end = lids if number % 5 == 0 else bottom
+        cv2.line(canvas, (int(4 * x), int(4 * top)), (int(4 * x), int(4 * end)), (60, 44, 36), 5, cv2.LINE_AA)
+        if number % 5 == 0:
+            cv2.line(tips, (int(4 * x), int(4 * bottom + 8)), (int(4 * x), int(4 * end)), 255, 5)
+    fringed = cv2.resize(canvas, picture.shape[1::-1], interpolation=cv2.INTER_AREA)
+    hair = cv2.resize(tips, picture.shape[1::-1], interpolation=cv2.INTER_AREA) > 128
+    skin = observe(as_photo(fringed), Run()).skin_mask
+    assert hair.sum() > 30
+    assert skin[hair].mean() < 0.25
+    for patch in (regions.RIGHT_CHEEK, regions.LEFT_CHEEK):
+        assert skin[regions.fill(skin.shape, points, patch) > 0].mean() > 0.9
+
+
 def test_half_a_forehead_in_another_light_is_skin(picture: np.ndarray, bare: Observation) -> None:
     middle = float(bare.landmarks_px[10, 0])
     across = (np.arange(picture.shape[1]) - middle) / 6
