@@ -15,6 +15,8 @@ PHOTO_HDRIS = ("city.exr", "courtyard.exr", "forest.exr", "interior.exr", "studi
 HARD_HDRIS = ("sunset.exr", "sunrise.exr", "courtyard.exr", "studio.exr")
 
 Hair = Literal["bald", "cropped", "short", "long"]
+Cover = Literal["", "hat", "hand"]  # what hides part of the head besides hair and glasses
+COVERS: tuple[Cover, ...] = ("hat", "hand")
 _HAIR: tuple[Hair, ...] = ("short", "cropped", "long", "short", "bald", "short")
 _LUMINANCE = (0.025, 0.52)  # of the darkest and the lightest skin
 _HAIR_LINEAR = ((0.008, 0.006, 0.005), (0.030, 0.017, 0.010), (0.075, 0.042, 0.022), (0.26, 0.17, 0.085))
@@ -63,6 +65,7 @@ class CasePlan:
     light_azimuth_degrees: float  # where the brightest side of the light is put; 0 before the face
     bright_skin: float  # linear luminance that the brightest twentieth of the skin is exposed to
     seed: int
+    cover: Cover = ""
 
 
 def plan_heads(count: int = HEADS, seed: int = SEED) -> tuple[HeadPlan, ...]:
@@ -95,8 +98,11 @@ def _head(index: int, rank: int, seed: int) -> HeadPlan:
     )
 
 
-def plan_case(head: HeadPlan, condition: str, seed: int = SEED) -> CasePlan:
-    """The photograph of ``head`` under ``condition`` (one of CONDITIONS)."""
+def plan_case(head: HeadPlan, condition: str, seed: int = SEED, cover: Cover = "") -> CasePlan:
+    """The photograph of ``head`` under ``condition`` (one of CONDITIONS), with ``cover`` if that is not "".
+
+    A cover changes nothing else: both photographs show the same head from the same place in the same light.
+    """
     number = CONDITIONS.index(condition)
     rng = np.random.default_rng([seed, 2, head.index, number])
     side = float(rng.choice((-1.0, 1.0)))
@@ -107,7 +113,7 @@ def plan_case(head: HeadPlan, condition: str, seed: int = SEED) -> CasePlan:
     if is_close:
         expression = dict(_EXPRESSIONS[int(rng.integers(0, len(_EXPRESSIONS)))])
     return CasePlan(
-        id=f"head{head.index + 1:02d}_{condition}",
+        id=f"head{head.index + 1:02d}_{condition}" + (f"_{cover}" if cover else ""),
         head=head,
         condition=condition,
         yaw_degrees=float(yaw),
@@ -121,6 +127,7 @@ def plan_case(head: HeadPlan, condition: str, seed: int = SEED) -> CasePlan:
         light_azimuth_degrees=float(side * rng.uniform(80, 105) if is_hard else rng.uniform(-50, 50)),
         bright_skin=float(rng.uniform(0.75, 1.05) * _exposed(head.luminance)),
         seed=int(rng.integers(1, 2**31)),
+        cover=cover,
     )
 
 

@@ -27,6 +27,9 @@ def make_cases(
     conditions: Annotated[
         str, typer.Option(help="Some of front,turned,side_light,low_resolution,close.")
     ] = "front,turned,side_light,low_resolution,close",
+    covers: Annotated[
+        str, typer.Option(help="Some of hat,hand: every photograph once with each of these, instead of bare.")
+    ] = "",
     hdris: Annotated[
         Path | None,
         typer.Option(help="Folder of .hdr panoramas that relight the truth; DATA/hdri by default."),
@@ -37,16 +40,19 @@ def make_cases(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the cases that are in DIR already.")] = False,
 ) -> None:
     """Render the seeded set of made-up heads: every head under every condition, with its truth."""
-    from synthdata.cases.case_set import CONDITIONS
+    from synthdata.cases.case_set import CONDITIONS, COVERS
     from synthdata.cases.run import SetOptions, make_set, missing_cases
 
-    chosen = tuple(dict.fromkeys(name.strip() for name in conditions.split(",") if name.strip()))
+    chosen = _names(conditions)
     unknown = sorted(set(chosen) - set(CONDITIONS))
     if unknown or not chosen:
         raise BadInput(f"condition '{', '.join(unknown)}' is unknown; take some of {', '.join(CONDITIONS)}")
+    worn = tuple(cover for cover in COVERS if cover in _names(covers)) or ("",)
+    if unknown := sorted(set(_names(covers)) - set(COVERS)):
+        raise BadInput(f"cover '{', '.join(unknown)}' is unknown; take some of {', '.join(COVERS)}")
     lights = _panoramas(hdris or data / "hdri")
-    options = SetOptions(data, _made(out), lights, heads, chosen, size, samples, seed)
-    total = heads * len(chosen)
+    options = SetOptions(data, _made(out), lights, heads, chosen, size, samples, seed, worn)
+    total = heads * len(chosen) * len(worn)
     todo = missing_cases(options)
     if len(todo) < total and not resume:
         raise BadInput(f"'{out}' holds {total - len(todo)} of these cases already; add --resume to keep them")
@@ -120,6 +126,11 @@ def make_case(
         made = make_scan_cases(job, _shown(reporter, len(views), 0))
     for folder in made:
         typer.echo(str(folder))
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    """Comma-separated names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
 
 
 def _panoramas(folder: Path) -> tuple[Path, ...]:

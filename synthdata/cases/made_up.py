@@ -19,6 +19,7 @@ from blender_addon import bundle
 from blender_addon.scene.scene import assemble_scene
 from synthdata import fixtures
 from synthdata.cases.case_set import CasePlan, HeadPlan
+from synthdata.cases.covers import hand_meshes, hat_mesh, under_hat
 from synthdata.cases.glasses import frame_paths, tube_mesh
 from synthdata.cases.hair import RADIUS_M, grow_hair
 from synthdata.cases.heads import expressed, make_shape
@@ -27,8 +28,8 @@ from synthdata.cases.photograph import Photograph, make_case
 from synthdata.cases.scene import (
     Light,
     Studio,
+    add_solids,
     add_strands,
-    add_tubes,
     adopt,
     brightest_azimuth_degrees,
     environment_of,
@@ -41,6 +42,7 @@ from synthdata.headmodel.preview import look_at
 HIDDEN_PARTS = ("gums", "tongue", "teeth")  # mouths are closed, and in rare heads these show through
 TARGET_HEAD = (0.0, 0.015, 0.03)
 SIDE_DISTANCE_M, SIDE_FRAME_M = 1.2, 0.32
+HAT_LINEAR = ((0.02, 0.03, 0.07), (0.20, 0.05, 0.04), (0.30, 0.27, 0.22), (0.05, 0.05, 0.05))
 SUBSURFACE = 0.75  # darker skin lets less light walk
 SMALLEST_PX = 160  # a face in a smaller picture is refused by any method
 SIDE_SHARE = 2 / 3  # of the set's picture size, for the views from the sides
@@ -78,7 +80,7 @@ def make_head_case(
     with tempfile.TemporaryDirectory() as temporary:
         studio = _studio(plan.head, head, shape.neutral, vertices, weights, skin, camera, Path(temporary))
     place_subject(studio, subject, SUBSURFACE * min(1.0, 0.4 + 1.5 * plan.head.luminance))
-    _dress(studio, plan.head, head, vertices)
+    _dress(studio, plan, head, vertices, skin)
     make_case(
         studio,
         subject,
@@ -180,13 +182,22 @@ def _studio(
     return adopt(scene)
 
 
-def _dress(studio: Studio, plan: HeadPlan, head: ParametricHead, vertices: F32) -> None:
-    strands = grow_hair(plan, head, vertices)
-    if strands is not None:
-        add_strands(studio, strands, RADIUS_M, plan.hair_linear)
-    if plan.has_glasses:
+def _dress(studio: Studio, plan: CasePlan, head: ParametricHead, vertices: F32, skin: Skin) -> None:
+    who = plan.head
+    strands = grow_hair(who, head, vertices)
+    if plan.cover == "hat":
+        hat = hat_mesh(head, vertices)
+        strands = None if strands is None else strands[~under_hat(head, vertices, strands)]
+        add_solids(studio, "hat", [hat], HAT_LINEAR[who.index % len(HAT_LINEAR)], {"Roughness": 0.95})
+    if strands is not None and len(strands):
+        add_strands(studio, strands, RADIUS_M, who.hair_linear)
+    if who.has_glasses:
         tubes = [tube_mesh(path, closed) for path, closed in frame_paths(head, vertices)]
-        add_tubes(studio, tubes, (0.02, 0.016, 0.014))
+        add_solids(studio, "frame", tubes, (0.02, 0.016, 0.014), {"Roughness": 0.3, "Coat Weight": 0.5})
+    if plan.cover == "hand":
+        tone = np.median(skin.materials.albedo_linear[skin.bare > 0.5], axis=0)
+        side = -1.0 if plan.yaw_degrees > 0 else 1.0  # where the camera sees less of the face
+        add_solids(studio, "hand", hand_meshes(head, vertices, side), tone.tolist(), {"Roughness": 0.5})
 
 
 def _side_cameras(size: int) -> dict[str, Camera]:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from backend.errors import BadInput, LikenessError
 from backend.evaluation.case_schema import CASE_NAME
 from backend.evaluation.cases import read_case
-from synthdata.cases.case_set import CasePlan, plan_case, plan_heads
+from synthdata.cases.case_set import CasePlan, Cover, plan_case, plan_heads
 from synthdata.cases.morphs import prepared
 from synthdata.cases.worker import ScanJob, SetJob, Told
 
@@ -37,14 +38,15 @@ class SetOptions:
     size: int
     samples: int
     seed: int
+    covers: tuple[Cover, ...] = ("",)  # every photograph once with each of these
 
 
 def missing_cases(options: SetOptions) -> tuple[CasePlan, ...]:
     """The cases that are not in ``options.out`` yet. Raises: BadInput for one that is there, but damaged."""
     found = []
     for head in plan_heads(options.heads, options.seed):
-        for condition in options.conditions:
-            plan = plan_case(head, condition, options.seed)
+        for condition, cover in product(options.conditions, options.covers):
+            plan = plan_case(head, condition, options.seed, cover)
             folder = options.out / plan.id
             if not (folder / CASE_NAME).is_file():
                 if folder.exists():
@@ -68,7 +70,7 @@ def make_set(options: SetOptions, heard: Heard) -> tuple[str, ...]:
     for start in range(0, len(todo), CASES_PER_PROCESS):
         chunk = todo[start : start + CASES_PER_PROCESS]
         job = SetJob(
-            cases=tuple((plan.head.index, plan.condition) for plan in chunk),
+            cases=tuple((plan.head.index, plan.condition, plan.cover) for plan in chunk),
             seed=options.seed,
             out=str(options.out.resolve()),
             material=str(material.resolve()),

@@ -7,7 +7,7 @@ reconstruction's own shader.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,16 +146,21 @@ def add_strands(studio: Studio, strands: F32, radius_m: float, colour_linear: Se
     _add_occluder(studio, bpy.data.objects.new("hair", data), tree)
 
 
-def add_tubes(studio: Studio, meshes: Sequence[tuple[F32, I32]], colour_linear: Sequence[float]) -> None:
-    """Frames of glasses: vertices in head space and quads."""
-    material, tree, principled = new_material("frame")
-    colour = (*colour_linear, 1.0)
-    set_inputs(principled, {"Base Color": colour, "Roughness": 0.3, "Coat Weight": 0.5})
+def add_solids(
+    studio: Studio,
+    name: str,
+    meshes: Sequence[tuple[F32, I32]],
+    colour_linear: Sequence[float],
+    surface: Mapping[str, object],
+) -> None:
+    """Frames, hats, hands: vertices in head space and quads; ``surface`` holds inputs of Principled."""
+    material, tree, principled = new_material(name)
+    set_inputs(principled, {"Base Color": (*colour_linear, 1.0), **surface})
     for vertices, quads in meshes:
-        data = bpy.data.meshes.new("frame")
+        data = bpy.data.meshes.new(name)
         _fill(data, vertices, quads)
         data.materials.append(material)
-        _add_occluder(studio, bpy.data.objects.new("frame", data), None)
+        _add_occluder(studio, bpy.data.objects.new(name, data), None)
     _mark(tree)
 
 

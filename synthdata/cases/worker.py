@@ -13,12 +13,13 @@ from pathlib import Path
 import msgspec
 
 from backend.errors import LikenessError
+from synthdata.cases.case_set import Cover
 
 
 class SetJob(msgspec.Struct, frozen=True, kw_only=True, tag="set"):
-    """Cases of the seeded set, by head and condition."""
+    """Cases of the seeded set, by head, condition and cover."""
 
-    cases: tuple[tuple[int, str], ...]
+    cases: tuple[tuple[int, str, Cover], ...]
     seed: int
     out: str
     material: str
@@ -69,19 +70,19 @@ def main() -> None:
         wire.write(msgspec.json.encode(told) + b"\n")
 
     if isinstance(job, SetJob):
-        for index, condition in job.cases:
-            _of_set(job, index, condition, tell)
+        for index, condition, cover in job.cases:
+            _of_set(job, index, condition, cover, tell)
     else:
         _of_scan(job, tell)
 
 
-def _of_set(job: SetJob, index: int, condition: str, tell: Tell) -> None:
+def _of_set(job: SetJob, index: int, condition: str, cover: Cover, tell: Tell) -> None:
     from backend.head.open_head import load_open_head
     from synthdata.cases.case_set import plan_case, plan_heads
     from synthdata.cases.made_up import Quality, make_head_case
     from synthdata.cases.morphs import prepared
 
-    plan = plan_case(plan_heads(index + 1, job.seed)[index], condition, job.seed)
+    plan = plan_case(plan_heads(index + 1, job.seed)[index], condition, job.seed, cover)
 
     def make(told: Callable[[float], object]) -> None:
         make_head_case(

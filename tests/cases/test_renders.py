@@ -23,7 +23,7 @@ from synthdata.cases.case_set import plan_case, plan_heads  # noqa: E402
 from synthdata.cases.made_up import Quality, make_head_case  # noqa: E402
 from synthdata.cases.scene import (  # noqa: E402
     Light,
-    add_tubes,
+    add_solids,
     brightest_azimuth_degrees,
     environment_of,
     light_up,
@@ -185,7 +185,9 @@ def test_an_occluder_is_masked_where_it_is():
     studio = open_studio()
     place_subject(studio, ball, 0.0)
     bar = np.array([[-0.05, -0.02, 0.15], [0.05, -0.02, 0.15], [0.05, 0.02, 0.15], [-0.05, 0.02, 0.15]])
-    add_tubes(studio, [(bar.astype(np.float32), np.array([[0, 1, 2, 3]], np.int32))], (0.1, 0.1, 0.1))
+    add_solids(
+        studio, "bar", [(bar.astype(np.float32), np.array([[0, 1, 2, 3]], np.int32))], (0.1, 0.1, 0.1), {}
+    )
     camera = look_at((0.0, 0.0, 0.0), 0.0, 0.0, 1.0, 0.25, 100)
     mask = occluder_mask(studio, camera_record(camera)) > 0
     corners = camera.project(bar)[0]

@@ -75,7 +75,7 @@ def test_command_refuses_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[st
 
 def job_without_data(out: Path) -> SetJob:
     return SetJob(
-        cases=((0, "front"),),
+        cases=((0, "front", ""),),
         seed=20260,
         out=str(out),
         material=str(out / "material.npz"),
