@@ -18,12 +18,16 @@ from backend.export.blender_process import BlenderProcess, export_avatar
 from backend.export.preview import preview
 from backend.pipeline import reconstruct
 
+LARGE = "4k"
+MOST_LARGE = 3  # rounds of it: each takes up to a minute and 4 GiB
 TOTAL, ONCE_MORE, BLEND = "photo to maps and preview", "preview.png once more", ".blend and .glb"
 
 
 def measure(setting: Setting, sheet: Sheet) -> None:
     """One cold round (compiling, model loading), written down apart, then warm ones."""
-    photo, maps = photo_of(setting), 512 if setting.quick else 1024
+    large = setting.variant == LARGE
+    photo, maps = photo_of(setting), 512 if setting.quick else 4096 if large else 1024
+    rounds = min(setting.repeat, MOST_LARGE) if large else setting.repeat
     with Image.open(photo) as image:
         size = f"{image.width}×{image.height}"
     sheet.workload(f"{'a photo' if setting.photo else 'the astronaut'}, {size}, maps {maps}")
@@ -34,7 +38,7 @@ def measure(setting: Setting, sheet: Sheet) -> None:
         except Missing as error:
             sheet.leave_out(BLEND, reason(error))
             blender = None
-        for number in range(setting.repeat + 1):
+        for number in range(rounds + 1):
             cold = ", cold" if number == 0 else ""
             for name, seconds in _once(photo, maps, setting.folder / str(number), blender).items():
                 sheet.value(f"{name}{cold}", seconds, "s", *(() if number == 0 else (YARDSTICK,)))

@@ -54,6 +54,13 @@ ALL = (
         module="backend.bench.path",
     ),
     Benchmark(
+        "path-4k",
+        "The path with maps of 4K",
+        "a fixed piece of work on one core",
+        module="backend.bench.path",
+        variant="4k",
+    ),
+    Benchmark(
         "worker",
         "The server's worker",
         "the same job without cache, a fixed piece of work",
@@ -82,10 +89,6 @@ ELSEWHERE = (
     LeftOut(
         what="import in a Blender window",
         why="needs a Blender with a window; `python bench/import.py AVATAR --window OUT`",
-    ),
-    LeftOut(
-        what="maps of 4K",
-        why="takes a minute and 4 GiB a round; `likeness reconstruct PHOTO -o DIR --maps 4096 --json`",
     ),
     LeftOut(
         what="the open head",

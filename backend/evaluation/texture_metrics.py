@@ -32,11 +32,11 @@ _STEP_TEXELS = 1.0  # between the two samples of a jump
 def bs_error(albedo_srgb: Map, head: ParametricHead) -> float:
     """Brightness-symmetry error of a map ``(S, S, 3)`` in [0, 1], in grey levels of 255; 0 is even light.
 
-    After FFHQ-UV (Bai et al., CVPR 2023): the mean of |B(Y) − F(B(Y))|, Y the map's luma, B a Gaussian blur of
-    55 texels, F the flip across the face. A face is nearly symmetric, so what is left is light. The authors
-    publish the formula and values, no code. Theirs flips the whole picture over, as their chart is symmetric;
-    here a texel's mirror image is found on the head, whatever the chart, and blur and mean take the chart's
-    texels alone. So values compare within this suite, and with published ones only in their order of size.
+    After FFHQ-UV (Bai et al., CVPR 2023): the mean of |B(Y) − F(B(Y))|, Y the map's luma, B a Gaussian blur
+    of 55 texels, F the flip across the face. A face is nearly symmetric, so what is left is light. The
+    authors publish formula and values, no code. Theirs flips the whole picture over, as their chart is
+    symmetric; here a texel's mirror image is found on the head, whatever the chart, and blur and mean take
+    the chart's texels alone. So values compare within this suite; with published ones, in size alone.
     """
     size = len(albedo_srgb)
     raster = chart_raster(head, size)

@@ -145,7 +145,7 @@ def test_every_command_in_the_docs_is_known() -> None:
 def _names(text: str) -> list[str]:
     words = ""
     for letter in text:
-        if not (letter.isalpha() or letter in "-,"):
+        if not (letter.isalnum() or letter in "-,"):
             break
         words += letter
     return words.split(",")

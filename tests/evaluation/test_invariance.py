@@ -88,6 +88,8 @@ def test_avatars_of_one_head_lie_nearer_than_heads(set_of_four):
     assert values["spread_identity_ratio"] == pytest.approx(0.1 / values["spread_identity_heads"], rel=1e-3)
     assert 0.05 < values["spread_shape_mm"] < values["spread_shape_heads_mm"] < 10
     assert 2 < values["spread_albedo_delta_e"] < values["spread_albedo_heads_delta_e"]
+    ratio = values["spread_albedo_delta_e"] / values["spread_albedo_heads_delta_e"]
+    assert values["spread_albedo_ratio"] == pytest.approx(ratio, rel=1e-6)
     shuffled = [(SimpleNamespace(subject=s), made) for s, (_, made) in zip("abab", set_of_four, strict=True)]
     assert over_cases(shuffled)["spread_shape_ratio"] > 1
 

@@ -58,6 +58,8 @@ def test_only_the_face_is_compared():
     mask[25:55, 5:55] = 1
     values = compare(own, truth, mask, embed=lambda picture: picture.mean((0, 1)))
     assert values["psnr_db"] == pytest.approx(-20 * np.log10(0.05))
+    assert values["ms_gms"] == pytest.approx(1, abs=1e-6)  # brightness alone differs
+    assert 0.5 < values["ssim"] < 0.9999
     assert 0.9 < values["csim"] <= 1
     assert "csim" not in compare(own, truth, mask)
 

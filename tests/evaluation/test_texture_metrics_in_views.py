@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from avatar_cases import TEXELS, camera_at, make_case, make_prediction, plain_materials, uv_map, write_truth
 from scipy.spatial.transform import Rotation
+from skimage.color import deltaE_ciede2000, rgb2lab
 
+from backend.colour import linear_to_srgb
 from backend.errors import BadInput
 from backend.evaluation.align import Similarity
 from backend.evaluation.cases import TruthView
@@ -51,6 +53,7 @@ def test_the_same_albedo_meets_itself_in_the_photo(wavy, tmp_path):
     assert values["albedo_rmse"] < 0.012
     assert values["albedo_psnr_db"] > 34
     assert values["albedo_ssim"] > 0.98
+    assert values["albedo_ms_gms"] > 0.97
     assert values["albedo_covered_percent"] > 97
     assert (tmp_path / "albedo.png").stat().st_size > 1000
 
@@ -83,6 +86,26 @@ def test_known_factor_and_units(tmp_path):
     srgb = [1.055 * c ** (1 / 2.4) - 0.055 for c in (0.2, 0.3)]
     assert values["albedo_psnr_db"] == pytest.approx(-20 * np.log10(srgb[1] - srgb[0]), abs=0.2)
     assert measure_tone(case, prediction, tmp_path)["skin_delta_e_2000"] == pytest.approx(8.1, abs=1.0)
+
+
+def test_a_wrong_colour_is_no_wrong_brightness(tmp_path):
+    own, truth = np.array([0.36, 0.20, 0.12]), np.array([0.30, 0.20, 0.14])
+    flat = np.broadcast_to(own, (TEXELS, TEXELS, 3)).astype(np.float32)
+    prediction = make_prediction(tmp_path / "a", plain_materials(albedo_linear=flat))
+    case = make_case(
+        tmp_path / "c", {"photo": camera_at(0)}, albedo=lambda uv: np.broadcast_to(truth, (*uv.shape[:2], 3))
+    )
+    values = measure_albedo(case, prediction, tmp_path)
+    best = own * (own @ truth) / (own @ own)
+    assert values["albedo_rmse_one_scale"] == pytest.approx(np.sqrt(np.mean((best - truth) ** 2)), abs=1e-3)
+    assert values["albedo_rmse_channel_scale"] < 1e-3
+    assert values["albedo_ms_gms"] > 0.99  # neither has a gradient
+    tone = measure_tone(case, prediction, tmp_path)
+    (l_own, _, b_own), (l_truth, _, b_truth) = lab = [rgb2lab(linear_to_srgb(c)) for c in (own, truth)]
+    angles = np.degrees(np.arctan2([l_own - 50, l_truth - 50], [b_own, b_truth]))
+    assert tone["skin_ita_error_degrees"] == pytest.approx(abs(angles[0] - angles[1]), abs=1.0)
+    assert tone["skin_delta_e_2000"] == pytest.approx(deltaE_ciede2000(*lab), abs=0.3)
+    assert tone["skin_delta_e_2000_pixels"] == pytest.approx(tone["skin_delta_e_2000"], abs=0.2)
 
 
 MOVE = Similarity(
