@@ -1,7 +1,7 @@
 """Several photographs of one person in one solve: one identity and skin tone, the rest by photograph.
 
-Pose, camera, expression and light are each photograph's own. The unknowns are stacked; every term of the
-single fit is used as it is, and the prior on the identity counts once.
+Pose, camera, expression and light are each photograph's own. The unknowns are stacked; every photograph's
+terms are those of the single fit over its doubt (``same_person``), the identity's prior counts once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from backend.artifacts import F64, HeadFit, Observation, Run
 from backend.geometry import face_mesh
 from backend.geometry.fit import (
+    MIN_SAMPLES,
     Appearance,
     estimate_appearance,
     has_skin,
@@ -30,15 +31,17 @@ from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.light import LightOptions, fit_light
 from backend.geometry.options import FitOptions
 from backend.geometry.photometric import photometric_term
-from backend.geometry.skin_samples import FaceCrop, crop_face
+from backend.geometry.same_person import Told, agreed, doubt_of, log_odds_same, told_by
+from backend.geometry.skin_samples import FaceCrop, crop_face, sample_skin
 from backend.geometry.state import SHAPE, FitState
 from backend.geometry.terms import Quadratic, Term
+from backend.geometry.tone import believe_tone
 from backend.head.base import ParametricHead
 from backend.photo.eye_whites import eye_whites
 
-LANDMARK_ROUNDS, SHADING_ROUNDS = 2, 2
+LANDMARK_STEPS, SHADING_ROUNDS = 15, 2
 UNBELIEVED = 1e3  # wide enough to say nothing
-ALIKE = 1.8  # disagreement of one person's photographs; beyond it they may be different people's
+UNLIKELY = -0.5  # log odds of one person below which they may be different people's
 
 
 @dataclass(frozen=True)
@@ -77,21 +80,22 @@ class Together:
 
 @dataclass(frozen=True)
 class OfPhoto:
-    """A single photograph's term in the stacked unknowns."""
+    """A single photograph's term in the stacked unknowns, over its ``doubt``."""
 
     term: Term
     photo: int
+    doubt: float = 1.0
 
     def cost(self, state: Together) -> float:
-        return self.term.cost(state.states[self.photo])
+        return self.term.cost(state.states[self.photo]) / self.doubt
 
     def model(self, state: Together) -> Quadratic:
         own = self.term.model(state.states[self.photo])
         rows = state.rows(self.photo)
         gradient, hessian = np.zeros(state.size), np.zeros((state.size, state.size))
-        gradient[rows] = own.gradient
-        hessian[np.ix_(rows, rows)] = own.hessian
-        return Quadratic(own.cost, gradient, hessian)
+        gradient[rows] = own.gradient / self.doubt
+        hessian[np.ix_(rows, rows)] = own.hessian / self.doubt
+        return Quadratic(own.cost / self.doubt, gradient, hessian)
 
 
 def fit_same_person(
@@ -114,25 +118,39 @@ def _fit_same_person(
     crops = tuple(crop_face(one) for one in observations)
     fitted, held_out = face_mesh.halves()
     run.progress("head fit", 0.1)
-    half = _finished(problems, fitted, _by_landmarks(problems, fitted, head)[0])
-    errors = [score(problem, state, held_out) for problem, state in zip(problems, half, strict=True)]
+    alone = [fit_landmarks(problem, fitted, head) for problem in problems]
     run.progress("head fit", 0.4)
+    doubts = tuple(
+        # Noise levels for heads on which Face Mesh was not measured are wide as they are.
+        1.0 if problem.errors is None else doubt_of(one.cost)
+        for one, problem in zip(alone, problems, strict=True)
+    )
+    told = [
+        told_by(one, problem.prior.identity_sigma, doubt)
+        for one, problem, doubt in zip(alone, problems, doubts, strict=True)
+    ]
+    _tell_different_people(observations, head, alone, told, crops, run)
+
+    identity = agreed(told, problems[0].prior.identity_sigma)
+    start = Together(tuple(replace(one.state, identity=identity.copy()) for one in alone))
+    start = _by_landmarks(problems, doubts, fitted, start)
+    half = _finished(problems, fitted, start)
+    errors = [score(problem, state, held_out) for problem, state in zip(problems, half, strict=True)]
+    run.progress("head fit", 0.6)
 
     every = np.ones(face_mesh.COUNT, bool)
-    start, apart = _by_landmarks(problems, every, head)
-    if apart > ALIKE:
-        run.warn("The photographs disagree on the shape of the face; these may be different people.")
-    solution = _by_shading(observations, problems, crops, start, head)
+    together = _by_landmarks(problems, doubts, every, start)
+    together = _by_shading(observations, problems, doubts, crops, together, head)
     run.progress("head fit", 0.8)
-    states = _finished(problems, every, solution.state)
+    states = _finished(problems, every, together)
     looks = _one_skin(observations, head, states, crops)
     fits = []
-    for i, (one, problem, look) in enumerate(zip(observations, problems, looks, strict=True)):
-        rows = solution.state.rows(i)
-        own = Solution(states[i], solution.cost, solution.iterations, solution.hessian[np.ix_(rows, rows)])
+    for one, problem, state, single, look, error in zip(
+        observations, problems, states, alone, looks, errors, strict=True
+    ):
         heard = Run(run.seed)
-        warn_of(one, problem, own, errors[i][1], heard)
-        fits.append(head_fit_of(one, head, states[i], look, errors[i], heard))
+        warn_of(one, problem, replace(single, state=state), error[1], heard)
+        fits.append(head_fit_of(one, head, state, look, error, heard))
         for line in heard.warnings:
             run.warn(f"{one.photo.name}: {line}")
     return tuple(fits)
@@ -144,59 +162,72 @@ def _finished(
     return [settled(problem, keep, state) for problem, state in zip(problems, together.states, strict=True)]
 
 
+def _tell_different_people(
+    observations: tuple[Observation, ...],
+    head: ParametricHead,
+    alone: Sequence[Solution[FitState]],
+    told: Sequence[Told],
+    crops: tuple[FaceCrop, ...],
+    run: Run,
+) -> None:
+    """Warn of the two photographs that are least likely of one person, if they hardly are."""
+    tones = []
+    for one, fit, crop in zip(observations, alone, crops, strict=True):
+        skin = sample_skin(one, head, fit.state, crop).colour
+        whites = eye_whites(one.photo, np.asarray(one.landmarks_px, np.float64))
+        tones.append(believe_tone(whites, skin) if len(skin) >= MIN_SAMPLES else None)
+    odds = {
+        (i, j): log_odds_same(told[i], told[j], tones[i], tones[j])
+        for i, j in itertools.combinations(range(len(told)), 2)
+    }
+    i, j = min(odds, key=odds.__getitem__)
+    if odds[i, j] < UNLIKELY:
+        run.warn(
+            f"{observations[i].photo.name} and {observations[j].photo.name} may show different people; "
+            "one head was fitted to all photographs."
+        )
+
+
 def _by_landmarks(
-    problems: tuple[LandmarkProblem, ...], keep: NDArray[np.bool_], head: ParametricHead
-) -> tuple[Together, float]:
-    """The joint fit to the landmarks in ``keep`` ``(478,)``, and how far single fits disagree."""
-    alone = [fit_landmarks(problem, keep, head) for problem in problems]
-    identity = np.mean([one.state.identity for one in alone], axis=0)
-    together = Together(tuple(replace(one.state, identity=identity.copy()) for one in alone))
-    for _ in range(LANDMARK_ROUNDS):
-        together = minimise(_landmark_terms(problems, keep, together), together, None, 10).state
-    return together, disagreement(alone)
-
-
-def disagreement(alone: Sequence[Solution[FitState]]) -> float:
-    """How far the identities found in single photographs lie apart, at most, over what they may.
-
-    Mahalanobis' squared distance over the number of coefficients, by both fits' own uncertainty: about 1
-    when different people's fits are as sure as their noise levels say, less for one person's.
-    """
-    k = len(alone[0].state.identity)
-    own = slice(SHAPE, SHAPE + k)
-    spread = [np.linalg.pinv(one.hessian, hermitian=True)[own, own] for one in alone]
-    return max(
-        float(d @ np.linalg.solve(spread[i] + spread[j], d)) / k
-        for i, j in itertools.combinations(range(len(alone)), 2)
-        for d in (alone[i].state.identity - alone[j].state.identity,)
-    )
+    problems: tuple[LandmarkProblem, ...],
+    doubts: tuple[float, ...],
+    keep: NDArray[np.bool_],
+    start: Together,
+) -> Together:
+    """The joint fit to the landmarks in ``keep`` ``(478,)``."""
+    return minimise(_landmark_terms(problems, doubts, keep, start), start, None, LANDMARK_STEPS).state
 
 
 def _landmark_terms(
-    problems: tuple[LandmarkProblem, ...], keep: NDArray[np.bool_], around: Together
+    problems: tuple[LandmarkProblem, ...],
+    doubts: tuple[float, ...],
+    keep: NDArray[np.bool_],
+    around: Together,
 ) -> list[OfPhoto]:
+    # Each brings the identity's prior along; together they must weigh as one.
+    weight = float(np.sqrt(sum(1 / doubt for doubt in doubts)))
     terms = []
-    for i, (problem, state) in enumerate(zip(problems, around.states, strict=True)):
-        # Each brings the identity's prior along; together they must weigh as one.
-        sigma = problem.prior.identity_sigma * np.sqrt(len(problems))
-        own = replace(problem, prior=replace(problem.prior, identity_sigma=float(sigma)))
-        terms += [OfPhoto(term, i) for term in own.terms(keep, image_scale_px(state), "geman_mcclure", state)]
+    for i, (problem, doubt, state) in enumerate(zip(problems, doubts, around.states, strict=True)):
+        prior = replace(problem.prior, identity_sigma=problem.prior.identity_sigma * weight)
+        own = replace(problem, prior=prior).terms(keep, image_scale_px(state), "geman_mcclure", state)
+        terms += [OfPhoto(term, i, doubt) for term in own]
     return terms
 
 
 def _by_shading(
     observations: tuple[Observation, ...],
     problems: tuple[LandmarkProblem, ...],
+    doubts: tuple[float, ...],
     crops: tuple[FaceCrop, ...],
     start: Together,
     head: ParametricHead,
-) -> Solution[Together]:
+) -> Together:
     """Photometric refinement of all photographs that show enough skin, landmarks and outlines held."""
     every = np.ones(face_mesh.COUNT, bool)
-    solution = minimise(_landmark_terms(problems, every, start), start, None, 1)
+    now = start
+    held = _landmark_terms(problems, doubts, every, start)
     for _ in range(SHADING_ROUNDS):
-        now = solution.state
-        terms = _landmark_terms(problems, every, now)
+        terms = list(held)
         for i, (one, state) in enumerate(zip(observations, now.states, strict=True)):
             if not has_skin(one, head, state, crops[i]):
                 continue
@@ -205,9 +236,9 @@ def _by_shading(
             shading = photometric_term(
                 seen.samples, seen.light, head, state, problem.principal_px, problem.options
             )
-            terms.append(OfPhoto(shading, i))
-        solution = minimise(terms, now, None, 3)
-    return solution
+            terms.append(OfPhoto(shading, i, doubts[i]))
+        now = minimise(terms, now, None, 3).state
+    return now
 
 
 def _one_skin(

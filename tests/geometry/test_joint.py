@@ -13,6 +13,7 @@ from backend.geometry.joint import OfPhoto, Together, fit_same_person
 from backend.geometry.landmark_fit import fit_landmarks, image_scale_px, landmark_problem
 from backend.geometry.levenberg import total
 from backend.geometry.options import FitOptions
+from backend.geometry.same_person import agreed, told_by
 
 EVERY = np.ones(478, bool)
 VIEWS = ((0.0, 0.8), (0.6, 1.1))  # yaw, distance
@@ -89,9 +90,23 @@ def test_the_order_of_photographs_does_not_matter(head):
 
 
 def test_different_people_are_told(head):
-    same, other = Run(), Run()
-    first = photograph(head, person(head, 5), 0)
-    fit_same_person([first, photograph(head, person(head, 5), 1)], head, same)
-    fit_same_person([first, photograph(head, person(head, 6), 1)], head, other)
-    assert not any("different people" in line for line in same.warnings)
-    assert any("different people" in line for line in other.warnings)
+    first = photograph(head, person(head, 5), 0, noise_px=1.5)
+    for seed, differ in ((5, False), (7, True)):
+        run = Run()
+        fit_same_person([first, photograph(head, person(head, seed), 1, noise_px=1.5)], head, run)
+        lines = [line for line in run.warnings if "different people" in line]
+        assert bool(lines) == differ, seed
+        assert all("photo0 and photo1" in line for line in lines)  # which ones, where there are more
+
+
+def test_a_doubted_photograph_moves_the_common_identity_less(head):
+    photos = [photograph(head, person(head, seed), k, noise_px=1.5) for k, seed in enumerate((5, 6))]
+    problems = [landmark_problem(one, head, FitOptions()) for one in photos]
+    alone = [fit_landmarks(problem, EVERY, head) for problem in problems]
+    sigma = problems[0].prior.identity_sigma
+    sure = [told_by(one, sigma, 1.0) for one in alone]
+    even = agreed(sure, sigma)
+    doubted = agreed([sure[0], told_by(alone[1], sigma, 10.0)], sigma)
+    first = alone[0].state.identity
+    assert np.linalg.norm(doubted - first) < np.linalg.norm(even - first)
+    np.testing.assert_allclose(agreed(sure[:1], sigma), first, atol=1e-6)  # one photograph: its own fit
