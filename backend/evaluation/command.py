@@ -90,6 +90,7 @@ def run(
     from backend.evaluation.cases import read_cases
     from backend.evaluation.command_jobs import measure_in_parts, part_of
     from backend.evaluation.methods import DEFAULT_METHODS, Methods, Options, check_method
+    from backend.evaluation.output_folder import output_folder
     from backend.evaluation.registry import choose_groups
     from backend.evaluation.report import write_report
     from backend.evaluation.results import RunFolder
@@ -104,24 +105,25 @@ def run(
         raise BadInput(f"map size {maps} is not offered; take one of {', '.join(map(str, MAP_SIZES))}")
     load_head(head)
     found, unusable = read_cases(cases)
-    folder = RunFolder(_made(out, cases))
-    options = Options(head=head, maps=maps, seed=seed)
-    job = Job(found[:limit], methods, groups, options, unusable)
-    if part is not None:
-        job = part_of(job, part)
-    elif jobs > 1:
-        arguments = [str(cases), "-o", str(out), "--head", head, "--maps", str(maps), "--seed", str(seed)]
-        arguments += [text for name in methods for text in ("--method", name)]
-        arguments += [text for name in metrics or () for text in ("--metrics", name)]
-        arguments += ["--limit", str(limit)] if limit is not None else []
-        measure_in_parts(jobs, arguments)
-    with progress_reporter(enabled=True) as reporter:
-        for line in unusable:
-            reporter.error(line)
-        for case in job.cases:
-            if case.lost:
-                reporter.warning(f"case '{case.id}' lists {', '.join(case.lost)}, which it does not have")
-        run_cases(job, folder, Methods(folder.avatars, options), _shown(reporter))
+    with output_folder(out, cases):
+        folder = RunFolder(out)
+        options = Options(head=head, maps=maps, seed=seed)
+        job = Job(found[:limit], methods, groups, options, unusable)
+        if part is not None:
+            job = part_of(job, part)
+        elif jobs > 1:
+            arguments = [str(cases), "-o", str(out), "--head", head, "--maps", str(maps), "--seed", str(seed)]
+            arguments += [text for name in methods for text in ("--method", name)]
+            arguments += [text for name in metrics or () for text in ("--metrics", name)]
+            arguments += ["--limit", str(limit)] if limit is not None else []
+            measure_in_parts(jobs, arguments)
+        with progress_reporter(enabled=True) as reporter:
+            for line in unusable:
+                reporter.error(line)
+            for case in job.cases:
+                if case.lost:
+                    reporter.warning(f"case '{case.id}' lists {', '.join(case.lost)}, which it does not have")
+            run_cases(job, folder, Methods(folder.avatars, options), _shown(reporter))
     if part is not None:
         return
     report = write_report(folder)
@@ -198,27 +200,14 @@ def import_benchmark(
 ) -> None:
     """Turn a benchmark that you have (REALY, or NoW's validation set) into cases."""
     from backend.evaluation.benchmarks import import_now, import_realy
+    from backend.evaluation.output_folder import output_folder
 
     importers = {"realy": import_realy, "now": import_now}
     if kind not in importers:
         raise BadInput(f"benchmark '{kind}' is unknown; take realy or now")
-    made = importers[kind](source, _made(out, source), images)
+    with output_folder(out, source) as folder:
+        made = importers[kind](source, folder, images)
     typer.echo(f"{out}  ({made} cases)")
-
-
-def _made(out: Path, source: Path) -> Path:
-    """``out``, made where only its last part is missing. Raises: BadInput."""
-    if out.resolve() == source.resolve():
-        raise BadInput(f"'{out}' is where the cases come from; choose another output folder")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"'{out}' is a file; choose another output folder")
-    if not out.exists() and not out.parent.is_dir():
-        raise BadInput(f"output folder '{out.parent}' does not exist; create it or choose another")
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"output folder '{out}' cannot be made ({error.strerror}); choose another") from error
-    return out
 
 
 def _shown(reporter: Reporter) -> Callable[[Progress], None]:

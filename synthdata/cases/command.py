@@ -40,6 +40,7 @@ def make_cases(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the cases that are in DIR already.")] = False,
 ) -> None:
     """Render the seeded set of made-up heads: every head under every condition, with its truth."""
+    from backend.evaluation.output_folder import output_folder
     from synthdata.cases.case_set import CONDITIONS, COVERS
     from synthdata.cases.run import SetOptions, make_set, missing_cases
 
@@ -51,12 +52,14 @@ def make_cases(
     if unknown := sorted(set(_names(covers)) - set(COVERS)):
         raise BadInput(f"cover '{', '.join(unknown)}' is unknown; take some of {', '.join(COVERS)}")
     lights = _panoramas(hdris or data / "hdri")
-    options = SetOptions(data, _made(out), lights, heads, chosen, size, samples, seed, worn)
+    options = SetOptions(data, out, lights, heads, chosen, size, samples, seed, worn)
     total = heads * len(chosen) * len(worn)
-    todo = missing_cases(options)
-    if len(todo) < total and not resume:
-        raise BadInput(f"'{out}' holds {total - len(todo)} of these cases already; add --resume to keep them")
-    with _reporter() as reporter:
+    with output_folder(out), _reporter() as reporter:
+        todo = missing_cases(options)
+        if len(todo) < total and not resume:
+            raise BadInput(
+                f"'{out}' holds {total - len(todo)} of these cases already; add --resume to keep them"
+            )
         failures = make_set(options, _shown(reporter, total, total - len(todo)))
         for line in failures:
             reporter.error(line)
@@ -93,6 +96,7 @@ def make_case(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Turn a scan into cases by photographing it."""
+    from backend.evaluation.output_folder import output_folder
     from synthdata.cases.run import make_scan_cases
     from synthdata.cases.worker import ScanJob
 
@@ -117,12 +121,12 @@ def make_case(
         up=up,
         turn_degrees=turn,
         licence=licence,
-        out=str(_made(out).resolve()),
+        out=str(out.resolve()),
         size=size,
         samples=samples,
         seed=seed,
     )
-    with _reporter() as reporter:
+    with output_folder(out), _reporter() as reporter:
         made = make_scan_cases(job, _shown(reporter, len(views), 0))
     for folder in made:
         typer.echo(str(folder))
@@ -138,19 +142,6 @@ def _panoramas(folder: Path) -> tuple[Path, ...]:
     if not found:
         raise Missing(f"'{folder}' holds no .hdr or .exr panoramas; give a folder of them with --hdris")
     return found
-
-
-def _made(out: Path) -> Path:
-    """``out``, made where only its last part is missing. Raises: BadInput."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"'{out}' is a file; choose another output folder")
-    if not out.exists() and not out.parent.is_dir():
-        raise BadInput(f"output folder '{out.parent}' does not exist; create it or choose another")
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"output folder '{out}' cannot be made ({error.strerror}); choose another") from error
-    return out
 
 
 def _reporter() -> AbstractContextManager[Reporter]:
