@@ -69,6 +69,7 @@ def test_command_refuses_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[st
     (tmp_path / "hdri" / "a.hdr").write_bytes(b"x")
     run_failing(start, 3, capfd, "no folder ict-facekit/")
     assert not (tmp_path / "out").exists()  # made, and taken away again
+    (tmp_path / "out").mkdir()
     write_case(tmp_path / "out" / "head01_front", plan_heads(1)[0].seed)
     run_failing(start, 2, capfd, "holds 1 of these cases already; add --resume")
 
