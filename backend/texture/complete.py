@@ -30,13 +30,15 @@ from backend.texture.mirror import mirror_index, mirrored_corners
 from backend.texture.noise import gradient_noise
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
-from backend.texture.trust import FEATURES, SURE, smoothstep, texel_metres, trusted
+from backend.texture.trust import FEATURES, SURE, better_across, smoothstep, texel_metres, trusted
 from backend.uvspace.kernels import compiled, in_bands
 from backend.uvspace.sampling import write_bilinear
 
 IMPLEMENTATION = "mirror and albedo-basis fill, Poisson blend"
 _FOLLOW_M = 0.004  # the surface field follows seen colour down to this length
 _FADE_M = 0.10  # far from seen skin the field returns to its own median over this length
+# How far (log) what is spread over unseen skin may be off the bare skin; how much less where beards grow.
+_TINT_LOG, _BRIGHT_LOG, _BEARD_NARROWS = 0.10, 0.5, 0.6
 _MIRROR_PULL = 0.03  # the other side's slow variation, relative to seen colour
 _CLONE_M = 0.012  # cloned detail may drift from the surface field over this length
 
@@ -72,16 +74,19 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         ratio = dilate(ratio, shown)
         if not last:
             trust = trusted(work, cover, ratio, plain, region_map(head, FEATURES, *corners[1:]))
+    index = mirror_index(head, work.face_id, work.barycentric)
+    trust = trust * (1 - better_across(work, seen_rgb, ratio, trust, plain, index))
     run.progress("complete UV", 0.3)
     if trust.sum() < 0.02 * inside.sum():
         run.warn("Little of the face could be seen; most of its skin is made up.")
 
     ratio_v, mass = to_vertices(ratio, trust, *corners, count)
-    field_v = _surface_field(skin, head.mirror_vertex, ratio_v, _share(mass, whole))
+    share = _share(mass, whole)
+    calm = _calmed(ratio_v, share * plain_skin(head), head.regions.get("beard", np.zeros(count, np.float32)))
+    field_v = _surface_field(skin, head.mirror_vertex, calm, share)
     field = to_chart(field_v, *corners)
     run.progress("complete UV", 0.5)
 
-    index = mirror_index(head, work.face_id, work.barycentric)
     across, across_trust = remap(ratio, index), remap(trust, index)
     cloned = _clone(work, ratio, trust, across, across_trust, field)
     run.progress("complete UV", 0.7)
@@ -131,6 +136,23 @@ def _surface_field(skin: SkinSurface, mirror: NDArray[np.int32], ratio_v: F32, s
     total = own_weight + pull + fade
     target = own_weight[:, None] * own + pull[:, None] * other + fade[:, None] * median
     return skin.scatter(skin.smooth(target / total[:, None], total, _FOLLOW_M))
+
+
+def _calmed(ratio_v: F32, weight: F32, beard: F32) -> F32:
+    """The log ratio ``(V, 3)`` as it is spread over what is not seen: no farther off than skin may be.
+
+    Beard, a last strand of hair, a shadow's rim stay where they are seen; behind them the skin goes on.
+    """
+    bare = weight * (1 - beard)
+    centre = _weighted_median(ratio_v.astype(np.float64), bare.astype(np.float64))
+    off = ratio_v - centre
+    bright = off.mean(-1, keepdims=True)
+    tint = off - bright
+    narrow = 1 - _BEARD_NARROWS * np.clip(beard, 0, 1)[:, None]
+    far = np.maximum(np.linalg.norm(tint, axis=-1, keepdims=True), 1e-6)
+    tint = tint * (_TINT_LOG * narrow * np.tanh(far / (_TINT_LOG * narrow)) / far)
+    bright = _BRIGHT_LOG * narrow * np.tanh(bright / (_BRIGHT_LOG * narrow))
+    return np.asarray(centre + bright + tint, np.float32)
 
 
 def _weighted_median(values: F64, weight: F64) -> F64:

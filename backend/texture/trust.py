@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32
-from backend.texture.grid import WorkingChart, blur
+from backend.colour import LUMINANCE_REC709
+from backend.texture.grid import WorkingChart, blur, remap
 
 FEATURES = ("eyelids", "eyes", "lips", "nose")
 SURE = (0.12, 0.5)  # confidence at which trust begins and is full
@@ -18,6 +19,9 @@ _SMALL_HOLE_M2 = 25e-4  # 25 cm²: an eye behind a lens, an open mouth
 _LEAK_BAND_M = 0.018
 _LEAK_DARK, _LEAK_BRIGHT = 0.38, 0.55  # log contrast to the skin farther in
 _NEIGHBOURHOOD_M = 0.010
+_UNLIT = (0.12, 0.28)  # of the skin's median luminance: deep shadow, none
+_STAIN = (0.10, 0.20)  # log: a tint off the skin's that skin may have, that it has not
+_MOLE_M = 0.003  # moles are as dark, but small
 
 
 def texel_metres(chart: WorkingChart) -> float:
@@ -51,6 +55,29 @@ def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32, plain: F32, fe
     inner = _distance(holes) * texel
     feather = smoothstep(outer / OUTER_FEATHER_M) * smoothstep(inner / INNER_FEATHER_M)
     return (sure * feather).astype(np.float32)
+
+
+def better_across(
+    chart: WorkingChart, rgb_linear: F32, log_ratio: F32, trust: F32, plain: F32, index: F32
+) -> F32:
+    """``(W, W)`` in [0, 1]: where a shadow stains ``plain`` skin that is lit on the face's other side.
+
+    In deep shadow little light of another colour, and the sensor's noise, tint the skin; taking the light out
+    would bring that up. A beard is dark on both sides and stays. ``rgb_linear`` ``(W, W, 3)`` is the seen
+    colour, ``log_ratio`` that over what skin should show, ``index`` the other side's texels.
+    """
+    texel = texel_metres(chart)
+    skin = (trust > 0.5) & (plain > 0.9)
+    if not skin.any():
+        return np.zeros(trust.shape, np.float32)
+    sigma = _MOLE_M / texel
+    bright = blur(rgb_linear @ LUMINANCE_REC709, sigma, trust)
+    share = bright / max(float(np.median(bright[skin])), 1e-6)
+    lit = smoothstep((share - _UNLIT[0]) / (_UNLIT[1] - _UNLIT[0]))
+    tint = blur(log_ratio - log_ratio.mean(-1, keepdims=True), sigma, trust)
+    off = np.linalg.norm(tint - np.median(tint[skin], axis=0), axis=-1)
+    stained = smoothstep((off - _STAIN[0]) / (_STAIN[1] - _STAIN[0]))
+    return plain * (1 - lit) * stained * remap((lit * trust).astype(np.float32), index)
 
 
 def _leaks(

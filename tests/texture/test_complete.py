@@ -8,6 +8,9 @@ import pytest
 
 from backend.artifacts import PartialUV, Run
 from backend.texture.complete import complete
+from backend.texture.grid import working_chart
+from backend.texture.mirror import mirror_index
+from backend.texture.trust import better_across
 
 SIZE = 256
 
@@ -75,6 +78,54 @@ def test_a_dark_lock_of_hair_at_the_border_is_not_believed(scene):
     photo[lock] *= 0.15
     done = complete(PartialUV(chart, photo, partial.confidence, 2.0), eh.make_fit(head, light), Run())
     assert np.median(done.rgb_linear[lock] / lit[lock]) > 0.8
+
+
+def test_hair_of_another_tint_stays_where_it_is_seen(scene):
+    head, chart, light, lit = scene
+    lon, lat = eh.chart_coordinates(SIZE)
+    partial = eh.half_seen(chart, lit, yaw=0.0)
+    seen = partial.confidence > 0.1
+    stubble = seen & (np.abs(lon) > 0.8) & (np.abs(lat) < 0.5)
+    photo = partial.rgb_linear.copy()
+    photo[stubble] *= np.array([0.72, 0.95, 0.85], np.float32)
+    fit = eh.make_fit(head, light)
+    shaven = complete(partial, fit, Run())
+    done = complete(PartialUV(chart, photo, partial.confidence, 2.0), fit, Run())
+    hidden = chart.inside & (partial.confidence == 0) & (np.abs(lat) < 0.4)
+
+    def greener(where):
+        red, green = 0, 1
+        ratio = shaven.rgb_linear[where] / done.rgb_linear[where]
+        return np.median(np.log(ratio[:, red] / ratio[:, green]))
+
+    seen_off = greener(stubble & (done.seen > 0.9))
+    assert seen_off > 0.2
+    behind = greener(hidden & (np.abs(lon) > 2.5))  # the light itself is found a little greener
+    assert greener(hidden & (np.abs(lon) > 1.7) & (np.abs(lon) < 2.0)) - behind < 0.25 * seen_off
+
+
+def test_a_stained_shadow_is_left_to_the_other_side_where_that_is_lit(scene):
+    head, chart, _, _ = scene
+    work = working_chart(chart)
+    index = mirror_index(head, work.face_id, work.barycentric)
+    lon = work.position_head[..., 0]
+    trust = (work.inside & (work.normal_head[..., 2] > 0.2)).astype(np.float32)
+    plain = np.ones_like(trust)
+    skin = np.broadcast_to(eh.SKIN, (*trust.shape, 3)).astype(np.float32)
+
+    def left_out(dark, stain=(1.4, 1.0, 0.7)):
+        seen = np.where(dark[..., None], 0.04 * np.array(stain) * skin, skin).astype(np.float32)
+        ratio = np.log(seen) - np.log(skin)
+        return better_across(work, seen, ratio, trust, plain, index)
+
+    right = (lon < -0.03) & (trust > 0)
+    assert np.quantile(left_out(right)[right & (lon < -0.04)], 0.1) > 0.9
+    assert left_out(right)[lon > 0].max() < 0.1
+    assert left_out(right, stain=(1.0, 1.0, 1.0)).max() < 0.1  # homogenisation can do with that
+    beard = (np.abs(lon) > 0.03) & (work.position_head[..., 1] < 0) & (trust > 0)
+    assert left_out(beard)[beard].mean() < 0.05
+    mole = np.linalg.norm(work.position_head - [-0.04, 0.02, 0.08], axis=-1) < 0.0015
+    assert left_out(mole).max() < 0.1
 
 
 def test_every_texel_is_filled_and_finite(scene):
