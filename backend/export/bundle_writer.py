@@ -29,6 +29,7 @@ from backend.export.staging import staged_folder
 from backend.geometry.landmark_errors import FILE as ERRORS_FILE
 from backend.geometry.landmark_errors import errors_of
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import fitted_lids
 from blender_addon import bundle
 from blender_addon.landmarks import Landmarks, write_landmarks
 
@@ -199,8 +200,8 @@ def camera_record(camera: Camera, focal_source: str = "") -> bundle.CameraRecord
 
 
 def mesh_of(fit: HeadFit) -> bundle.Mesh:
-    """``mesh.npz`` of ``fit``."""
-    head = fit.head
+    """``mesh.npz`` of ``fit``; its lids close on this person's eyes."""
+    head = fitted_lids(fit.head, fit.neutral_head)
     return bundle.Mesh(
         vertices_neutral_head=fit.neutral_head.astype(np.float32),
         quads=head.quads,

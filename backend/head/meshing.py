@@ -1,4 +1,4 @@
-"""Small mesh helpers that every head loader needs: one triangulation, mirror maps, empty landmarks."""
+"""Small mesh helpers of heads: one triangulation, mirror maps, edges, vertices of parts, empty landmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.head.base import SurfacePoints
+from backend.head.base import ParametricHead, SurfacePoints
 
 LANDMARK_COUNT = 478
 
@@ -43,6 +43,24 @@ def mirror_by_position(
     offset = g * (4.0 * np.ptp(v) + 1.0)  # groups so far apart that none is nearest to another
     _, index = cKDTree(np.c_[v, offset]).query(np.c_[v * np.array([-1.0, 1.0, 1.0]), offset])
     return np.asarray(index, np.int32)
+
+
+def edges_of(quads: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Unique undirected edges ``(E, 2)`` of quads."""
+    e = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
+    return np.asarray(np.unique(np.sort(e, 1), axis=0).astype(np.int32))
+
+
+def together(head: ParametricHead, group: tuple[str, ...]) -> NDArray[np.intp]:
+    """Vertices of those parts of ``group`` that the head has."""
+    rows = [vertices_of(head, name) for name in group if name in head.part_names]
+    return np.concatenate([np.zeros(0, np.intp), *rows])
+
+
+def vertices_of(head: ParametricHead, part: str) -> NDArray[np.intp]:
+    """Rows of the vertices that a part's triangles use, sorted."""
+    rows = head.triangles[head.triangle_part == head.part_names.index(part)]
+    return np.asarray(np.unique(rows), np.intp)
 
 
 def no_landmarks() -> SurfacePoints:

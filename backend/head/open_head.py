@@ -4,14 +4,15 @@ File layout (format version 1), V vertices, H of them on the x ≥ 0 half, K mod
 
 =====================  ==========  ==========================================================
 mean_vertices          (V,3) f32   metres, head space, exactly symmetric
-quads, quad_uvs        (Q,4) i32   anticlockwise from outside
+quads, quad_uvs        (Q,4) u16   anticlockwise from outside
 quad_part              (Q,) u8     index into metadata ``part_names``
 uvs                    (U,2) f32   origin bottom-left
-mirror_vertex          (V,) i32
-half_vertices          (H,) i32    the stored half of every mode
+mirror_vertex          (V,) u16
+half_vertices          (H,) u16    the stored half of every mode
 identity_half          (K,H,3) f16 metres per standard deviation
 identity_parity        (K,) i8     +1 symmetric, −1 antisymmetric under reflection in x = 0
-expression_vertex      (N,) i32    expression · V + vertex of each stored offset
+expression_start       (E+1,) i32  expression e owns the stored offsets start[e]:start[e + 1]
+expression_vertex      (N,) u16    vertex of each stored offset
 expression_offset      (N,3) f16   metres at weight 1
 albedo_mean            (V,3) f16   linear
 albedo_half            (B,H,3) f16 linear per standard deviation, symmetric
@@ -24,9 +25,12 @@ ibug_triangle          (68,) i32   iBUG's 300-W points; these three are absent i
 ibug_barycentric       (68,3) f32
 ibug_trust             (68,) f32
 corrective_factors     (C,3) i32   as ``Correctives.factors``; absent in older files
-corrective_vertex      (M,) i32    corrective · V + vertex of each stored offset, ascending
+corrective_start       (C+1,) i32  as for expressions
+corrective_vertex      (M,) u16
 corrective_offset      (M,3) f16   metres where all the expressions have weight 1
 =====================  ==========  ==========================================================
+
+Older files number vertices in i32 and have no ``…_start``: their ``…_vertex`` is row · V + vertex.
 """
 
 from __future__ import annotations
@@ -90,11 +94,16 @@ def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str], str]:
 
 def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: str) -> ParametricHead:
     mean = arrays["mean_vertices"]
-    mirror, half = arrays["mirror_vertex"], arrays["half_vertices"]
+    mirror, half, quads, quad_uvs = (
+        arrays[name].astype(np.int32) for name in ("mirror_vertex", "half_vertices", "quads", "quad_uvs")
+    )
     names = tuple(json.loads(metadata["expression_names"]))
-    expressions = np.zeros((len(names) * len(mean), 3), np.float32)
-    expressions[arrays["expression_vertex"]] = arrays["expression_offset"]
-    triangles, triangle_uvs, triangle_quad = triangulate(arrays["quads"], arrays["quad_uvs"])
+    expressions = np.zeros((len(names), len(mean), 3), np.float32)
+    stored = _offsets(arrays, "expression", len(names), len(mean))
+    for k in range(len(names)):
+        vertex, offset = stored.rows(k)
+        expressions[k, vertex] = offset
+    triangles, triangle_uvs, triangle_quad = triangulate(quads, quad_uvs)
     albedo_modes = arrays["albedo_half"]
     regions = {
         name: arrays["regions"][k].astype(np.float32) / 255.0
@@ -103,8 +112,8 @@ def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: s
     return ParametricHead(
         name="open",
         mean_vertices=mean,
-        quads=arrays["quads"],
-        quad_uvs=arrays["quad_uvs"],
+        quads=quads,
+        quad_uvs=quad_uvs,
         quad_part=arrays["quad_part"],
         part_names=tuple(json.loads(metadata["part_names"])),
         uvs=arrays["uvs"],
@@ -113,7 +122,7 @@ def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: s
         triangle_quad=triangle_quad,
         identity_basis=unfold(arrays["identity_half"], half, mirror, arrays["identity_parity"], MIRROR_X),
         expression_names=names,
-        expression_basis=expressions.reshape(len(names), len(mean), 3),
+        expression_basis=expressions,
         albedo_mean=arrays["albedo_mean"].astype(np.float32),
         albedo_basis=unfold(
             albedo_modes, half, mirror, np.ones(len(albedo_modes), np.int8), np.ones(3, np.float32)
@@ -133,18 +142,25 @@ def _decode(arrays: dict[str, NDArray[Any]], metadata: dict[str, str], digest: s
 def _correctives(arrays: dict[str, NDArray[Any]], expressions: int, vertices: int) -> Correctives:
     if "corrective_factors" not in arrays:
         return Correctives.none()
-    factors, place = arrays["corrective_factors"], arrays["corrective_vertex"]
-    start = np.searchsorted(place, np.arange(len(factors) + 1, dtype=np.int64) * vertices)
-    offsets = SparseOffsets(
-        start.astype(np.int64),
-        (place % vertices).astype(np.int32),
-        arrays["corrective_offset"].astype(np.float32),
-    )
+    factors = arrays["corrective_factors"]
+    offsets = _offsets(arrays, "corrective", len(factors), vertices)
     correctives = Correctives(factors, offsets)
     problem = correctives.inconsistency(expressions, vertices)
     if problem:
         raise ValueError(problem)
     return correctives
+
+
+def _offsets(arrays: dict[str, NDArray[Any]], name: str, rows: int, vertices: int) -> SparseOffsets:
+    vertex, offset = arrays[f"{name}_vertex"], arrays[f"{name}_offset"].astype(np.float32)
+    if f"{name}_start" in arrays:
+        start = arrays[f"{name}_start"]
+        if len(start) != rows + 1:
+            raise ValueError(f"{name} rows and their names differ in number")
+    else:
+        start = np.searchsorted(vertex, np.arange(rows + 1, dtype=np.int64) * vertices)
+        vertex = vertex % vertices
+    return SparseOffsets(start.astype(np.int64), vertex.astype(np.int32), offset)
 
 
 def _points(arrays: dict[str, NDArray[Any]], name: str) -> SurfacePoints:

@@ -1,6 +1,7 @@
 """``python -m synthdata.headmodel --data DATA -o FILE [--eval [--head FILE]]``: build the open head.
 
-``python -m synthdata.headmodel --correctives [--head FILE] -o FILE`` makes its correctives again.
+``python -m synthdata.headmodel --sound [--head FILE] -o FILE`` makes a built head's people and expressions
+sound and its correctives again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from pathlib import Path
 
 from synthdata.headmodel.build import build
-from synthdata.headmodel.correctives import add_correctives
+from synthdata.headmodel.correctives import add_correctives, make_sound
 from synthdata.headmodel.heldout import SHIPPED, build_eval
 
 
@@ -25,19 +26,20 @@ def main() -> None:
         help="a built head with a basis that lacks what evaluation heads are made from (heldout.py)",
     )
     parser.add_argument(
-        "--correctives",
+        "--sound",
         action="store_true",
-        help="a built head with its correctives made again; needs no data",
+        help="a built head with people and expressions made sound and correctives made again; needs no data",
     )
     parser.add_argument(
-        "--head", type=Path, default=SHIPPED, help="for --eval and --correctives; the shipped one by default"
+        "--head", type=Path, default=SHIPPED, help="for --eval and --sound; the shipped one by default"
     )
     options = parser.parse_args()
-    if options.data is None and not options.correctives:
+    if options.data is None and not options.sound:
         parser.error("give the folder of data with --data")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.correctives:
-        head = add_correctives(options.head, options.output)
+    if options.sound:
+        make_sound(options.head, options.output)
+        head = add_correctives(options.output, options.output)
     elif options.eval:
         head = build_eval(options.data, options.output, options.head)
     else:

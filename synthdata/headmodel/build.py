@@ -26,7 +26,7 @@ from synthdata.headmodel.brows import build_brows
 from synthdata.headmodel.cavities import nostrils
 from synthdata.headmodel.chart import half_chart
 from synthdata.headmodel.cornea import build_cornea
-from synthdata.headmodel.correctives import add_correctives
+from synthdata.headmodel.correctives import add_correctives, make_sound
 from synthdata.headmodel.eyes import Eyeball, build_eye
 from synthdata.headmodel.flatten import split_quads
 from synthdata.headmodel.ibug import carry_ibug
@@ -112,6 +112,8 @@ def build(data: Path, output: Path, layout: Layout = DEFAULT, unwrap_iterations:
     landmarks = _landmarks(store(), lashes, views=48)
     log.info("landmarks found, mean trust %.2f", float(landmarks.trust.mean()))
     store()
+    log.info("people made sound")
+    make_sound(output, output)
     log.info("correctives")
     return add_correctives(output, output)
 

@@ -6,10 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backend.head.meshing import edges_of
 from backend.uvspace.rasterise import rasterise_camera
 from synthdata.headmodel.layout import HalfMesh
 from synthdata.headmodel.preview import look_at, smooth_normals
-from synthdata.headmodel.relax import edges_of
 
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]

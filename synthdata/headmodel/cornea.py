@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from synthdata.headmodel.eyes import LIMBUS_RADIUS_M, Eyeball, o_grid, outer_profile
+from backend.head.eyeball import LIMBUS_RADIUS_M, outer_profile
+from synthdata.headmodel.eyes import Eyeball, o_grid
 from synthdata.headmodel.parts import PartHalf
 
 F64 = NDArray[np.float64]

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from backend.head.arkit import ARKIT_NAMES
 from backend.head.base import ParametricHead
+from backend.head.eyeball import GAZES_DEG, LIMBUS_RADIUS_M, outer_profile, turn
 from backend.head.ict import EYE_RANGES
 from synthdata.headmodel.parts import Carry, PartHalf, same_chart_mirrored
 
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 
-LIMBUS_RADIUS_M = 0.00585  # half the mean visible iris diameter of 11.7 mm (Rüfer et al. 2005)
-CORNEA_RADIUS_M = 0.0078  # mean anterior corneal radius of curvature
 SQUARE = 8  # cells along the side of the O-grid's square, which is the pupil
 # Chart radii of the square's border and of the rings around it; half of the chart's radius is iris.
 RINGS = (0.180, 0.198, 0.29, 0.40, 0.475, 0.50, 0.53, 0.60, 0.72, 0.86, 1.0)
@@ -37,13 +36,6 @@ SECTION_M = (
     (0.475, 0.00040),
     (0.50, 0.0),
 )
-# ICT's eyeballs keep still in its eyeLook shapes; these turns (pitch, yaw) suit its lids' motion.
-GAZES_DEG = {
-    "eyeLookUpLeft": (25.0, 0.0),
-    "eyeLookDownLeft": (-28.0, 0.0),
-    "eyeLookInLeft": (0.0, -28.0),
-    "eyeLookOutLeft": (0.0, 28.0),
-}
 BACK_ANGLE = np.radians(135.0)  # from the optical axis; the rest hides in the socket
 
 
@@ -162,21 +154,3 @@ def _surface(disc: F64, radius: float) -> F64:
     along = np.where(r < 0.5, radius * np.cos(limbus) - depth, radius * np.cos(angle))
     unit = disc / np.maximum(r, 1e-12)[:, None]
     return np.asarray(np.c_[unit * across[:, None], along])
-
-
-def outer_profile(angle: F64, radius: float) -> F64:
-    """Distance from the eye's centre at ``angle`` from the axis: sphere, cornea inside the limbus."""
-    limbus = np.arcsin(LIMBUS_RADIUS_M / radius)
-    offset = radius * np.cos(limbus) - np.sqrt(CORNEA_RADIUS_M**2 - LIMBUS_RADIUS_M**2)
-    c = np.cos(angle)
-    cornea = offset * c + np.sqrt(np.maximum(CORNEA_RADIUS_M**2 - offset**2 * np.sin(angle) ** 2, 0.0))
-    cornea = np.where(angle < limbus, cornea, radius)
-    return np.maximum(cornea, radius)
-
-
-def turn(pitch_deg: float, yaw_deg: float) -> F64:
-    """Rotation of the gaze: positive pitch looks up, positive yaw to the subject's left (+x)."""
-    p, y = np.radians(pitch_deg), np.radians(yaw_deg)
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    return np.asarray(about_y @ about_x)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
+from backend.head.meshing import together, vertices_of
 from backend.uvspace.cotangent import cotangent_operators
 
 F64 = NDArray[np.float64]
@@ -42,12 +43,14 @@ class Follower:
         mean = head.mean_vertices.astype(np.float64)
         of_part = {name: vertices_of(head, name) for name in head.part_names}
         skin = of_part["skin"]
-        area, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin",)))
+        area, stiffness = cotangent_operators(mean, triangles_of(head, ("skin",)))
         self._skin, self._weight = skin, area[skin] * np.maximum(trust[skin], LEAST_TRUST)
-        pull = _across_the_lips(head, mean, area)[skin][:, skin]
+        pull = across_the_lips(head, mean, area)[skin][:, skin]
         own = stiffness[skin][:, skin]
-        self._solve_skin = _factorised(sp.diags(self._weight) + _bending(own, area[skin], SMOOTH_M) + pull)
-        self._line = _Lining(head, mean, skin)
+        self._solve_skin = factorised(
+            sp.diags(self._weight) + bending_energy(own, area[skin], SMOOTH_M) + pull
+        )
+        self._line = Lining(head, mean, skin)
         tree = cKDTree(mean[skin])
         self._rigid = []
         for group in TOGETHER:
@@ -82,25 +85,25 @@ def hold_lips(head: ParametricHead, offsets: F64) -> F64:
     """``offsets`` ``(…, V, 3)`` changed round the mouth so that lips which touch at rest stay together."""
     mean = head.mean_vertices.astype(np.float64)
     skin = vertices_of(head, "skin")
-    area, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin",)))
-    pull = _across_the_lips(head, mean, area)[skin][:, skin]
-    bending = _bending(stiffness[skin][:, skin], area[skin], LIPS_REACH_M)
+    area, stiffness = cotangent_operators(mean, triangles_of(head, ("skin",)))
+    pull = across_the_lips(head, mean, area)[skin][:, skin]
+    bending = bending_energy(stiffness[skin][:, skin], area[skin], LIPS_REACH_M)
     flat = np.moveaxis(offsets, -2, 0).reshape(len(mean), -1)
     change = np.zeros_like(flat)
-    change[skin] = -_factorised(sp.diags(area[skin]) + bending + pull)(pull @ flat[skin])
-    _Lining(head, mean, skin)(change)
+    change[skin] = -factorised(sp.diags(area[skin]) + bending + pull)(pull @ flat[skin])
+    Lining(head, mean, skin)(change)
     return np.asarray(offsets + np.moveaxis(change.reshape(len(mean), *offsets.shape[:-2], 3), 0, -2))
 
 
-class _Lining:
+class Lining:
     """Harmonic extension from the skin's borders into mouth bag and eye sockets."""
 
     def __init__(self, head: ParametricHead, mean: F64, skin: NDArray[np.intp]) -> None:
         self.rows = np.setdiff1d(together(head, LININGS), skin)
         self._skin = skin
-        _, stiffness = cotangent_operators(mean, _triangles_of(head, ("skin", *LININGS)))
+        _, stiffness = cotangent_operators(mean, triangles_of(head, ("skin", *LININGS)))
         self._from_skin = -stiffness[self.rows][:, skin]
-        self._solve = _factorised(stiffness[self.rows][:, self.rows])
+        self._solve = factorised(stiffness[self.rows][:, self.rows])
 
     def __call__(self, values: F64) -> None:
         """Fill the linings' rows of ``values`` ``(V, N)`` in place."""
@@ -108,12 +111,12 @@ class _Lining:
             values[self.rows] = self._solve(self._from_skin @ values[self._skin])
 
 
-def _bending(stiffness: sp.csr_matrix, area: F64, length_m: float) -> sp.csr_matrix:
+def bending_energy(stiffness: sp.csr_matrix, area: F64, length_m: float) -> sp.csr_matrix:
     """Energy by which waves shorter than 2π ``length_m`` are damped, against ``diag(area)``."""
     return length_m**4 * stiffness @ sp.diags(1.0 / np.maximum(area, LEAST_AREA_M2)) @ stiffness
 
 
-def _factorised(matrix: sp.spmatrix) -> Callable[[F64], F64]:
+def factorised(matrix: sp.spmatrix) -> Callable[[F64], F64]:
     """A solver for a symmetric positive definite ``matrix``."""
     if matrix.shape[0] == 0:
         return lambda right: right
@@ -128,7 +131,7 @@ def _factorised(matrix: sp.spmatrix) -> Callable[[F64], F64]:
     )
 
 
-def _across_the_lips(head: ParametricHead, mean: F64, area: F64) -> sp.csr_matrix:
+def across_the_lips(head: ParametricHead, mean: F64, area: F64) -> sp.csr_matrix:
     """Springs ``(V, V)`` between lips that touch at rest, so that no shape parts them."""
     jaw = np.linalg.norm(head.expression_basis[head.expression_names.index("jawOpen")], axis=1)
     lips = vertices_of(head, "skin")
@@ -143,18 +146,6 @@ def _across_the_lips(head: ParametricHead, mean: F64, area: F64) -> sp.csr_matri
     return sp.csr_matrix((np.r_[k, k, -k, -k], (np.r_[a, b, a, b], np.r_[a, b, b, a])), shape=(n, n))
 
 
-def _triangles_of(head: ParametricHead, parts: tuple[str, ...]) -> I32:
+def triangles_of(head: ParametricHead, parts: tuple[str, ...]) -> I32:
     chosen = [k for k, name in enumerate(head.part_names) if name in parts]
     return head.triangles[np.isin(head.triangle_part, chosen)]
-
-
-def together(head: ParametricHead, group: tuple[str, ...]) -> NDArray[np.intp]:
-    """Vertices of those parts of ``group`` that the head has."""
-    rows = [vertices_of(head, name) for name in group if name in head.part_names]
-    return np.concatenate([np.zeros(0, np.intp), *rows])
-
-
-def vertices_of(head: ParametricHead, part: str) -> NDArray[np.intp]:
-    """Rows of the vertices that a part's triangles use, sorted."""
-    rows = head.triangles[head.triangle_part == head.part_names.index(part)]
-    return np.asarray(np.unique(rows), np.intp)

@@ -21,6 +21,7 @@ from backend.head.open_head import MIRROR_X as _REFLECTION
 from backend.head.open_head import WEIGHTS_FILE, load_open_head, unfold
 from synthdata.headmodel.assemble import carried_modes
 from synthdata.headmodel.build import carrying_parts
+from synthdata.headmodel.correctives import make_sound
 from synthdata.headmodel.makehuman import register_makehuman
 from synthdata.headmodel.population import carry_traits, population_modes
 from synthdata.headmodel.source import IctSurface
@@ -89,6 +90,7 @@ def build_eval(data: Path, output: Path, head_file: Path = SHIPPED) -> Parametri
         "held_out_families": json.dumps(sorted(families)),
     }
     rewrite_identity(head_file, output, identity, known)
+    make_sound(output, output)
     return load_open_head(output)
 
 

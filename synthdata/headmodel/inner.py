@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.head.meshing import edges_of
 from synthdata.headmodel.flatten import barycentric_lookup, mean_value_weights, solve_pinned, split_quads
 from synthdata.headmodel.layout import Window
 from synthdata.headmodel.parts import PartHalf, same_chart_mirrored
-from synthdata.headmodel.relax import edges_of, relax
+from synthdata.headmodel.relax import relax
 from synthdata.headmodel.skin import OnIct
 from synthdata.headmodel.source import IctSurface
 

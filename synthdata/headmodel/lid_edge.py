@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from backend.head.arkit import ARKIT_NAMES
 from backend.head.base import ParametricHead
-from synthdata.headmodel.eyes import GAZES_DEG, Eyeball, turn
+from backend.head.eyeball import GAZES_DEG, turn
+from synthdata.headmodel.eyes import Eyeball
 from synthdata.headmodel.layout import HalfMesh
 from synthdata.headmodel.parts import MIRROR_X, PartHalf
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.head.base import ParametricHead
+from backend.head.meshing import together
 from backend.uvspace.rasterise import rasterise_camera
-from synthdata.headmodel.follow import together
 from synthdata.headmodel.preview import look_at
 
 F64 = NDArray[np.float64]

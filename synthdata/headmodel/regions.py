@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 from numpy.typing import NDArray
 
+from backend.head.meshing import edges_of
 from synthdata.headmodel.layout import HalfMesh
-from synthdata.headmodel.relax import edges_of
 
 F64 = NDArray[np.float64]
 

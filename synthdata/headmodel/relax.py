@@ -17,12 +17,6 @@ I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 
 
-def edges_of(quads: I32) -> I32:
-    """Unique undirected edges ``(E, 2)`` of quads."""
-    e = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
-    return np.asarray(np.unique(np.sort(e, 1), axis=0).astype(np.int32))
-
-
 def pull(edges: I32, weight: F64, on_mirror: NDArray[np.bool_], fixed: NDArray[np.bool_], values: F64) -> F64:
     """One coordinate of every free vertex at its neighbours' weighted mean; ``values`` where fixed.
 

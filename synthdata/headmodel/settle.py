@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backend.head.base import ParametricHead
-from synthdata.headmodel.relax import edges_of
+from backend.head.meshing import edges_of
 
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]

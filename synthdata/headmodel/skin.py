@@ -11,12 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backend.head.meshing import edges_of
 from synthdata.headmodel.cavities import narrow_tube
 from synthdata.headmodel.flatten import barycentric_lookup, half_disc
 from synthdata.headmodel.layout import HalfMesh, Layout, Patch, Window, build_half
 from synthdata.headmodel.mouth import close_lips
 from synthdata.headmodel.patches import ear_patch, nostril_patch
-from synthdata.headmodel.relax import edges_of, relax
+from synthdata.headmodel.relax import relax
 from synthdata.headmodel.settle import LinearMap, sample_shapes, settle
 from synthdata.headmodel.source import SKIN_END, IctSurface
 

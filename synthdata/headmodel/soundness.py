@@ -46,6 +46,21 @@ def crossing_faces(vertices: NDArray[np.floating[Any]], triangles: I32) -> NDArr
     return hit
 
 
+def crossing_pairs(vertices: NDArray[np.floating[Any]], triangles: I32, hit: NDArray[np.bool_]) -> I32:
+    """``(P, 2)`` rows of ``triangles`` that cross, among those ``hit`` (of ``crossing_faces``)."""
+    v, t = np.asarray(vertices, np.float64), np.ascontiguousarray(triangles, np.int32)
+    rows = np.flatnonzero(hit)
+    low, high = v[t[rows]].min(1), v[t[rows]].max(1)
+    near = ((low[:, None] <= high[None]) & (high[:, None] >= low[None])).all(2)
+    pairs = [
+        (rows[a], rows[b])
+        for a, b in np.argwhere(np.triu(near, 1))
+        if not _share(t[rows[a]], t[rows[b]])
+        and (_pierces(v, t[rows[a]], t[rows[b]]) or _pierces(v, t[rows[b]], t[rows[a]]))
+    ]
+    return np.array(pairs, np.int32).reshape(-1, 2)
+
+
 def folded_quads(vertices: NDArray[np.floating[Any]], quads: I32) -> NDArray[np.bool_]:
     """``(Q,)`` whether two corner normals of a quad are more than a right angle apart."""
     v = np.asarray(vertices, np.float64)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from backend.head.base import SurfacePoints
 from backend.head.open_head import FORMAT_VERSION
+from blender_addon.arrays import SparseOffsets
 from blender_addon.correctives import Correctives
 from synthdata.headmodel.assemble import Whole
 
 LICENCE = "MIT (shape, motion, the faces of ears and nostrils from ICT-FaceKit, USC ICT); the rest CC0"
+SHORT = ("quads", "quad_uvs", "mirror_vertex", "half_vertices", "expression_vertex", "corrective_vertex")
 NEGLIGIBLE_M = 5e-6  # expression offsets below this are not stored
 
 
@@ -88,18 +90,27 @@ def rewrite_motion(
     """Write the head in ``source`` with other expression offsets ``(E, V, 3)`` and these correctives."""
     arrays, metadata = read_stored(source)
     arrays |= _motion_arrays(expressions)
-    offsets, vertices = correctives.offsets, expressions.shape[1]
-    row = np.repeat(np.arange(len(offsets)), np.diff(offsets.start))
     arrays["corrective_factors"] = correctives.factors
-    arrays["corrective_vertex"] = (row * vertices + offsets.vertex).astype(np.int32)
-    arrays["corrective_offset"] = offsets.offset.astype(np.float16)
+    arrays |= _sparse_arrays("corrective", correctives.offsets)
     write_stored(path, arrays, metadata)
 
 
+def _short_indices(indices: NDArray[Any]) -> NDArray[Any]:
+    """In two bytes each where they fit; those of older files' sparse rows do not."""
+    fits = indices.size == 0 or (indices.min() >= 0 and indices.max() < 2**16)
+    return np.ascontiguousarray(indices.astype(np.uint16) if fits else indices)
+
+
 def _motion_arrays(expressions: NDArray[np.floating[Any]]) -> dict[str, NDArray[Any]]:
-    flat = expressions.reshape(-1, 3)
-    kept = np.flatnonzero(np.abs(flat).max(1) > NEGLIGIBLE_M)
-    return {"expression_vertex": kept.astype(np.int32), "expression_offset": flat[kept].astype(np.float16)}
+    return _sparse_arrays("expression", SparseOffsets.from_dense(expressions, NEGLIGIBLE_M))
+
+
+def _sparse_arrays(name: str, offsets: SparseOffsets) -> dict[str, NDArray[Any]]:
+    return {
+        f"{name}_start": offsets.start.astype(np.int32),
+        f"{name}_vertex": offsets.vertex,
+        f"{name}_offset": offsets.offset.astype(np.float16),
+    }
 
 
 def read_stored(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -115,7 +126,8 @@ def write_stored(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str
     """Write arrays and metadata as the file holds them; the same input gives the same bytes."""
     from safetensors.numpy import save
 
-    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata)
+    stored = {k: _short_indices(v) if k in SHORT else np.ascontiguousarray(v) for k, v in arrays.items()}
+    data = save(stored, metadata)
     # safetensors writes metadata in hash order; a sorted header keeps the file reproducible.
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])

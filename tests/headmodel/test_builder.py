@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from backend.colour import lab_to_linear, linear_to_lab, srgb_to_linear
+from backend.head.meshing import edges_of
 from backend.head.registry import load_head
 from backend.head.surface import closest_on
 from synthdata.headmodel.albedo import principal_modes
@@ -23,7 +24,7 @@ from synthdata.headmodel.flatten import (
 )
 from synthdata.headmodel.layout import DEFAULT, Patch, build_half
 from synthdata.headmodel.patches import ear_patch, nostril_patch
-from synthdata.headmodel.relax import edges_of, pull
+from synthdata.headmodel.relax import pull
 from synthdata.headmodel.settle import LinearMap, settle
 from synthdata.headmodel.skin import fold_cosines
 from synthdata.headmodel.source import IctSurface, border_loops

@@ -9,9 +9,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from backend.head.arkit import ARKIT_NAMES
+from backend.head.eyeball import LIMBUS_RADIUS_M
 from synthdata.headmodel.brows import BROW_LINE, COUNT, LENGTH_M, build_brows
 from synthdata.headmodel.cornea import build_cornea
-from synthdata.headmodel.eyes import LIMBUS_RADIUS_M, RINGS, SECTION_M, Eyeball, build_eye
+from synthdata.headmodel.eyes import RINGS, SECTION_M, Eyeball, build_eye
 from synthdata.headmodel.lashes import LOWER, UPPER, build_lashes
 from synthdata.headmodel.lid_edge import LidEdge, over_eyeball
 from synthdata.headmodel.parts import PartHalf, same_chart_mirrored

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from backend.head.contact import Sheet, sampled
+from backend.head.lids import CLEARANCE_M, LidLayout, Lids
 from backend.head.registry import load_head
 from backend.uvspace.rasterise import rasterise_camera
-from synthdata.headmodel.contact import Sheet, sampled
-from synthdata.headmodel.lid_correctives import CLEARANCE_M, Lids
 from synthdata.headmodel.preview import look_at
 
 OTHERS = (
@@ -98,9 +98,9 @@ def test_contact_keeps_a_sheet_over_a_ball_and_leaves_its_border():
 
 def test_half_closed_lids_pass_over_the_cornea(head):
     """The cornea stands out of the eyeball by 1.5 mm; a lid on a straight way would sink into it."""
-    lids = Lids(head)
+    lids = Lids(LidLayout(head))
     for weight in (0.4, 0.5, 0.75):
         weights = np.array([weight * (name == "eyeBlinkLeft") for name in head.expression_names])
         shown = head.shape(np.zeros(0), weights).astype(np.float64)
-        below, _ = lids.missing(np.eye(3))(sampled(shown, lids.surface))
+        below, _ = lids.missing(np.eye(3))(sampled(shown, lids.layout.surface))
         assert below.max() - CLEARANCE_M < 0.0001

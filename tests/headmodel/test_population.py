@@ -12,10 +12,11 @@ import pytest
 from small_head import small_head
 
 from backend.errors import Missing
+from backend.head.meshing import vertices_of
 from backend.head.open_head import MIRROR_X, load_open_head, unfold
 from synthdata.cases.morphs import SHAPES
 from synthdata.headmodel import population
-from synthdata.headmodel.follow import Follower, hold_lips, vertices_of
+from synthdata.headmodel.follow import Follower, hold_lips
 from synthdata.headmodel.heldout import held_out_families
 from synthdata.headmodel.population import TraitShapes, importance_of, population_modes, smooth_fields
 from synthdata.headmodel.reach import fresh_people, measure

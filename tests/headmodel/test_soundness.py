@@ -9,6 +9,7 @@ from synthdata.headmodel.eyes import o_grid_disc
 from synthdata.headmodel.soundness import (
     apart_from_contact,
     crossing_faces,
+    crossing_pairs,
     folded_quads,
     measure,
     random_identities,
@@ -68,6 +69,10 @@ def test_against_every_pair_solved():
     want = by_brute_force(v, t)
     assert 5 < want.sum() < len(t)
     np.testing.assert_array_equal(crossing_faces(v, t), want)
+    pairs = crossing_pairs(v, t, want)
+    np.testing.assert_array_equal(np.unique(pairs), np.flatnonzero(want))
+    for pair in pairs:
+        assert by_brute_force(v, t[pair]).all()
 
 
 def test_folded_quads_are_found():

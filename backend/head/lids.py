@@ -1,6 +1,7 @@
 """Lids in combinations: closed ones lie on the eyeball and meet, whatever else the face does.
 
-All is worked out for the subject's left eye on the mean head.
+All is worked out for the subject's left eye, of the mean head or of one person's; the right one is its
+mirror image.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
-from synthdata.headmodel.contact import Missing, Sheet
-from synthdata.headmodel.eyes import GAZES_DEG, outer_profile, turn
-from synthdata.headmodel.follow import together, vertices_of
-from synthdata.headmodel.relax import edges_of
-from synthdata.headmodel.skin import EYE_LOOPS
+from backend.head.contact import Missing, Sheet
+from backend.head.eyeball import GAZES_DEG, outer_profile, turn
+from backend.head.meshing import edges_of, together, vertices_of
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -38,43 +37,62 @@ PARTNERS = (
     "noseSneerLeft",
     "mouthSmileLeft",
 )
+LASH_RING = 2  # the lash line, in edges from the opening's border
 CLEARANCE_M = 0.00025  # closed lids over eyeball and cornea, at least
 OVERLAP_M = 0.0001  # of closed lids
+MEETINGS = 2  # as going over the cornea parts lids again
 CORNER_M = 0.002  # from the ends of the opening, within which the lines run together
 FREE_RINGS = 4  # around the lash line, that lids move
 STAY_M, GONE_M = 0.003, 0.014  # from the lash line: where a closed lid ignores others, and where it follows
 SOCKET_REACH_M = 0.025  # of the eye's centre, in which the opening's border is sought
 
 
-class Lids:
-    """The left lids of one head: rings round the opening, and what follows them."""
+class LidLayout:
+    """What the left lids of all people with one head's mesh have in common: rings, and what follows them."""
 
     def __init__(self, head: ParametricHead) -> None:
         self.head = head
-        self.rest = head.mean_vertices.astype(np.float64)
+        self.mean = head.mean_vertices.astype(np.float64)
         self.centre = head.eye_centres[0].astype(np.float64)
-        ball = vertices_of(head, "eye_left")
-        self._radius = float(np.linalg.norm(self.rest[ball] - self.centre, axis=1).max())
-        self.depth = _rings(head, self.rest, self.centre)
-        self.lash_ring = len(EYE_LOOPS) - 1
-        skin = head.triangles[head.triangle_part == 0]
-        around = self.depth[skin]
-        self.surface = skin[((around >= self.lash_ring) & (around < self.lash_ring + FREE_RINGS + 2)).all(1)]
-        free = (self.depth > self.lash_ring) & (self.depth < self.lash_ring + FREE_RINGS)
-        self.sheet = Sheet(self.rest, skin, free)
-        self.lash = np.flatnonzero(self.depth == self.lash_ring)
-        self._inner = np.flatnonzero((self.depth >= 0) & (self.depth < self.lash_ring))
-        self._inner_leaders = self.lash[cKDTree(self.rest[self.lash]).query(self.rest[self._inner])[1]]
-        edge = np.flatnonzero((self.depth >= 0) & (self.depth <= self.lash_ring + 1))
-        self._rows, self._leaders = _followers(head, self.rest, edge)
-        gap, _ = cKDTree(self.rest[self.lash]).query(self.rest)
+        self.ball = vertices_of(head, "eye_left")
+        self.radius = float(np.linalg.norm(self.mean[self.ball] - self.centre, axis=1).max())
+        self.depth = _rings(head, self.mean, self.centre)
+        self.skin = head.triangles[head.triangle_part == 0]
+        around = self.depth[self.skin]
+        self.surface = self.skin[((around >= LASH_RING) & (around < LASH_RING + FREE_RINGS + 2)).all(1)]
+        self.free = (self.depth > LASH_RING) & (self.depth < LASH_RING + FREE_RINGS)
+        self.lash = np.flatnonzero(self.depth == LASH_RING)
+        self.inner = np.flatnonzero((self.depth >= 0) & (self.depth < LASH_RING))
+        self.inner_leaders = self.lash[cKDTree(self.mean[self.lash]).query(self.mean[self.inner])[1]]
+        edge = np.flatnonzero((self.depth >= 0) & (self.depth <= LASH_RING + 1))
+        self.rows, self.leaders = _followers(head, self.mean, edge)
+        gap, _ = cKDTree(self.mean[self.lash]).query(self.mean)
         near = np.clip((GONE_M - gap) / (GONE_M - STAY_M), 0.0, 1.0)
-        self.moving = np.zeros(len(self.rest), bool)
+        self.moving = np.zeros(len(self.mean), bool)
         self.moving[together(head, ("skin", "sockets"))] = True
-        self.moving[self._rows] = True
+        self.moving[self.rows] = True
         self.mask = np.where(self.moving, near * near * (3 - 2 * near), 0.0)
-        self.mask[(self.depth >= 0) & (self.depth <= self.lash_ring)] = 1.0
-        self.mask[self._rows] = 1.0
+        self.mask[(self.depth >= 0) & (self.depth <= LASH_RING)] = 1.0
+        self.mask[self.rows] = 1.0
+
+    def offsets(self, name: str) -> F64:
+        """The expression ``name`` as the head has it, metres ``(V, 3)``."""
+        return np.asarray(self.head.expression_basis[self.head.expression_names.index(name)], np.float64)
+
+
+class Lids:
+    """The left lids of one person."""
+
+    def __init__(self, layout: LidLayout, rest: F64 | None = None) -> None:
+        """``rest`` ``(V, 3)``: the person's neutral vertices, the mean head's where not given."""
+        self.layout = layout
+        self.rest = layout.mean if rest is None else np.asarray(rest, np.float64)
+        # An eyeball moves and grows as a whole.
+        arm, shown = layout.mean[layout.ball] - layout.centre, self.rest[layout.ball]
+        even = arm - arm.mean(0)
+        self.growth = float((even * (shown - shown.mean(0))).sum() / (even * even).sum())
+        self.centre = shown.mean(0) - self.growth * arm.mean(0)
+        self.sheet = Sheet(self.rest, layout.skin, layout.free)
 
     def missing(self, gaze: F64) -> Missing:
         """How far points lie below ``CLEARANCE_M`` over the eyeball turned by ``gaze`` ``(3, 3)``."""
@@ -83,14 +101,15 @@ class Lids:
             arm = points - self.centre
             distance = np.linalg.norm(arm, axis=1)
             angle = np.arccos(np.clip(arm @ gaze[:, 2] / distance, -1, 1))
-            wanted = outer_profile(angle, self._radius) + CLEARANCE_M
+            wanted = self.growth * outer_profile(angle, self.layout.radius) + CLEARANCE_M
             return np.asarray(wanted - distance), np.asarray(arm / distance[:, None])
 
         return below
 
     def meeting(self, offsets: F64) -> F64:
         """Offsets ``(V, 3)`` in which the upper lash line comes down to the lower one, and a little past."""
-        rest, shown = self.rest[self.lash], (self.rest + offsets)[self.lash]
+        lash = self.layout.lash
+        rest, shown = self.rest[lash], (self.rest + offsets)[lash]
         inner, outer = rest[rest[:, 0].argmin()], rest[rest[:, 0].argmax()]
         chord = np.interp(rest[:, 0], [inner[0], outer[0]], [inner[1], outer[1]])
         upper = rest[:, 1] > chord
@@ -98,50 +117,62 @@ class Lids:
         ends = np.minimum(shown[:, 0] - line[0, 0], line[-1, 0] - shown[:, 0])
         down = np.interp(shown[:, 0], line[:, 0], line[:, 1]) - OVERLAP_M - shown[:, 1]
         shift = np.zeros_like(offsets)
-        shift[self.lash, 1] = np.where(upper, down * np.clip(ends / CORNER_M, 0.0, 1.0), 0.0)
-        shift[self._inner] = shift[self._inner_leaders]
+        shift[lash, 1] = np.where(upper, down * np.clip(ends / CORNER_M, 0.0, 1.0), 0.0)
+        shift[self.layout.inner] = shift[self.layout.inner_leaders]
         return np.asarray(offsets + shift)
 
     def cleared(self, offsets: F64, gaze: F64) -> F64:
         """Offsets ``(V, 3)`` that keep the lids, and all that is on them, over the turned eyeball."""
-        below = self.missing(gaze)
+        layout, below = self.layout, self.missing(gaze)
         # The lash lines first, both by the same rule, so that lids which meet still do.
         posed = self.rest + offsets
-        depth, way = below(posed[self.lash])
+        depth, way = below(posed[layout.lash])
         edge = np.zeros_like(posed)
-        edge[self.lash] = np.maximum(depth, 0.0)[:, None] * way
-        edge[self._inner] = edge[self._inner_leaders]
+        edge[layout.lash] = np.maximum(depth, 0.0)[:, None] * way
+        edge[layout.inner] = edge[layout.inner_leaders]
         moved = self.sheet.interpolate(edge)
-        moved += self.sheet.clear(posed + moved, self.surface, below)
-        moved[self._rows] = moved[self._leaders]
+        moved += self.sheet.clear(posed + moved, layout.surface, below)
+        moved[layout.rows] = moved[layout.leaders]
         return np.asarray(offsets + moved)
+
+    def followed(self, offsets: F64, before: F64) -> F64:
+        """``offsets`` ``(V, 3)`` in which lashes and tear line go with what lids do beyond ``before``."""
+        rows, leaders = self.layout.rows, self.layout.leaders
+        out = offsets.copy()
+        out[rows] = before[rows] + (offsets - before)[leaders]
+        return out
 
 
 def closed_lids(lids: Lids) -> F64:
-    """``eyeBlinkLeft`` ``(V, 3)`` whose lid slides over the cornea as a whole, where its fold once hung."""
-    blink = lids.meeting(_offsets(lids.head, BLINK))
-    return lids.cleared(lids.sheet.interpolate(blink), np.eye(3))
+    """``eyeBlinkLeft`` ``(V, 3)`` whose lid slides over the cornea as a whole and meets the lower one."""
+    blink = lids.layout.offsets(BLINK)
+    for _ in range(MEETINGS):
+        met = lids.followed(lids.sheet.interpolate(lids.meeting(blink)), blink)
+        blink = lids.cleared(met, np.eye(3))
+    return lids.cleared(blink, np.eye(3))  # eyes that stand out far need it twice
 
 
 def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
     """Offsets ``(V, 3)`` by the names of the expressions that they belong to."""
+    layout = lids.layout
     # Halfway a lid that moves straight would pass through the cornea; w (1 − w) is 1/4 there.
     halfway = lids.cleared(0.5 * blink, np.eye(3)) - 0.5 * blink
     out: dict[tuple[str, ...], F64] = {(BLINK, BETWEEN + BLINK): 4.0 * halfway}
     for name in PARTNERS:
-        if name not in lids.head.expression_names:
+        if name not in layout.head.expression_names:
             continue
-        other = _offsets(lids.head, name)
-        kept = other * (1.0 - lids.mask[:, None])
+        other = layout.offsets(name)
+        kept = other * (1.0 - layout.mask[:, None])
         gaze = turn(*GAZES_DEG[name]) if name in GAZES_DEG else np.eye(3)
         posed = lids.cleared(blink + kept, gaze)
         # Eyeballs turn as they do; only the lids, their lashes and tear line are corrected.
-        out[BLINK, name] = np.where(lids.moving[:, None], posed - blink - other, 0.0)
+        both = np.where(layout.moving[:, None], posed - blink - other, 0.0)
+        out[BLINK, name] = both
+        if name in GAZES_DEG:  # through a turned cornea it passes elsewhere
+            shown = 0.5 * blink + halfway + other + 0.5 * both
+            rest = lids.cleared(shown, gaze) - shown
+            out[BLINK, BETWEEN + BLINK, name] = np.where(layout.moving[:, None], 4.0 * rest, 0.0)
     return out
-
-
-def _offsets(head: ParametricHead, name: str) -> F64:
-    return np.asarray(head.expression_basis[head.expression_names.index(name)], np.float64)
 
 
 def _rings(head: ParametricHead, rest: F64, centre: F64) -> I32:

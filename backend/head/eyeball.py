@@ -1,0 +1,36 @@
+"""The eyeball of the `open` head: its outline from the pupil to the white, and where its looks turn it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+LIMBUS_RADIUS_M = 0.00585  # half the mean visible iris diameter of 11.7 mm (Rüfer et al. 2005)
+CORNEA_RADIUS_M = 0.0078  # mean anterior corneal radius of curvature
+# ICT's eyeballs keep still in its eyeLook shapes; these turns (pitch, yaw) suit its lids' motion.
+GAZES_DEG = {
+    "eyeLookUpLeft": (25.0, 0.0),
+    "eyeLookDownLeft": (-28.0, 0.0),
+    "eyeLookInLeft": (0.0, -28.0),
+    "eyeLookOutLeft": (0.0, 28.0),
+}
+
+
+def outer_profile(angle: F64, radius: float) -> F64:
+    """Distance from the eye's centre at ``angle`` from the axis: sphere, cornea inside the limbus."""
+    limbus = np.arcsin(LIMBUS_RADIUS_M / radius)
+    offset = radius * np.cos(limbus) - np.sqrt(CORNEA_RADIUS_M**2 - LIMBUS_RADIUS_M**2)
+    c = np.cos(angle)
+    cornea = offset * c + np.sqrt(np.maximum(CORNEA_RADIUS_M**2 - offset**2 * np.sin(angle) ** 2, 0.0))
+    cornea = np.where(angle < limbus, cornea, radius)
+    return np.maximum(cornea, radius)
+
+
+def turn(pitch_deg: float, yaw_deg: float) -> F64:
+    """Rotation of the gaze: positive pitch looks up, positive yaw to the subject's left (+x)."""
+    p, y = np.radians(pitch_deg), np.radians(yaw_deg)
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    return np.asarray(about_y @ about_x)

@@ -1,0 +1,95 @@
+"""Lids of people far from the mean head: closed ones hide the eye, half-closed ones pass over the cornea."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic_avatar import make_head
+
+from backend.head.contact import sampled
+from backend.head.eyeball import GAZES_DEG, turn
+from backend.head.lid_motion import MIRROR_X, fitted_lids
+from backend.head.lids import CLEARANCE_M, LidLayout, Lids
+from backend.head.registry import load_head
+from backend.uvspace.rasterise import rasterise_camera
+from synthdata.headmodel.preview import look_at
+
+WIDTH_M, SIZE = 0.034, 160
+SEEDS = (1, 5)  # people whose eyes the mean head's blink leaves open
+
+
+@pytest.fixture(scope="module")
+def head():
+    return load_head("open")
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def person(head, request):
+    """Neutral vertices, and the head with lids for them."""
+    drawn = np.random.default_rng(request.param).standard_normal(len(head.identity_basis))
+    neutral = head.shape(np.clip(drawn, -2.5, 2.5))
+    return neutral, fitted_lids(head, neutral)
+
+
+def shown(head, neutral, weights):
+    w = np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32)
+    return neutral + np.tensordot(w, head.expression_basis, 1) + head.correctives.moved(w, len(neutral))
+
+
+def seen_mm2(head, neutral, weights, side):
+    """How much of eyeball and cornea a camera in front of the eye sees."""
+    vertices = shown(head, neutral, weights)
+
+    def faces(*parts):
+        return head.triangles[np.isin(head.triangle_part, [head.part_names.index(p) for p in parts])]
+
+    eye = faces(f"eye_{side}", f"cornea_{side}")
+    camera = look_at(tuple(float(x) for x in neutral[eye].mean((0, 1))), 0, 0, 0.5, WIDTH_M, SIZE)
+    front = rasterise_camera(vertices, eye, camera)
+    skin = rasterise_camera(vertices, faces("skin", "sockets"), camera)
+    seen = front.covered & (~skin.covered | (skin.depth > front.depth))
+    return float(seen.sum()) * (1e3 * WIDTH_M / SIZE) ** 2
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_closed_lids_hide_a_persons_eyes(head, person, side):
+    neutral, fitted = person
+    s = side.capitalize()
+    assert seen_mm2(head, neutral, {f"eyeBlink{s}": 1.0}, side) > 10.0  # or this could not fail
+    for other in (None, "eyeLookUp", "eyeLookOut", "eyeWide", "eyeSquint"):
+        weights = {f"eyeBlink{s}": 1.0} | ({f"{other}{s}": 1.0} if other else {})
+        assert seen_mm2(fitted, neutral, weights, side) < 2.0
+
+
+def test_half_closed_lids_pass_over_a_turned_cornea(head, person):
+    neutral, fitted = person
+    layout = LidLayout(head)
+    for name in (None, "eyeLookOutLeft", "eyeLookInLeft", "eyeLookDownLeft"):
+        weights = {"eyeBlinkLeft": 0.5} | ({name: 1.0} if name else {})
+        gaze = turn(*GAZES_DEG[name]) if name else np.eye(3)
+        posed = shown(fitted, neutral, weights).astype(np.float64)
+        below, _ = Lids(layout, neutral).missing(gaze)(sampled(posed, layout.surface))
+        assert below.max() - CLEARANCE_M < 0.0001
+
+
+def test_both_sides_of_an_even_face_are_mirror_images(head):
+    fitted = fitted_lids(head, head.mean_vertices)
+    left, right = (
+        fitted.expression_basis[head.expression_names.index(f"eyeBlink{s}")] for s in ("Left", "Right")
+    )
+    np.testing.assert_allclose(right, left[head.mirror_vertex] * MIRROR_X, atol=1e-6)
+
+
+def test_what_lids_do_not_move_stays(head, person):
+    _, fitted = person
+    for name in ("jawOpen", "mouthSmileLeft", "browDownRight", "eyeSquintLeft"):
+        row = head.expression_names.index(name)
+        np.testing.assert_array_equal(fitted.expression_basis[row], head.expression_basis[row])
+    known, made = (h.correctives.names(h.expression_names) for h in (head, fitted))
+    assert set(known) <= set(made)
+    assert len(set(made)) == len(made)
+
+
+def test_a_head_without_lids_is_left_alone():
+    plain = make_head()
+    assert fitted_lids(plain, plain.mean_vertices) is plain
