@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 from numpy.typing import NDArray
 
+from backend.head.meshing import LEAST_AREA_M2
 from backend.uvspace.cotangent import cotangent_operators
-from synthdata.headmodel.follow import LEAST_AREA_M2
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]

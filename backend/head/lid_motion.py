@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def has_lids(head: ParametricHead) -> bool:
     return set(NEEDED) <= set(head.part_names) and BLINK in head.expression_names
 
 
-def fitted_lids(head: ParametricHead, neutral: NDArray[np.floating]) -> ParametricHead:
+def fitted_lids(head: ParametricHead, neutral: NDArray[np.floating[Any]]) -> ParametricHead:
     """``head`` whose lids close on the eyes of the person with the ``neutral`` vertices ``(V, 3)``.
 
     On other people the mean head's blink leaves a gap or sinks into the eyeball. Heads without such parts
@@ -72,7 +73,8 @@ def mirror_images(shapes: Shapes, head: ParametricHead) -> Shapes:
 
 def _looks(lids: Lids) -> Shapes:
     """Looks that turn the person's own eyeball, cornea with it, about its own middle."""
-    layout, out = lids.layout, {}
+    layout = lids.layout
+    out: Shapes = {}
     for name in GAZES_DEG:
         if name in layout.head.expression_names:
             offsets = layout.offsets(name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from backend.head.base import ParametricHead, SurfacePoints
 
 LANDMARK_COUNT = 478
+LEAST_AREA_M2 = 1e-10  # of a vertex: in slivers
 
 
 def triangulate(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from backend.head.base import ParametricHead
 from backend.head.lid_motion import Shapes, mirror_images, with_motion
 from backend.head.lids import BLINK, LidLayout, Lids, closed_lids, lid_correctives
@@ -35,6 +37,6 @@ def make_sound(source: Path, output: Path) -> None:
 
     Deterministic. Raises: Missing, BadInput (not an open head), OSError.
     """
-    half = read_stored(source)[0]["half_vertices"]
-    parity = read_stored(source)[0]["identity_parity"]
-    rewrite_identity(source, output, (sound_modes(load_open_head(source))[:, half], parity), {})
+    stored = read_stored(source)[0]
+    modes = sound_modes(load_open_head(source))[:, stored["half_vertices"]].astype(np.float64)
+    rewrite_identity(source, output, (modes, stored["identity_parity"]), {})

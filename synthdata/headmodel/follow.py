@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
-from backend.head.meshing import together, vertices_of
+from backend.head.meshing import LEAST_AREA_M2, together, vertices_of
 from backend.uvspace.cotangent import cotangent_operators
 
 F64 = NDArray[np.float64]
@@ -29,7 +29,6 @@ TOGETHER = (
 NEAREST = 8  # skin vertices that a vertex follows
 TOUCHING_M = 0.0008  # lips nearer than this touch at rest
 HELD = 100.0  # how much more touching lips are held together than offsets are believed
-LEAST_AREA_M2 = 1e-10  # of a vertex: in slivers
 LIPS_REACH_M = 0.004  # how far from where lips touch holding them together is felt
 LEAST_TRUST = 1e-4
 SMOOTH_M = 0.0022  # waves shorter than about six times this are damped

@@ -23,16 +23,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
+from backend.head.meshing import together, vertices_of
 from backend.head.open_head import unfold
 from backend.head.surface import closest_on
 from backend.uvspace.cotangent import cotangent_operators
-from synthdata.headmodel.follow import (
-    TOGETHER,
-    Follower,
-    hold_lips,
-    together,
-    vertices_of,
-)
+from synthdata.headmodel.follow import TOGETHER, Follower, hold_lips
 from synthdata.headmodel.makehuman import Registered, similarity
 from synthdata.headmodel.parts import MIRROR_X
 from synthdata.headmodel.traits import BODIES, Trait, find_traits, read_target

@@ -44,9 +44,9 @@ MIN_COSINE = 0.10  # between a quad's corner normals, or half of what it is at r
 LEAST_COSINE = 0.02  # the same in an expression
 ACTED = np.array([[0.5], [1.0]])  # weights at which an expression is looked at
 SOFTEST, GROWTH = 0.5, 2.0  # of springs, in vertex areas
-LEAST_AREA_M2 = 1e-7  # of a vertex that is held: slivers fold most easily
+LEAST_HELD_M2 = 1e-7  # of a vertex that is held: slivers fold most easily
 ROUNDS = 60
-SEED, BATCHES, PEOPLE = 5, 2, 500  # at random, who are made sound
+SEED, BATCHES, PEOPLE = 5, 4, 500  # at random, who are made sound
 SIGMA = 1.15  # of their coefficients, so that ordinary people keep a distance from folding
 ROUND_M = 0.012  # round ears, nostrils and lips, in which faces are looked for that cross
 WATCHED_COSINE = 0.5  # quads that bend less than this in all are looked at again at the end only
@@ -163,7 +163,7 @@ class Skin:
         return np.asarray(offsets + np.moveaxis(change.reshape(count, len(offsets), 3), 0, 1), np.float32)
 
     def _size(self, a: Rows, b: Rows) -> F64:
-        return np.asarray(np.maximum(np.maximum(self.area[a], self.area[b]), LEAST_AREA_M2))
+        return np.asarray(np.maximum(np.maximum(self.area[a], self.area[b]), LEAST_HELD_M2))
 
 
 def _where_faces_may_cross(head: ParametricHead) -> Rows:
