@@ -94,7 +94,7 @@ def _fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadF
     if refine:
         solution = refine_photometrically(observation, head, problem, solution, every, crop)
     state = settled(problem, every, solution.state)
-    whites = eye_whites(observation.photo, observation.landmarks_px)
+    whites = eye_whites(observation.photo, observation.landmarks_px, observation.landmarks_visible)
     appearance = estimate_appearance(observation, head, state, crop, whites)
     if appearance.tone is not None and appearance.tone.eyes == 0:
         run.warn("The whites of the eyes cannot be seen; how light the skin is was judged by its hue alone.")
@@ -202,7 +202,7 @@ def refine_photometrically(
 
 def iris_colour(observation: Observation, run: Run) -> F32:
     """The iris' sRGB colour as lit in the photo ``(3,)``, or an average brown with a warning."""
-    seen = iris_colour_srgb(observation.photo, observation.landmarks_px)
+    seen = iris_colour_srgb(observation.photo, observation.landmarks_px, observation.landmarks_visible)
     if seen is None:
         run.warn("The irises cannot be seen; the eyes get an average brown.")
         return DEFAULT_IRIS_SRGB

@@ -174,7 +174,7 @@ def _tell_different_people(
     tones = []
     for one, fit, crop in zip(observations, alone, crops, strict=True):
         skin = sample_skin(one, head, fit.state, crop).colour
-        whites = eye_whites(one.photo, np.asarray(one.landmarks_px, np.float64))
+        whites = eye_whites(one.photo, one.landmarks_px, one.landmarks_visible)
         tones.append(believe_tone(whites, skin) if len(skin) >= MIN_SAMPLES else None)
     odds = {
         (i, j): log_odds_same(told[i], told[j], tones[i], tones[j])
@@ -250,7 +250,7 @@ def _one_skin(
     """Each photograph's light under the albedo coefficients that they have on average."""
     looks = [
         estimate_appearance(
-            one, head, state, crop, eye_whites(one.photo, np.asarray(one.landmarks_px, np.float64))
+            one, head, state, crop, eye_whites(one.photo, one.landmarks_px, one.landmarks_visible)
         )
         for one, state, crop in zip(observations, states, crops, strict=True)
     ]

@@ -25,6 +25,7 @@ _SMALL_IRIS_PX = 5.0  # radius below which white and lids blur into each other: 
 _SMALL_QUANTILES = (88, 100)
 _FINE_PX = 60  # an eye is enlarged to about this width: its outline is finer than its pixels
 _MIN_FINE_PX, _MIN_SKIN_PX = 8, 4
+_LEAST_VISIBLE = 0.05  # of the outline's points, on average: less only where something hides the eye
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,15 @@ class EyeWhite:
     opening: float  # between the lids over the iris' diameter
 
 
-def eye_whites(photo: Photo, landmarks_px: NDArray[np.floating[Any]]) -> tuple[EyeWhite, ...]:
+def eye_whites(
+    photo: Photo,
+    landmarks_px: NDArray[np.floating[Any]],
+    visible: NDArray[np.floating[Any]] | None = None,
+) -> tuple[EyeWhite, ...]:
     """What is seen of each eye's white; the subject's right first; none for an eye that is closed or cut off.
 
-    ``landmarks_px`` are the 478 points ``(478, 2)``. What lies in the outline is taken as it is: a lens, a
+    ``landmarks_px`` are the 478 points ``(478, 2)``; an eye whose outline is not ``visible`` ``(478,)`` is
+    left out. What lies in the outline is taken as it is: a lens, a
     lash or a lid before the white is for the caller to tell.
     """
     points = np.asarray(landmarks_px, np.float64)
@@ -48,6 +54,8 @@ def eye_whites(photo: Photo, landmarks_px: NDArray[np.floating[Any]]) -> tuple[E
         (IRIS_CENTRES[0], regions.RIGHT_EYE, _BELOW_RIGHT, _LIDS_RIGHT),
         (IRIS_CENTRES[1], regions.LEFT_EYE, _BELOW_LEFT, _LIDS_LEFT),
     ):
+        if visible is not None and float(visible[list(eye)].mean()) < _LEAST_VISIBLE:
+            continue
         white, skin = _white(photo, points, centre, eye), _skin(photo, points, below)
         if white is not None and skin is not None:
             apart = float(np.linalg.norm(points[lids[0]] - points[lids[1]]))

@@ -17,18 +17,23 @@ _CORNEA_QUANTILES = (10, 75)  # per cent of brightness kept: without lashes, wit
 _MIN_PIXELS = 12
 
 
-def iris_colour_srgb(photo: Photo, landmarks_px: NDArray[np.floating[Any]]) -> F32 | None:
+def iris_colour_srgb(
+    photo: Photo,
+    landmarks_px: NDArray[np.floating[Any]],
+    visible: NDArray[np.floating[Any]] | None = None,
+) -> F32 | None:
     """Median sRGB colour ``(3,)`` of both irises, or None where too little of them is seen.
 
-    ``landmarks_px`` are the 478 points ``(478, 2)``. Taken is the ring between pupil and limbus, inside
+    ``landmarks_px`` are the 478 points ``(478, 2)``; an eye whose iris is not ``visible`` ``(478,)`` is left
+    out. Taken is the ring between pupil and limbus, inside
     the lids, without its darkest pixels (lashes, shadow of the upper lid) and its brightest (reflections).
     The colour is as lit in the photo.
     """
     points = np.asarray(landmarks_px, np.float64)
-    rings = [
-        _ring(photo, points, IRIS_CENTRES[0], regions.RIGHT_EYE),
-        _ring(photo, points, IRIS_CENTRES[1], regions.LEFT_EYE),
-    ]
+    rings = [np.zeros((0, 3), np.float32)]
+    for centre, eye in zip(IRIS_CENTRES, (regions.RIGHT_EYE, regions.LEFT_EYE), strict=True):
+        if visible is None or float(visible[centre]) > 0:
+            rings.append(_ring(photo, points, centre, eye))
     colours = np.concatenate(rings)
     if len(colours) < _MIN_PIXELS:
         return None

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from backend.artifacts import FaceBox, Observation, Photo, Run
 from backend.errors import BadInput
 from backend.photo.detect import FoundFace, find_faces
 from backend.photo.focal import initial_focal_px
+from backend.photo.hidden import Hidden, find_hidden
+from backend.photo.landmarks import Landmarks
 from backend.photo.mediapipe_graphs import FaceNetworks
+from backend.photo.rendition import made_usable
 from backend.photo.segment import segment
 
 MIN_FACE_PX = 64
+SMALL_FACE_PX = 80  # below it a warning says so
+CUT_SHARE = 0.05  # of the face's points outside the picture that is worth a warning
 
 
 def observe(photo: Photo, run: Run, face: int | None = None) -> Observation:
@@ -74,7 +82,12 @@ def _observe(
     if abs(landmarks.roll) > math.radians(60):
         run.warn(f"the face lies at {math.degrees(landmarks.roll):.0f}°; turn the photograph upright")
     run.progress("observation", 0.6)
+    _warn_of_frame(photo, landmarks, run)
+    hidden = find_hidden(photo, landmarks)
+    _warn_of_hidden(photo, hidden, run)
+    landmarks = replace(landmarks, visible=np.where(hidden.points, 0, landmarks.visible).astype(np.float32))
     skin, person = segment(photo, landmarks, networks)
+    photo, skin = made_usable(photo, (skin * (1 - hidden.mask)).astype(np.float32), run)
     focal_px, source = initial_focal_px(photo, box)
     run.progress("observation", 1.0)
     return Observation(
@@ -89,3 +102,33 @@ def _observe(
         focal_px=focal_px,
         focal_source=source,
     )
+
+
+def _warn_of_frame(photo: Photo, landmarks: Landmarks, run: Run) -> None:
+    """Say that the face is small or leaves the picture."""
+    x0, y0, x1, y1 = landmarks.box
+    if max(x1 - x0, y1 - y0) < SMALL_FACE_PX:
+        run.warn(
+            f"The face in {photo.name} is only {x1 - x0:.0f}×{y1 - y0:.0f} pixels; "
+            "a larger picture would show its skin."
+        )
+    points = landmarks.points_px[:468]
+    outside = ((points < 0) | (points > (photo.width, photo.height))).any(1)
+    if outside.mean() > CUT_SHARE:
+        run.warn(f"Part of the face lies outside {photo.name}; it is the model's guess.")
+
+
+def _warn_of_hidden(photo: Photo, hidden: Hidden, run: Run) -> None:
+    """Name what is covered, in one line each."""
+    if hidden.mouth:
+        run.warn(
+            f"Something covers the mouth in {photo.name} (a mask, a hand); "
+            "mouth, chin and their skin are the model's guess."
+        )
+    if hidden.right_eye or hidden.left_eye:
+        both = hidden.right_eye and hidden.left_eye
+        which = "both eyes" if both else f"the {'right' if hidden.right_eye else 'left'} eye"
+        run.warn(
+            f"Something dark covers {which} in {photo.name} (sunglasses, hair, heavy make-up); "
+            "what lies below is the model's guess."
+        )

@@ -55,7 +55,7 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     low = side // _GRABCUT_SIDE
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     size = (side // low, side // low)
-    coarse = _shading_invariant(cv2.resize(lab, size, interpolation=cv2.INTER_AREA))
+    coarse = shading_invariant(cv2.resize(lab, size, interpolation=cv2.INTER_AREA))
     texture = cv2.resize(_texture(lab[..., 0]), size, interpolation=cv2.INTER_AREA)
     skin, fringe = _segment_colour(
         coarse,
@@ -84,7 +84,7 @@ def covered_probability(rgb: U8, points: F64) -> F32:
     return np.maximum(_openings(rgb.shape[:2], points), frame_mask(lightness, points))
 
 
-def _shading_invariant(lab: F32) -> F32:
+def shading_invariant(lab: F32) -> F32:
     """Lab with a and b over (L + 16): for one surface these two do not change with the amount of light."""
     scaled = lab.copy()
     scaled[..., 1:] *= (_CHROMA_SCALE / (lab[..., :1] + 16.0)).astype(np.float32)
@@ -245,6 +245,9 @@ def _seeds(lab: F32, points: F64, visible: F32) -> NDArray[np.bool_]:
     sure = np.zeros(lab.shape[:2], bool)
     for patch in _SURE_PATCHES:
         sure |= _homogeneous(lab, points, visible, patch)
+    if not sure.any():  # cheeks and nose are covered
+        for likely in _LIKELY_PATCHES:
+            sure |= _homogeneous(lab, points, visible, likely)
     if not sure.any():  # a face so small or turned that no patch is left
         return regions.fill(lab.shape, points, regions.FACE_OVAL) > 0
     colour, chroma = _distances(lab, sure)

@@ -266,3 +266,18 @@ def test_nothing_is_written_to_stderr() -> None:
     )
     assert done.stdout == "done\n"
     assert done.stderr == ""
+
+
+def test_a_face_that_leaves_the_picture_is_told(
+    astronaut_u8: np.ndarray, astronaut_seen: Observation
+) -> None:
+    chin = int(astronaut_seen.landmarks_px[14, 1])  # below it nothing is left
+    run = Run()
+    observe(as_photo(np.ascontiguousarray(astronaut_u8[:chin]), "upper"), run)
+    assert any("outside upper" in line for line in run.warnings), run.warnings
+
+
+def test_a_small_face_is_told(astronaut_u8: np.ndarray) -> None:
+    run = Run()
+    observe(as_photo(cv2.resize(astronaut_u8, None, fx=0.68, fy=0.68, interpolation=cv2.INTER_AREA)), run)
+    assert any("larger picture" in line for line in run.warnings)
