@@ -187,7 +187,7 @@ def measure(found: list[Sighting], mirror: NDArray[np.intp]) -> dict[str, NDArra
     ridge = 1e-3 * n * np.diag([0.0] + [1.0] * (design.shape[1] - 1))
     offset = np.linalg.solve(design.T @ design + ridge, design.T @ errors.reshape(n, -1)).reshape(-1, 478, 2)
     rest = errors - np.einsum("nb,bij->nij", design, offset)
-    parts = [_factors(rest[chosen]) for chosen in (np.abs(yaw) < FRONTAL, yaw > TURNED)]
+    parts = [factors(rest[chosen]) for chosen in (np.abs(yaw) < FRONTAL, yaw > TURNED)]
     return {
         "offset": offset.astype(np.float32),
         "fields": np.stack([fields for fields, _ in parts]).astype(np.float16),
@@ -196,7 +196,7 @@ def measure(found: list[Sighting], mirror: NDArray[np.intp]) -> dict[str, NDArra
     }
 
 
-def _factors(errors: F64) -> tuple[F64, F64]:
+def factors(errors: F64) -> tuple[F64, F64]:
     """Fields ``(FIELDS, 478, 2)`` and each point's own sigma ``(478,)``: principal-axis factor analysis."""
     if len(errors) < 2 * FIELDS:
         raise ValueError(f"{len(errors)} sightings are too few for {FIELDS} fields; draw more heads")

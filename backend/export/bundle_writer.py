@@ -26,6 +26,7 @@ from backend.export.map_files import (
     write_whole,
 )
 from backend.export.staging import staged_folder
+from backend.geometry.face_sight import FILE as SIGHT_FILE
 from backend.geometry.landmark_errors import FILE as ERRORS_FILE
 from backend.geometry.landmark_errors import errors_of
 from backend.head.base import ParametricHead
@@ -159,11 +160,17 @@ def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> b
 
 
 def _landmark_errors(head: ParametricHead) -> tuple[bundle.Weights, ...]:
-    """Face Mesh's measured errors, where the fit of ``head`` knows of them."""
+    """What is known of Face Mesh's errors, where the fit of ``head`` knows of them."""
     if errors_of(head) is None:
         return ()
-    digest = hashlib.sha256(ERRORS_FILE.read_bytes()).hexdigest()
-    return (bundle.Weights(name=f"embedded/{ERRORS_FILE.name}", sha256=digest, licence=head.licence),)
+    return tuple(
+        bundle.Weights(
+            name=f"embedded/{file.name}",
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            licence=head.licence,
+        )
+        for file in (ERRORS_FILE, SIGHT_FILE)
+    )
 
 
 def _photo_record(observation: Observation) -> bundle.PhotoRecord:

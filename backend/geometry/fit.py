@@ -54,10 +54,11 @@ def fit_head(observation: Observation, head: ParametricHead, run: Run) -> HeadFi
     """Fit ``head`` to ``observation``: pose, camera, identity, expression, light and albedo coefficients.
 
     The landmark error that is reported is honest: it is that of a fit to every second landmark, scored
-    on the others (those visible and trusted). The head that is returned is then solved with all of them,
-    in the same way. The photometric refinement is kept only if it does not raise the held-out error.
-    Metric size comes from the identity prior and the 11.7 mm iris. Deterministic: nothing is drawn at
-    random. Warnings go to ``run``. Raises: BadInput for landmarks that form no face.
+    on the others (those visible and trusted); what the picture itself says of shape and errors
+    (``geometry.face_sight``) is read with all points in either. The head that is returned is then solved
+    with all of them, in the same way. The photometric refinement is kept only if it does not raise the
+    held-out error. Metric size comes from the identity prior and the 11.7 mm iris. Deterministic: nothing
+    is drawn at random. Warnings go to ``run``. Raises: BadInput for landmarks that form no face.
     """
     # Its matrices are small: a second BLAS thread only waits (four times slower on two cores).
     with threadpool_limits(limits=1, user_api="blas"):

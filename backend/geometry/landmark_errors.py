@@ -41,6 +41,19 @@ class ErrorsInView:
 
 
 @dataclass(frozen=True)
+class PixelErrors:
+    """Errors on one photo, in its pixels."""
+
+    offset_px: F64  # (478, 2) mean
+    fields_px: F64  # (K, 478, 2) each with an amplitude ~ N(0, 1)
+    sigma_px: F64  # (478,) of a point by itself
+
+    def in_photo(self, around: FitState, scale_px: float) -> PixelErrors:
+        """These: they were told from the photo itself."""
+        return self
+
+
+@dataclass(frozen=True)
 class LandmarkErrors:
     """Face Mesh's errors by view."""
 
@@ -63,6 +76,15 @@ class LandmarkErrors:
             fields=np.concatenate([np.sqrt(1 - t) * self.fields[0], np.sqrt(t) * turned]),
             sigma=np.sqrt((1 - t) * self.sigma[0] ** 2 + t * sigma**2),
         )
+
+    def in_photo(self, around: FitState, scale_px: float) -> PixelErrors:
+        """Those of the view ``around``; ``scale_px`` is the image scale in which they were measured."""
+        forward, right = around.rotation[:, 2], around.rotation[:, 0]
+        yaw, pitch = np.arctan2(forward[0], -forward[2]), np.arcsin(np.clip(forward[1], -1, 1))
+        view = self.at(float(yaw), float(pitch), float(around.translation[2]))
+        roll = np.arctan2(right[1], right[0])
+        turn = scale_px * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+        return PixelErrors(view.offset @ turn, view.fields @ turn, scale_px * view.sigma)
 
 
 def view_terms(yaw: float, pitch: float, near: float) -> F64:
@@ -137,32 +159,25 @@ class CorrelatedTerm:
 
 
 def correlated_term(
-    errors: LandmarkErrors,
+    errors: PixelErrors,
     points: LinearPoints,
     index: NDArray[np.intp],
     observed_px: F64,
     visible: F64,
-    around: FitState,
     scale_px: float,
     principal_px: tuple[float, float],
     loss: Loss,
 ) -> CorrelatedTerm:
     """The term for Face Mesh points ``index`` ``(N,)`` seen at ``observed_px`` by ``visible`` ``(N,)`` > 0.
 
-    Errors are those of the view ``around``; ``scale_px`` is the image scale in which they were measured.
+    ``scale_px`` is the image scale, which sets the least error of a point by itself.
     """
-    forward, right = around.rotation[:, 2], around.rotation[:, 0]
-    yaw, pitch = np.arctan2(forward[0], -forward[2]), np.arcsin(np.clip(forward[1], -1, 1))
-    view = errors.at(float(yaw), float(pitch), float(around.translation[2]))
-    roll = np.arctan2(right[1], right[0])
-    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-    fields = np.einsum("ij,knj->nik", turn, view.fields[:, index]) * scale_px
-    sigma = scale_px * np.sqrt(view.sigma[index] ** 2 + LEAST_SIGMA**2) / np.sqrt(visible)
+    sigma = np.sqrt(errors.sigma_px[index] ** 2 + (scale_px * LEAST_SIGMA) ** 2) / np.sqrt(visible)
     return CorrelatedTerm(
         points=points,
-        target_px=observed_px - scale_px * view.offset[index] @ turn.T,
+        target_px=observed_px - errors.offset_px[index],
         sigma_px=sigma,
-        fields_px=fields.reshape(2 * len(index), -1),
+        fields_px=np.moveaxis(errors.fields_px[:, index], 0, -1).reshape(2 * len(index), -1),
         principal_px=principal_px,
         loss=loss,
     )

@@ -12,10 +12,18 @@ from backend.errors import BadInput
 from backend.geometry import face_mesh
 from backend.geometry.cover import CoverTerm, cover_of
 from backend.geometry.expression_prior import expression_prior
-from backend.geometry.landmark_errors import CorrelatedTerm, LandmarkErrors, correlated_term, errors_of
+from backend.geometry.face_sight import open_head_sight
+from backend.geometry.landmark_errors import (
+    CorrelatedTerm,
+    LandmarkErrors,
+    PixelErrors,
+    correlated_term,
+    errors_of,
+)
 from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.options import FitOptions
 from backend.geometry.outline import Outline, outline_of
+from backend.geometry.shape_belief import ShapeTerm
 from backend.geometry.silhouette import Silhouette, silhouette_of
 from backend.geometry.state import LOG_FOCAL, SHAPE, FitState
 from backend.geometry.surface import LinearPoints, gather, project_only
@@ -47,7 +55,8 @@ class LandmarkProblem:
     iris: IrisTerm | None
     prior: PriorTerm
     options: FitOptions
-    errors: LandmarkErrors | None = None  # as measured on this head; None: independent, by trust
+    errors: LandmarkErrors | PixelErrors | None = None  # of Face Mesh; None: independent, by trust
+    shape: ShapeTerm | None = None  # what the picture says of the identity
 
     def landmark_term(self, keep: NDArray[np.bool_], scale_px: float, loss: Loss) -> LandmarkTerm:
         """The reprojection term of the points in ``keep`` ``(478,)``, noise set by ``scale_px`` (the IOD)."""
@@ -79,6 +88,8 @@ class LandmarkProblem:
             terms.append(self.iris)
         if self.cover is not None:
             terms.append(self.cover)
+        if self.shape is not None:
+            terms.append(self.shape)
         if self.outline is not None and around is not None:
             o = self.options
             terms.append(self.outline.term(around, keep, scale_px, o.outline_sigma, loss, o.robust_width))
@@ -95,12 +106,11 @@ class LandmarkProblem:
             return self.landmark_term(keep, scale_px, loss)
         used = np.flatnonzero(keep[self.rows] & (self.visible > MIN_VISIBLE) & (self.importance > 0))
         return correlated_term(
-            self.errors,
+            self.errors.in_photo(around, scale_px),
             self.points.take(used),
             self.rows[used],
             self.observed_px[used],
             self.visible[used],
-            around,
             scale_px,
             self.principal_px,
             loss,
@@ -269,10 +279,20 @@ def outer_corner_distance_px(problem: LandmarkProblem, state: FitState, observed
 
 def measured_problem(observation: Observation, head: ParametricHead, options: FitOptions) -> LandmarkProblem:
     """``landmark_problem`` without the irises of closed eyes and with Face Mesh's errors on ``head``, if
-    they were measured. Raises: BadInput, Missing."""
+    they were measured; from the face's own picture, where it can be told. Raises: BadInput, Missing."""
     problem = landmark_problem(observation, head, options)
     problem = without_iris_in_closed_eyes(problem, np.asarray(observation.landmarks_px, np.float64))
-    return replace(problem, errors=errors_of(head))
+    errors = errors_of(head)
+    if errors is None:
+        return problem
+    told = open_head_sight().look(
+        observation.photo.rgb_srgb, observation.landmarks_px, observation.landmarks_depth
+    )
+    if told is None:
+        return replace(problem, errors=errors)
+    # The outline's term follows Face Mesh's points as they are; here they are put right first.
+    shape = told[1].term(head, options.shape_weight)
+    return replace(problem, errors=told[0], shape=shape, outline=None)
 
 
 def aligned(problem: LandmarkProblem, keep: NDArray[np.bool_], state: FitState) -> FitState:

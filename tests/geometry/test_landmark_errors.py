@@ -30,14 +30,14 @@ def seen():
 
 def term_of(problem, state, loss) -> CorrelatedTerm:
     rows = np.arange(0, len(problem.rows), 12)
+    scale_px = image_scale_px(state)
     return correlated_term(
-        errors_of_open_head(),
+        errors_of_open_head().in_photo(state, scale_px),
         problem.points.take(rows),
         problem.rows[rows],
         problem.observed_px[rows],
         np.linspace(0.4, 1, len(rows)),
-        state,
-        image_scale_px(state),
+        scale_px,
         problem.principal_px,
         loss,
     )
