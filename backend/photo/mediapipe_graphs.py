@@ -1,4 +1,4 @@
-"""The three MediaPipe networks that ship inside its wheel, as plain callables without its log noise.
+"""The MediaPipe networks that ship inside its wheel, as plain callables without its log noise.
 
 The solutions of MediaPipe chain detector, tracker and landmarks; here each network is run on a crop of
 our own choosing, so that scale, roll and padding are ours. They run on one CPU thread of XNNPACK and
@@ -97,7 +97,7 @@ class Detection:
 
 
 class FaceNetworks:
-    """Face detector, Face Mesh and selfie segmentation; built when first used, closed with the context.
+    """Detector, Face Mesh, selfie segmentation and hands; built when first used, closed with the context.
 
     Raises: Missing, when mediapipe is not installed.
     """
@@ -150,6 +150,12 @@ class FaceNetworks:
         mask = self._run("selfie", rgb).segmentation_mask
         return np.clip(np.asarray(mask, np.float32), 0.0, 1.0)
 
+    def hands(self, rgb: U8) -> list[F32]:
+        """Joints ``(21, 2)`` in pixels of the hands in ``(H, W, 3)``, at most two, in MediaPipe's order."""
+        found = self._run("hands", rgb).multi_hand_landmarks or []
+        height, width = rgb.shape[:2]
+        return [np.array([[p.x * width, p.y * height] for p in hand.landmark], np.float32) for hand in found]
+
     def _run(self, name: str, inputs: U8 | dict[str, Any], threshold: float = 0.5) -> Any:
         if not isinstance(inputs, dict):
             inputs = np.ascontiguousarray(inputs)
@@ -164,7 +170,7 @@ class FaceNetworks:
 def _build(name: str, threshold: float) -> Any:
     try:
         from mediapipe.python.solution_base import SolutionBase
-        from mediapipe.python.solutions import face_detection, selfie_segmentation
+        from mediapipe.python.solutions import face_detection, hands, selfie_segmentation
     except ImportError as error:
         raise Missing(
             f"mediapipe cannot be imported ({error}); install it with `pip install likeness`"
@@ -173,6 +179,8 @@ def _build(name: str, threshold: float) -> Any:
         return face_detection.FaceDetection(min_detection_confidence=threshold, model_selection=1)
     if name == "selfie":
         return selfie_segmentation.SelfieSegmentation(model_selection=0)
+    if name == "hands":
+        return hands.Hands(static_image_mode=True, max_num_hands=2, min_detection_confidence=threshold)
     return SolutionBase(
         graph_config=_MESH_GRAPH,
         calculator_params={_MESH_THRESHOLD: 0.0},  # the points are wanted with whatever confidence

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, Photo
 from backend.photo.crops import Crop, square_crop
+from backend.photo.hands import hand_mask
 from backend.photo.landmarks import Landmarks
 from backend.photo.mediapipe_graphs import SELFIE_SIDE, FaceNetworks
 from backend.photo.skin import covered_probability, skin_probability
@@ -19,9 +20,9 @@ def segment(photo: Photo, landmarks: Landmarks, networks: FaceNetworks | None = 
     """Skin and person masks ``(H, W)`` in [0, 1] for one face.
 
     Skin is face, ears and neck with lips and brows; without hair, beard where it hides the skin, eyes,
-    open mouth, cloth and spectacle frames. It is found at 512² about the head and brought to the photo's
-    resolution by a guided filter (He & Sun 2015, the fast form) along the photo's own edges. The person
-    is MediaPipe's selfie segmentation on the head crop, elsewhere on the whole picture.
+    open mouth, cloth, hands and spectacle frames. It is found at 512² about the head and brought to the
+    photo's resolution by a guided filter (He & Sun 2015, the fast form) along the photo's own edges. The
+    person is MediaPipe's selfie segmentation on the head crop, elsewhere on the whole picture.
     """
     if networks is None:
         with FaceNetworks() as own:
@@ -33,8 +34,11 @@ def segment(photo: Photo, landmarks: Landmarks, networks: FaceNetworks | None = 
     skin = skin_probability(crop.rgb, points, landmarks.visible, person, inside)
     full = _skin_to_photo(skin, crop, photo)
     # What is cut out inside the face has no edge that the guided filter could follow.
+    covered = np.maximum(
+        covered_probability(crop.rgb, points), hand_mask(crop.rgb.shape, networks.hands(crop.rgb), points)
+    )
     x0, y0, x1, y1 = box = _reach(crop, photo)
-    full[y0:y1, x0:x1] *= 1.0 - _warp_back(covered_probability(crop.rgb, points), crop, box)
+    full[y0:y1, x0:x1] *= 1.0 - _warp_back(covered, crop, box)
     return full, _person_to_photo(person, crop, photo, networks)
 
 

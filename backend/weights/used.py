@@ -13,6 +13,8 @@ from blender_addon.bundle import Weights
 MEDIAPIPE_MODELS = (
     "face_detection/face_detection_full_range_sparse.tflite",
     "face_landmark/face_landmark_with_attention.tflite",
+    "hand_landmark/hand_landmark_full.tflite",
+    "palm_detection/palm_detection_full.tflite",
     "selfie_segmentation/selfie_segmentation.tflite",
 )
 

@@ -17,10 +17,10 @@ CUFF_M = 0.004  # … and of its turned-up edge, in addition
 _CUFF_SHARE = 0.28  # of the way from edge to crown
 _RIBS, _RIB_M = 90, 0.0007
 _AROUND, _UP = 720, 60  # facets of the hat
-FINGER_M = (0.0085, 0.0095, 0.0090, 0.0075)  # radii, index to little finger
+FINGER_M = (0.0085, 0.0092, 0.0088, 0.0075, 0.0100)  # radii, index to little finger, thumb
 _LENGTH_M = (0.070, 0.078, 0.073, 0.058)
 _PALM_M = 0.016
-_CUPPED_M, _ARCHED_M = 0.012, 0.002  # by which a finger, a part of the palm may lie behind the foremost
+_CUPPED_M = 0.012  # by which a finger may lie behind the foremost
 
 
 def hat_mesh(head: ParametricHead, vertices: F32) -> Mesh:
@@ -99,28 +99,28 @@ def hand_meshes(head: ParametricHead, vertices: F32, side: float) -> list[Mesh]:
         start = knuckles[:2] + (finger - 1.5) * 0.0178 * across
         splay = up + 0.07 * (finger - 1.5) * across
         fingers.append(start + np.linspace(0, length, 24)[:, None] * splay / np.linalg.norm(splay))
-    wrist = knuckles[:2] - 0.085 * up
-    palm = []
-    for share in np.linspace(-1, 1, 9):  # palm and forearm: thick lines side by side
-        start = knuckles[:2] + share * 0.026 * across + 0.008 * up
-        path = np.linspace(start, wrist + share * 0.014 * across, 24)
-        palm.append(np.concatenate([path, path[-1] - np.linspace(0.01, 0.16, 12)[:, None] * up]))
+    thumb = knuckles[:2] - 0.030 * across - 0.035 * up
+    fingers.append(np.linspace(thumb, thumb - 0.022 * across + 0.045 * up, 24))
     face = vertices[head.regions["face"] > 0.5].astype(np.float64)
-    laid = (
-        _laid(np.stack(fingers), face, max(FINGER_M), _CUPPED_M),
-        _laid(np.stack(palm), face, _PALM_M, _ARCHED_M),
-    )
-    meshes = [_capsule(line, radius, 0.03) for line, radius in zip(laid[0], FINGER_M, strict=True)]
-    return meshes + [_capsule(line, _PALM_M, 0.0) for line in laid[1]]
+    laid = _laid(np.stack(fingers), face, max(FINGER_M))
+    meshes = [_capsule(line, radius) for line, radius in zip(laid, FINGER_M, strict=True)]
+    # Palm and forearm are one flat tube: it lies where the fingers begin, the arm hangs down from it.
+    knuckle = np.append(knuckles[:2] + 0.012 * up, laid[:4, 0, 2].max())
+    down, aside = np.append(-up, 0.0), np.append(across, 0.0)
+    along = np.array([0.0, 0.03, 0.06, 0.095, 0.13, 0.27])
+    half_width = np.array([0.037, 0.040, 0.036, 0.027, 0.028, 0.034])
+    even = np.linspace(0, along[-1], 80)
+    line = knuckle + even[:, None] * down
+    return [*meshes, _flat(line, aside, np.interp(even, along, half_width), _PALM_M)]
 
 
-def _laid(paths: F64, face: F64, radius: float, cupped_m: float) -> F64:
+def _laid(paths: F64, face: F64, radius: float) -> F64:
     """``paths`` ``(k, n, 2)`` in x, y, side by side, with the z at which they rest on the ``face``."""
     flat = paths.reshape(-1, 2)
     gap = np.hypot(flat[:, None, 0] - face[None, :, 0], flat[:, None, 1] - face[None, :, 1])
     z = np.where(gap < radius + 0.004, face[None, :, 2], -np.inf).max(1).reshape(paths.shape[:2])
     # What reaches past the face stays beside its neighbour, what is below it goes straight on.
-    z = np.maximum(z, z.max(0) - cupped_m)
+    z = np.maximum(z, z.max(0) - _CUPPED_M)
     known = np.isfinite(z[0])
     step = np.arange(z.shape[1])
     z = np.stack([np.interp(step, step[known], line[known]) for line in z])
@@ -129,16 +129,27 @@ def _laid(paths: F64, face: F64, radius: float, cupped_m: float) -> F64:
     return np.concatenate([paths, (z + radius)[..., None]], -1)
 
 
-def _capsule(path: F64, radius: float, bulge: float) -> Mesh:
-    """A rounded stick along ``path`` ``(n, 3)``; ``bulge`` is how much thicker its joints are."""
+def _flat(path: F64, aside: F64, half_width: F64, half_thickness: float) -> Mesh:
+    """A tube of elliptical section along ``path`` ``(n, 3)``, wide towards ``aside``, round at its start."""
+    front = np.cross(aside, path[-1] - path[0])
+    front *= np.sign(front[2]) / np.linalg.norm(front)
+    start = np.linalg.norm(path - path[0], axis=1) / half_thickness
+    round_off = np.sqrt(np.clip(1 - (1 - np.minimum(start, 1)) ** 2, 0.01, 1))[:, None, None]
+    turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)[None, :, None]
+    wide = half_width[:, None, None] * np.cos(turn) * aside
+    thick = half_thickness * np.sin(turn) * front
+    return _grid(path[:, None] + round_off * (wide + thick))
+
+
+def _capsule(path: F64, radius: float) -> Mesh:
+    """A rounded stick along ``path`` ``(n, 3)``."""
     step = np.linalg.norm(np.diff(path, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(step)])
     even = np.linspace(0, along[-1], 80)
     line = np.stack([np.interp(even, along, path[:, k]) for k in range(3)], 1)
     to_end = np.minimum(even, even[-1] - even)
     cap = np.sqrt(np.clip(1 - (1 - np.minimum(to_end / radius, 1)) ** 2, 0.02, 1))
-    joints = 1 + bulge * np.cos(2 * np.pi * even / even[-1] * 3) * (cap > 0.99)
     vertices, quads = tube_mesh(line, closed=False, radius_m=1.0, sides=20)
     ring = vertices.reshape(len(line), 20, 3).astype(np.float64) - line[:, None]
-    thick = (radius * cap * joints)[:, None, None]
+    thick = (radius * cap)[:, None, None]
     return (line[:, None] + thick * ring).reshape(-1, 3).astype(np.float32), quads
