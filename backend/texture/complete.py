@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, CompleteUV, HeadFit, PartialUV, Run
 from backend.texture import multigrid
-from backend.texture.grain import measure
+from backend.texture.grain import Sample, close_up, measure
 from backend.texture.grid import (
     LOG_FLOOR,
     WorkingChart,
@@ -27,7 +27,7 @@ from backend.texture.grid import (
 )
 from backend.texture.lighting import illumination, plain_skin, skin_prior, transfer_of
 from backend.texture.mirror import mirror_index, mirrored_corners
-from backend.texture.noise import gradient_noise
+from backend.texture.noise import octaves_at
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface
 from backend.texture.trust import FEATURES, SURE, better_across, smoothstep, texel_metres, trusted
@@ -92,8 +92,16 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
     run.progress("complete UV", 0.7)
 
     texel = texel_metres(work)
+    map_texel = texel / work.factor
+    skin_seen = (trust * (plain > 0.9)).astype(np.float32)
     grain = measure(
-        work, log_luminance(seen_rgb), trust * (plain > 0.9), texel, texel / work.factor, run.seed
+        (
+            Sample(work.position_head, work.inside, log_luminance(seen_rgb), skin_seen, texel),
+            close_up(chart, work, partial.rgb_linear, skin_seen, map_texel),
+        ),
+        map_texel,
+        map_texel * max(partial.texels_per_pixel, 1e-3),
+        run.seed,
     )
     fill = dilate(cloned + model, work.inside)
     base = dilate(safe_log(seen_rgb), cover > 0.02)
@@ -112,6 +120,7 @@ def complete(partial: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         work.factor,
         1.0 / np.asarray(grain.wavelengths_m or (1.0,), np.float64),
         np.asarray(grain.amplitudes or (0.0,), np.float64),
+        np.asarray(grain.lost or (0.0,), np.float64),
         run.seed & 0x7FFFFFFF,
     )
     in_bands(lambda start, end: _compose(*made, start, end, rgb, seen), chart.size)
@@ -204,6 +213,7 @@ def _compose(
     factor: int,
     frequency: NDArray[np.float64],
     amplitude: NDArray[np.float64],
+    lost: NDArray[np.float64],
     seed: int,
     start: int,
     end: int,
@@ -212,9 +222,12 @@ def _compose(
 ) -> None:
     """Photo where trusted, else ``exp(fill)`` with the mirrored photo's finest band or noise on top.
 
-    ``fill``, ``base`` (low-passed log photo) and ``trust`` are on the working grid.
+    What the photo's pixels are too wide for, ``lost`` of each octave, is noise everywhere, so that a map
+    finer than the photo is not smoother than skin. ``fill``, ``base`` (low-passed log photo) and ``trust``
+    are on the working grid.
     """
     size = face_id.shape[0]
+    unseen = amplitude * lost
     value = np.zeros(3, np.float32)
     low = np.zeros(3, np.float32)
     far = np.zeros(3, np.float32)
@@ -229,8 +242,9 @@ def _compose(
             t = one[0] if confidence[r, c] > 0 else 0.0
             seen[r, c] = t
             if t >= 0.999:
+                finer = np.exp(octaves_at(position[r, c], frequency, unseen, seed))
                 for k in range(3):
-                    out[r, c, k] = photo[r, c, k]
+                    out[r, c, k] = photo[r, c, k] * finer
                 continue
             write_bilinear(fill, x, y, value)
             u, v = 0.0, 0.0
@@ -248,16 +262,8 @@ def _compose(
                     for k in range(3):
                         fine = np.log(max(far[k], LOG_FLOOR)) - low[k]
                         value[k] += m * min(max(fine, -0.7), 0.7)
-            grain = 0.0
-            if m < 1:
-                for o in range(frequency.shape[0]):
-                    q = frequency[o]
-                    grain += amplitude[o] * gradient_noise(
-                        position[r, c, 0] * q + 17.3 * o,
-                        position[r, c, 1] * q + 5.7 * o,
-                        position[r, c, 2] * q + 11.1 * o,
-                        seed + o,
-                    )
+            grain = octaves_at(position[r, c], frequency, amplitude, seed) if m < 1 else 0.0
+            finer = octaves_at(position[r, c], frequency, unseen, seed) if t > 0 or m > 0 else 0.0
             for k in range(3):
-                made = np.exp(value[k] + (1 - m) * grain)
-                out[r, c, k] = t * photo[r, c, k] + (1 - t) * made
+                made = np.exp(value[k] + (1 - m) * grain + m * finer)
+                out[r, c, k] = t * photo[r, c, k] * np.exp(finer) + (1 - t) * made

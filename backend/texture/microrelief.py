@@ -22,6 +22,7 @@ _LIP_LINE_M = 0.0013  # across the lines; along them five times as long
 # through the cells, central differences, 3 to 12 texels a cell.
 _HEIGHT_PER_SLOPE = 7.8
 _LIP_HEIGHT_PER_SLOPE = 2.3
+_NEAR_FIRST = (0, -1, 1)
 
 
 @compiled
@@ -29,9 +30,16 @@ def _cells(x: float, y: float, z: float, seed: int) -> tuple[float, float]:
     """Distances to the nearest and the second nearest of one random point per unit cell."""
     ix, iy, iz = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
     first, second = 9.0, 9.0
-    for i in range(ix - 1, ix + 2):
-        for j in range(iy - 1, iy + 2):
-            for k in range(iz - 1, iz + 2):
+    for a in range(3):  # a cell's own layer first: what it holds rules most others out
+        i = ix + _NEAR_FIRST[a]
+        off_x = _beyond(x, i)
+        for b in range(3):
+            j = iy + _NEAR_FIRST[b]
+            off_y = off_x + _beyond(y, j)
+            for c in range(3):
+                k = iz + _NEAR_FIRST[c]
+                if off_y + _beyond(z, k) >= second:
+                    continue
                 h = int(lattice_hash(i, j, k, seed))
                 px = i + ((h & 1023) + 0.5) / 1024 - x
                 py = j + (((h >> 10) & 1023) + 0.5) / 1024 - y
@@ -42,6 +50,13 @@ def _cells(x: float, y: float, z: float, seed: int) -> tuple[float, float]:
                 elif d < second:
                     second = d
     return np.sqrt(first), np.sqrt(second)
+
+
+@compiled
+def _beyond(x: float, cell: int) -> float:
+    """Square of the distance from ``x`` to the interval [cell, cell + 1]."""
+    gap = max(cell - x, x - cell - 1.0, 0.0)
+    return gap * gap
 
 
 @compiled

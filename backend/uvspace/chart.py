@@ -79,21 +79,19 @@ def chart_maps(head: ParametricHead, vertices_head: NDArray[np.floating[Any]], s
     )
     corner_rows = np.arange(3 * len(head.triangles), dtype=np.int32).reshape(-1, 3)
 
-    position_normal = drawn.interpolate(
-        np.concatenate([np.asarray(vertices_head, np.float32), normals], 1), head.triangles
-    )
     tangent = drawn.interpolate(tangents.reshape(-1, 4), corner_rows)
+    _make_unit_or_zero(tangent[..., :3])
+    # Signs agree over a triangle, so weights summing to one leave them ±1 up to rounding.
+    np.sign(tangent[..., 3], out=tangent[..., 3])
+    normal = drawn.interpolate(normals, head.triangles)
+    _make_unit_or_zero(normal)
     return ChartMaps(
         face_id=drawn.triangle,
         barycentric=drawn.barycentric,
         inside=drawn.covered,
-        position_head=np.ascontiguousarray(position_normal[..., :3]),
-        normal_head=unit_or_zero(position_normal[..., 3:]),
-        tangent_head=np.concatenate(
-            # Signs agree over a triangle, so weights summing to one leave them ±1 up to rounding.
-            [unit_or_zero(tangent[..., :3]), np.sign(tangent[..., 3:])],
-            -1,
-        ),
+        position_head=drawn.interpolate(np.asarray(vertices_head, np.float32), head.triangles),
+        normal_head=normal,
+        tangent_head=tangent,
     )
 
 
@@ -130,18 +128,25 @@ def _tangent_to_head(n: F32, t: F32, m: F32, start: int, end: int, out: F32) -> 
 
 def unit_or_zero(vectors: NDArray[np.floating[Any]]) -> F32:
     """``(..., C)`` vectors over their length, float32; 0 where there is none."""
-    flat = np.ascontiguousarray(vectors, np.float32).reshape(-1, np.shape(vectors)[-1])
-    out = np.empty_like(flat)
-    in_bands(lambda start, end: _unit_or_zero(flat, start, end, out), len(out), least_rows=8192)
-    return out.reshape(np.shape(vectors))
+    out = np.array(vectors, np.float32, order="C")
+    _make_unit_or_zero(out)
+    return out
+
+
+def _make_unit_or_zero(vectors: F32) -> None:
+    """``unit_or_zero`` in place; the last axis alone need be contiguous. 4096² maps are too large to copy."""
+    flat = vectors.reshape(-1, vectors.shape[-1]) if vectors.ndim != 3 else vectors
+    rows = flat[:, None] if flat.ndim == 2 else flat
+    in_bands(lambda start, end: _unit_rows(rows, start, end), len(rows), least_rows=16)
 
 
 @compiled
-def _unit_or_zero(vectors: F32, start: int, end: int, out: F32) -> None:
-    for k in range(start, end):
-        square = 0.0
-        for c in range(vectors.shape[1]):
-            square += vectors[k, c] * vectors[k, c]
-        inverse = 1.0 / np.sqrt(square) if square > 1e-40 else 0.0
-        for c in range(vectors.shape[1]):
-            out[k, c] = vectors[k, c] * inverse
+def _unit_rows(vectors: F32, start: int, end: int) -> None:
+    for y in range(start, end):
+        for x in range(vectors.shape[1]):
+            square = 0.0
+            for c in range(vectors.shape[2]):
+                square += vectors[y, x, c] * vectors[y, x, c]
+            inverse = 1.0 / np.sqrt(square) if square > 1e-40 else 0.0
+            for c in range(vectors.shape[2]):
+                vectors[y, x, c] *= inverse

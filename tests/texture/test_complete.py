@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ellipsoid_head as eh
 import numpy as np
 import pytest
 
 from backend.artifacts import PartialUV, Run
+from backend.texture import grain
 from backend.texture.complete import complete
 from backend.texture.grid import working_chart
 from backend.texture.mirror import mirror_index
@@ -53,6 +56,18 @@ def test_seen_texels_come_from_the_photo_and_seen_says_so(scene):
     assert sure.sum() > 0.5 * (partial.confidence > 0.9).sum()
     assert np.array_equal(done.rgb_linear[sure], partial.rgb_linear[sure])
     assert not done.seen[partial.confidence == 0].any()
+
+
+def test_a_map_finer_than_the_photo_keeps_its_colours_and_gets_the_grain_that_it_lacks(scene, monkeypatch):
+    monkeypatch.setattr(grain, "_WIDEST_LOST_M", 0.05)  # this small chart holds nothing as fine as pores
+    head, chart, light, lit = scene
+    partial = replace(eh.half_seen(chart, lit), texels_per_pixel=8.0)
+    done = complete(partial, eh.make_fit(head, light), Run())
+    sure = done.seen >= 0.999
+    ratio = np.log(done.rgb_linear[sure] / partial.rgb_linear[sure])
+    assert 1e-3 < ratio.std() < 0.03
+    assert abs(ratio.mean()) < 2e-3
+    assert np.ptp(ratio, axis=1).max() < 1e-4  # brightness, not colour
 
 
 def test_no_border_shows_where_the_photo_ends(scene):
