@@ -1,7 +1,6 @@
 """``likeness evaluate``. Only light imports at the top: ``likeness --help`` must not pay for numpy.
 
-Commands of other packages join through the entry point group ``likeness.evaluate``: each entry point names
-a function whose annotations are typer's, and its own name is the command's.
+Commands of other packages join through the entry point group ``likeness.evaluate``.
 """
 
 from __future__ import annotations
@@ -12,51 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from backend.entry_points import JoinedGroup
 from backend.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from importlib.metadata import EntryPoint
-
     from backend.evaluation.runner import Progress
     from backend.progress import Reporter
 
-ENTRY_POINTS = "likeness.evaluate"
 
-
-class _WithEntryPoints(TyperGroup):
-    """The commands below, and those of the entry points; these are loaded when they are asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        own = super().list_commands(ctx)
-        return [*own, *sorted(set(_entry_points()) - set(own))]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        point = _entry_points().get(cmd_name)
-        if point is None:
-            return None
-        try:
-            function = point.load()
-        except ImportError as error:
-            raise BadInput(f"`likeness evaluate {cmd_name}` cannot be loaded here ({error})") from error
-        joined = typer.Typer(add_completion=False, rich_markup_mode=None)
-        joined.command(cmd_name)(function)
-        return typer.main.get_command(joined)
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+class _EvaluateGroup(JoinedGroup):
+    joined_from = "likeness.evaluate"
 
 
 evaluate_app = typer.Typer(
-    cls=_WithEntryPoints,
+    cls=_EvaluateGroup,
     help="Measure reconstructions against independent truth (docs/evaluation.md).",
     no_args_is_help=True,
     add_completion=False,

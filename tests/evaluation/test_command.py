@@ -16,7 +16,7 @@ from PIL import Image
 from synthetic_cases import somebody, write_case
 
 from backend.cli import main
-from backend.evaluation import command
+from backend.entry_points import JoinedGroup
 from backend.evaluation.results import RunFolder
 
 DATA = Path(__file__).parents[1] / "data"
@@ -71,10 +71,10 @@ def test_commands_of_other_packages_join(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     points = {
-        "tell": EntryPoint("tell", "test_command:say_it", command.ENTRY_POINTS),
-        "gone": EntryPoint("gone", "no_such_package:function", command.ENTRY_POINTS),
+        "tell": EntryPoint("tell", "test_command:say_it", "likeness.evaluate"),
+        "gone": EntryPoint("gone", "no_such_package:function", "likeness.evaluate"),
     }
-    monkeypatch.setattr(command, "_entry_points", lambda: points)
+    monkeypatch.setattr(JoinedGroup, "_entry_points", lambda group: points)
     monkeypatch.setitem(sys.modules, "test_command", sys.modules[__name__])
     assert main(["evaluate", "tell", "hello"]) == 0
     assert capfd.readouterr().out == "hello\n"

@@ -1,0 +1,1 @@
+"""Reading training sets: shards, their schema, streaming, checks and contact sheets (docs/dataset.md)."""

@@ -1,0 +1,183 @@
+"""What a training set's files say of themselves (docs/dataset.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from backend.errors import BadInput
+
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+SHARD_FOLDER = "shards"
+SPLITS = ("train", "val", "test")
+
+Split = Literal["train", "val", "test"]
+Kind = Literal["instances", "heads"]
+Light = Literal["panorama", "studio", "sky"]
+
+# Every member of a record beside its metadata, by kind: what verify demands and the reader decodes.
+INSTANCE_MEMBERS = (
+    "portrait.jpg",
+    "t_inc.png",
+    "visibility.png",
+    "t_env.png",
+    "t_hom.png",
+    "albedo.png",
+    "normal.png",
+    "roughness.png",
+    "specular.png",
+    "displacement.png",
+)
+HEAD_MEMBERS = (
+    "vertices.npy",
+    "direct.npy",
+    "bounce.npy",
+    "visibility.npy",
+    "albedo.png",
+    "normal.png",
+    "roughness.png",
+    "specular.png",
+    "displacement.png",
+)
+META = "meta.msgpack"
+
+
+def members_of(kind: Kind) -> tuple[str, ...]:
+    """The members of a record of ``kind`` without its metadata, in their order in the tar."""
+    return INSTANCE_MEMBERS if kind == "instances" else HEAD_MEMBERS
+
+
+class CameraMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """As ``artifacts.Camera``."""
+
+    focal_px: float
+    principal_px: tuple[float, float]
+    width_px: int
+    height_px: int
+    world_to_camera: tuple[tuple[float, float, float, float], ...]  # 3 rows
+
+
+class PersonMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """Who it is: one identity with one skin and one expression, in one or more lights."""
+
+    identity: int  # number of the identity in the set; its records are all in one split
+    seed: int
+    identity_coefficients: tuple[float, ...]  # standard deviations of the head's modes
+    expression: dict[str, float]  # ARKit names, those above zero
+    skin: str  # what made the skin
+    albedo_coefficients: tuple[float, ...]
+    tone_ita_degrees: float  # individual typology angle of the median albedo
+    mean_albedo_linear: tuple[float, float, float]
+    displacement_scale_m: float
+
+
+class LightMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What the instance is lit by."""
+
+    kind: Light
+    name: str  # of the panorama, or of the recipe
+    turn_degrees: float  # right-handed about +Y, as ``latlong.rotate``
+    strength: float  # factor on the panorama's radiance
+    colour: tuple[float, float, float]  # and by channel; its mean is 1
+    radiance_sh: tuple[tuple[float, float, float], ...]  # degree 2, head space, as lit: turned and scaled
+    key_azimuth_degrees: float  # where most light comes from: 0 before the face, positive on its left
+    key_elevation_degrees: float
+    key_share: float  # |degree 1| over degree 0 of the luminance, 0 even … 1 one lamp
+
+
+class InstanceMeta(msgspec.Struct, frozen=True, kw_only=True, tag="instance"):
+    """The metadata of one instance."""
+
+    schema: int
+    index: int  # of the instance in the set
+    person: PersonMeta
+    camera: CameraMeta
+    yaw_degrees: float  # of the camera towards the subject's left
+    pitch_degrees: float
+    light: LightMeta
+    exposure: float  # linear radiance times this is what portrait, t_inc, t_env and t_hom hold
+    seen_share: float  # of the chart's texels that the portrait shows
+
+
+class HeadMeta(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
+    """The metadata of one posed head with its transfer."""
+
+    schema: int
+    person: PersonMeta
+    degrees: tuple[int, int, int]  # of direct, bounce and visibility
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One tar file."""
+
+    name: str  # in SHARD_FOLDER
+    kind: Kind
+    split: Split
+    records: int
+    identities: tuple[int, ...]
+    bytes: int
+    sha256: str
+
+
+class Licence(msgspec.Struct, frozen=True, kw_only=True):
+    """What went into the set and under which terms."""
+
+    what: str
+    licence: str
+    sha256: str = ""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bytes follow from: the same recipe gives the same records on one machine."""
+
+    preset: str
+    count: int  # instances
+    seed: int
+    lights_per_head: int
+    heads_per_shard: int
+    texels: int
+    portrait_px: int
+    panoramas: tuple[Licence, ...]
+    head_sha256: str
+    versions: dict[str, str]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """``manifest.json``: rewritten whole whenever a shard is finished."""
+
+    format: str
+    schema: int
+    recipe: Recipe
+    licences: tuple[Licence, ...]
+    skipped: tuple[str, ...]  # inputs that could not be used, and why
+    shards: tuple[Shard, ...]
+    complete: bool
+
+
+FORMAT = "likeness-synth"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a set. Raises: BadInput."""
+    path = folder / MANIFEST_NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadInput(f"'{folder}' has no {MANIFEST_NAME}; `likeness synth run` makes training sets") from error
+    except OSError as error:
+        raise BadInput(f"'{path}' cannot be read ({error.strerror})") from error
+    try:
+        head = msgspec.json.decode(data, type=dict)
+        if head.get("format") != FORMAT:
+            raise BadInput(f"'{path}' is not the manifest of a training set")
+        if head.get("schema") != SCHEMA:
+            raise BadInput(
+                f"'{folder}' has schema {head.get('schema')}, this version reads {SCHEMA}; "
+                "use the version of Likeness that made it, or make it again"
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BadInput(f"'{path}' is damaged ({error})") from error

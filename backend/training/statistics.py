@@ -1,0 +1,63 @@
+"""What a training set is made of: counts by tone, pose and light."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.training.schema import InstanceMeta
+
+# Chardon's classes of the individual typology angle, degrees: where each begins.
+TONES = (("dark", -90.0), ("brown", -30.0), ("tan", 10.0), ("intermediate", 28.0), ("light", 41.0), ("very light", 55.0))
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of one quantity."""
+
+    title: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+def histograms(metas: Iterable[InstanceMeta]) -> tuple[Histogram, ...]:
+    """Of all instances, in the order they are shown."""
+    found = list(metas)
+    colour = [_warmth(meta) for meta in found]
+    return (
+        _tones([meta.person.tone_ita_degrees for meta in found]),
+        _counted("yaw of the camera, °", [m.yaw_degrees for m in found], (-80, -60, -40, -20, 0, 20, 40, 60, 80)),
+        _counted("pitch of the camera, °", [m.pitch_degrees for m in found], (-30, -20, -10, 0, 10, 20, 30)),
+        _named("light", [m.light.kind for m in found], ("panorama", "studio", "sky")),
+        _counted("key light from, °", [m.light.key_azimuth_degrees for m in found], tuple(range(-180, 181, 45))),
+        _counted("key light above, °", [m.light.key_elevation_degrees for m in found], (-90, -30, 0, 30, 60, 90)),
+        _counted("key over all", [m.light.key_share for m in found], (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        _counted("red over blue of the light", colour, (0.0, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0)),
+        _counted("share of the chart seen", [m.seen_share for m in found], (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+    )
+
+
+def _warmth(meta: InstanceMeta) -> float:
+    mean = np.maximum(np.array(meta.light.radiance_sh[0]), 1e-9)
+    return float(mean[0] / mean[2])
+
+
+def _tones(angles: Sequence[float]) -> Histogram:
+    starts = np.array([start for _, start in TONES])
+    at = np.maximum(np.searchsorted(starts, np.array(angles), side="right") - 1, 0)
+    counts = np.bincount(at, minlength=len(TONES))
+    return Histogram("skin tone (ITA)", tuple(name for name, _ in TONES), tuple(int(c) for c in counts))
+
+
+def _named(title: str, values: Sequence[str], names: tuple[str, ...]) -> Histogram:
+    return Histogram(title, names, tuple(sum(value == name for value in values) for name in names))
+
+
+def _counted(title: str, values: Sequence[float], edges: tuple[float, ...]) -> Histogram:
+    """Counts between ``edges``; what lies beyond is in the first and last."""
+    held = np.clip(np.array(values, np.float64), edges[0], np.nextafter(edges[-1], -np.inf))
+    counts, _ = np.histogram(held, edges)
+    labels = tuple(f"{low:g} … {high:g}" for low, high in zip(edges, edges[1:], strict=False))
+    return Histogram(title, labels, tuple(int(c) for c in counts))

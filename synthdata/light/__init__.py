@@ -1,0 +1,1 @@
+"""Light for training sets: panoramas of a folder, procedural skies and studios."""

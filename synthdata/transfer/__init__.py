@@ -1,0 +1,1 @@
+"""Radiance transfer of a head, traced with embree."""
