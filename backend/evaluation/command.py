@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from backend.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from backend.evaluation.runner import Progress
     from backend.progress import Reporter
 

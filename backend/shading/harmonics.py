@@ -1,8 +1,8 @@
 """Real spherical harmonics of any degree, their lobes, and turning them about the vertical.
 
 The order continues that of ``shading.sh``, whose nine are the first: function l² + l + m for degree l and
-order m = −l … l, z polar, orthonormal on the sphere, in head space (+Y up, face to +Z). A light held to degree D has
-(D + 1)² coefficients.
+order m = −l … l, z polar, orthonormal on the sphere, in head space (+Y up, face to +Z). A light
+held to degree D has (D + 1)² coefficients.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ def look(folder: Path, count: int) -> Inspection:
             if len(metas) in wanted:
                 shown.append(decode_instance(record))
             metas.append(_meta_of(record))
-    title = f"{manifest.recipe.preset}: {total} instances, {len({m.person.identity for m in metas})} identities"
+    title = (
+        f"{manifest.recipe.preset}: {total} instances, {len({m.person.identity for m in metas})} identities"
+    )
     return Inspection(title, tuple(shown), histograms(metas))
 
 

@@ -47,14 +47,14 @@ _AHEAD = 4  # records decoded in advance, for each thread
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance, decoded. Chart maps are ``S×S``; light is linear and exposed as the portrait is."""
+    """One instance, decoded. Chart maps are ``S×S``; light is linear, but for t_hom exposed as the portrait is."""
 
     meta: InstanceMeta
     portrait_srgb: NDArray[np.uint8]  # (P, P, 3)
     t_inc: F32  # (S, S, 3) what the portrait shows of the chart, 0 elsewhere
     visibility: F32  # (S, S) confidence of t_inc
     t_env: F32  # (S, S, 3) the whole chart in the instance's light, seen from its camera
-    t_hom: F32  # (S, S, 3) the whole chart in even white light
+    t_hom: F32  # (S, S, 3) the whole chart in even white light of radiance 1, each texel seen from above
     materials: Materials
 
     @property

@@ -12,9 +12,9 @@ from backend.errors import BadInput
 SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
 SHARD_FOLDER = "shards"
-SPLITS = ("train", "val", "test")
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Kind = Literal["instances", "heads"]
 Light = Literal["panorama", "studio", "sky"]
 
@@ -98,7 +98,7 @@ class InstanceMeta(msgspec.Struct, frozen=True, kw_only=True, tag="instance"):
     yaw_degrees: float  # of the camera towards the subject's left
     pitch_degrees: float
     light: LightMeta
-    exposure: float  # linear radiance times this is what portrait, t_inc, t_env and t_hom hold
+    exposure: float  # radiance times this is what portrait, t_inc and t_env hold; t_hom is in radiance 1
     seen_share: float  # of the chart's texels that the portrait shows
 
 
@@ -166,7 +166,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise BadInput(f"'{folder}' has no {MANIFEST_NAME}; `likeness synth run` makes training sets") from error
+        raise BadInput(
+            f"'{folder}' has no {MANIFEST_NAME}; `likeness synth run` makes training sets"
+        ) from error
     except OSError as error:
         raise BadInput(f"'{path}' cannot be read ({error.strerror})") from error
     try:

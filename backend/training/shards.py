@@ -30,9 +30,7 @@ def packed(key: str, members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def record_bytes(
-    key: str, kind: Kind, meta: InstanceMeta | HeadMeta, members: Mapping[str, bytes]
-) -> bytes:
+def record_bytes(key: str, kind: Kind, meta: InstanceMeta | HeadMeta, members: Mapping[str, bytes]) -> bytes:
     """A whole record, metadata first. Raises: ValueError when members are missing or unknown."""
     wanted = members_of(kind)
     if set(members) != set(wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,14 @@ import numpy as np
 from backend.training.schema import InstanceMeta
 
 # Chardon's classes of the individual typology angle, degrees: where each begins.
-TONES = (("dark", -90.0), ("brown", -30.0), ("tan", 10.0), ("intermediate", 28.0), ("light", 41.0), ("very light", 55.0))
+TONES = (
+    ("dark", -90.0),
+    ("brown", -30.0),
+    ("tan", 10.0),
+    ("intermediate", 28.0),
+    ("light", 41.0),
+    ("very light", 55.0),
+)
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,22 @@ def histograms(metas: Iterable[InstanceMeta]) -> tuple[Histogram, ...]:
     colour = [_warmth(meta) for meta in found]
     return (
         _tones([meta.person.tone_ita_degrees for meta in found]),
-        _counted("yaw of the camera, °", [m.yaw_degrees for m in found], (-80, -60, -40, -20, 0, 20, 40, 60, 80)),
+        _counted(
+            "yaw of the camera, °", [m.yaw_degrees for m in found], (-80, -60, -40, -20, 0, 20, 40, 60, 80)
+        ),
         _counted("pitch of the camera, °", [m.pitch_degrees for m in found], (-30, -20, -10, 0, 10, 20, 30)),
         _named("light", [m.light.kind for m in found], ("panorama", "studio", "sky")),
-        _counted("key light from, °", [m.light.key_azimuth_degrees for m in found], tuple(range(-180, 181, 45))),
-        _counted("key light above, °", [m.light.key_elevation_degrees for m in found], (-90, -30, 0, 30, 60, 90)),
+        _counted(
+            "key light from, °", [m.light.key_azimuth_degrees for m in found], tuple(range(-180, 181, 45))
+        ),
+        _counted(
+            "key light above, °", [m.light.key_elevation_degrees for m in found], (-90, -30, 0, 30, 60, 90)
+        ),
         _counted("key over all", [m.light.key_share for m in found], (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
         _counted("red over blue of the light", colour, (0.0, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0)),
-        _counted("share of the chart seen", [m.seen_share for m in found], (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+        _counted(
+            "share of the chart seen", [m.seen_share for m in found], (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+        ),
     )
 
 
@@ -59,5 +75,5 @@ def _counted(title: str, values: Sequence[float], edges: tuple[float, ...]) -> H
     """Counts between ``edges``; what lies beyond is in the first and last."""
     held = np.clip(np.array(values, np.float64), edges[0], np.nextafter(edges[-1], -np.inf))
     counts, _ = np.histogram(held, edges)
-    labels = tuple(f"{low:g} … {high:g}" for low, high in zip(edges, edges[1:], strict=False))
+    labels = tuple(f"{low:g} … {high:g}" for low, high in itertools.pairwise(edges))
     return Histogram(title, labels, tuple(int(c) for c in counts))

@@ -88,7 +88,9 @@ def _check_shard(path: Path, shard: Shard) -> list[int]:
         else:
             identity = number = decode_head((key, members)).meta.person.identity
         if identity not in shard.identities:
-            raise BadInput(f"shard '{path.name}': record {key} is of identity {identity}, not in the manifest")
+            raise BadInput(
+                f"shard '{path.name}': record {key} is of identity {identity}, not in the manifest"
+            )
         found.append(number)
     if len(found) != shard.records:
         raise BadInput(f"shard '{path.name}' has {len(found)} records, not {shard.records}")

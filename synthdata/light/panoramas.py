@@ -39,11 +39,14 @@ def survey(folder: Path) -> Folder:
     good, skipped = [], []
     for path in files:
         try:
-            read_hdr(path)
+            environment = read_hdr(path)
         except BadInput as error:
             skipped.append(f"{path.name} was skipped: {error}")
-        else:
+            continue
+        if environment.radiance.any():
             good.append(path)
+        else:
+            skipped.append(f"{path.name} was skipped: it is black")
     if not good:
         raise BadInput(f"no panorama in '{folder}' can be used; {skipped[0]}")
     licences = tuple(

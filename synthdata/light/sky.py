@@ -23,8 +23,16 @@ _PEREZ = {
     "y": ((-0.0167, -0.2608), (-0.0950, 0.0092), (-0.0079, 0.2102), (-0.0441, -1.6537), (-0.0109, 0.0529)),
 }
 # Zenith chromaticity: rows turbidity², turbidity, 1; columns sun angle³ … 1.
-_ZENITH_X = ((0.00166, -0.00375, 0.00209, 0.0), (-0.02903, 0.06377, -0.03202, 0.00394), (0.11693, -0.21196, 0.06052, 0.25886))
-_ZENITH_Y = ((0.00275, -0.00610, 0.00317, 0.0), (-0.04214, 0.08970, -0.04153, 0.00516), (0.15346, -0.26756, 0.06670, 0.26688))
+_ZENITH_X = (
+    (0.00166, -0.00375, 0.00209, 0.0),
+    (-0.02903, 0.06377, -0.03202, 0.00394),
+    (0.11693, -0.21196, 0.06052, 0.25886),
+)
+_ZENITH_Y = (
+    (0.00275, -0.00610, 0.00317, 0.0),
+    (-0.04214, 0.08970, -0.04153, 0.00516),
+    (0.15346, -0.26756, 0.06670, 0.26688),
+)
 
 
 def clear_sky(sun_head: F64, turbidity: float, sun_share: float, ground_linear: F64) -> F32:
@@ -39,8 +47,12 @@ def clear_sky(sun_head: F64, turbidity: float, sun_share: float, ground_linear: 
     zenith_angle = math.acos(float(np.clip(sun_head[1], 0.02, 1)))
     up = np.maximum(at[..., 1], 0.01)
     luminance = _zenith_luminance(zenith_angle, turbidity) * _perez("Y", turbidity, up, angle, zenith_angle)
-    x = _zenith_chromaticity(_ZENITH_X, zenith_angle, turbidity) * _perez("x", turbidity, up, angle, zenith_angle)
-    y = _zenith_chromaticity(_ZENITH_Y, zenith_angle, turbidity) * _perez("y", turbidity, up, angle, zenith_angle)
+    x = _zenith_chromaticity(_ZENITH_X, zenith_angle, turbidity) * _perez(
+        "x", turbidity, up, angle, zenith_angle
+    )
+    y = _zenith_chromaticity(_ZENITH_Y, zenith_angle, turbidity) * _perez(
+        "y", turbidity, up, angle, zenith_angle
+    )
     xyz = np.stack([x / y, np.ones_like(x), (1 - x - y) / y], -1) * np.maximum(luminance, 0)[..., None]
     dome = np.maximum(xyz @ np.linalg.inv(RGB_TO_XYZ).T, 0)
     above = at[..., 1] > 0

@@ -40,18 +40,30 @@ def random_studio(rng: np.random.Generator) -> tuple[str, F32]:
     dim = 10 ** rng.uniform(-1.6, -0.7)
     light = room(dim * _tint(rng, 0.1), 0.5 * dim * _tint(rng, 0.15))
     if kind == "key and fill":
-        light = light + lamp(side * rng.uniform(15, 70), rng.uniform(10, 55), rng.uniform(6, 30), _tint(rng, 0.12))
+        light = light + lamp(
+            side * rng.uniform(15, 70), rng.uniform(10, 55), rng.uniform(6, 30), _tint(rng, 0.12)
+        )
         ratio = 1 / rng.uniform(2, 8)
-        light += np.float32(ratio) * lamp(-side * rng.uniform(25, 80), rng.uniform(-5, 30), rng.uniform(15, 40), _tint(rng, 0.12))
+        light += np.float32(ratio) * lamp(
+            -side * rng.uniform(25, 80), rng.uniform(-5, 30), rng.uniform(15, 40), _tint(rng, 0.12)
+        )
         if rng.random() < 0.6:
-            light += np.float32(rng.uniform(0.5, 2)) * lamp(side * rng.uniform(130, 175), rng.uniform(10, 50), rng.uniform(5, 18), _tint(rng, 0.12))
+            light += np.float32(rng.uniform(0.5, 2)) * lamp(
+                side * rng.uniform(130, 175), rng.uniform(10, 50), rng.uniform(5, 18), _tint(rng, 0.12)
+            )
     elif kind == "one side":
-        light = light + lamp(side * rng.uniform(60, 110), rng.uniform(-10, 45), rng.uniform(4, 14), _tint(rng, 0.15))
+        light = light + lamp(
+            side * rng.uniform(60, 110), rng.uniform(-10, 45), rng.uniform(4, 14), _tint(rng, 0.15)
+        )
     elif kind == "flash":
         light = light + lamp(rng.uniform(-8, 8), rng.uniform(2, 14), rng.uniform(3, 6), _tint(rng, 0.04))
     else:
-        light = light + lamp(side * rng.uniform(30, 80), rng.uniform(0, 40), rng.uniform(8, 25), _tint(rng, 0.6))
-        light += np.float32(rng.uniform(0.4, 1)) * lamp(-side * rng.uniform(40, 120), rng.uniform(0, 40), rng.uniform(8, 25), _tint(rng, 0.6))
+        light = light + lamp(
+            side * rng.uniform(30, 80), rng.uniform(0, 40), rng.uniform(8, 25), _tint(rng, 0.6)
+        )
+        light += np.float32(rng.uniform(0.4, 1)) * lamp(
+            -side * rng.uniform(40, 120), rng.uniform(0, 40), rng.uniform(8, 25), _tint(rng, 0.6)
+        )
     return kind, np.asarray(light, np.float32)
 
 

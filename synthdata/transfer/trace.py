@@ -32,7 +32,7 @@ class Degrees:
 def trace_transfer(
     vertices_head: NDArray[np.floating[Any]],
     triangles: NDArray[np.int32],
-    degrees: Degrees = Degrees(),  # noqa: B008  (frozen)
+    degrees: Degrees = Degrees(),
     directions: int = DIRECTIONS,
     normals: F32 | None = None,
 ) -> Transfer:
@@ -103,7 +103,7 @@ class _Scene:
     def first_hit(
         self, origins: F32, towards: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The triangle ``(N,)`` that rays from ``origins`` ``(N, 3)`` meet, −1 for none; weights ``(N, 3)``."""
+        """The triangle ``(N,)`` that rays from ``origins`` ``(N, 3)`` meet, −1: none; weights ``(N, 3)``."""
         along = np.ascontiguousarray(np.broadcast_to(towards.astype(np.float32), origins.shape))
         found = self._scene.run(np.ascontiguousarray(origins), along, output=True)
         u, v = found["u"], found["v"]

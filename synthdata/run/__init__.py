@@ -1,0 +1,1 @@
+"""``likeness synth run``: training sets by the fast path (docs/dataset.md)."""

@@ -1,0 +1,102 @@
+"""Who is photographed: a shape, an expression and a skin, drawn from one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.artifacts import F32, ChartMaps, Materials
+from backend.colour import linear_to_lab
+from backend.export.map_files import displacement_scale
+from backend.head.base import ParametricHead
+from backend.training.schema import PersonMeta
+from backend.uvspace.chart import chart_maps
+from synthdata.painted_skin import Hair, paint_skin
+
+SPREAD, FARTHEST = 0.8, 2.2  # standard deviations; rarer shapes let mouths cross the skin
+TONE_RANGE = 1.9  # standard deviations of the albedo basis' first mode, from darkest to lightest
+COLOUR_SPREAD = 0.6
+SKIN = "open albedo basis, painted detail"
+_HAIR_LINEAR = ((0.012, 0.009, 0.007), (0.030, 0.019, 0.013), (0.11, 0.07, 0.04), (0.25, 0.24, 0.23))
+_IRIS_SRGB = ((0.30, 0.19, 0.12), (0.36, 0.26, 0.15), (0.36, 0.40, 0.24), (0.35, 0.46, 0.55))
+# Expressions that occur together, at full strength; both sides are named once, without Left and Right.
+_EXPRESSIONS: tuple[tuple[float, dict[str, float]], ...] = (
+    (0.34, {}),
+    (0.16, {"mouthSmile": 0.55, "cheekSquint": 0.35, "eyeSquint": 0.2}),
+    (0.08, {"mouthSmile": 0.9, "cheekSquint": 0.7, "jawOpen": 0.2, "eyeSquint": 0.4}),
+    (0.12, {"jawOpen": 0.35, "mouthFunnel": 0.25, "mouthUpperUp": 0.2}),
+    (0.06, {"jawOpen": 0.6, "browInnerUp": 0.6, "browOuterUp": 0.6, "eyeWide": 0.6}),
+    (0.06, {"browDown": 0.8, "noseSneer": 0.4, "mouthPress": 0.4, "eyeSquint": 0.3}),
+    (0.06, {"mouthFrown": 0.7, "browInnerUp": 0.5, "mouthShrugLower": 0.4}),
+    (0.06, {"mouthPucker": 0.7}),
+    (0.06, {"eyeBlink": 1.0}),
+)
+_ASIDE_DEG, _UP_DEG = 30.0, 25.0  # that the eyes turn at weight 1
+
+
+@dataclass(frozen=True)
+class Person:
+    """A posed head with its skin."""
+
+    meta: PersonMeta
+    vertices_head: F32  # (V, 3) metres
+    chart: ChartMaps  # of the posed head
+    materials: Materials
+    bare: F32  # (S, S) in [0, 1], 0 under painted hair
+    iris_srgb: tuple[float, float, float]
+
+
+def make_person(head: ParametricHead, identity: int, seed: int, texels: int) -> Person:
+    """Person number ``identity`` of the set of ``seed``; the same numbers give the same bytes."""
+    rng = np.random.default_rng([seed, 1, identity])
+    shape = np.clip(rng.normal(size=len(head.identity_basis)), -FARTHEST, FARTHEST) * SPREAD
+    colour = COLOUR_SPREAD * rng.normal(size=len(head.albedo_basis))
+    colour[0] = rng.uniform(-TONE_RANGE, TONE_RANGE)
+    weights = draw_expression(rng, head.expression_names)
+    own_seed = int(rng.integers(1, 2**20))
+    albedo = head.albedo(colour)
+    dark = float(np.median(albedo.mean(1))) < 0.16
+    hair, iris = (int(rng.integers(2 if dark else 4)) for _ in range(2))
+    vertices = head.shape(shape, np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32))
+    chart = chart_maps(head, vertices, texels)
+    cropped = Hair(_HAIR_LINEAR[hair], float(rng.uniform(0.5, 0.85)), bool(rng.random() < 0.75))
+    materials, bare = paint_skin(head, chart, albedo, own_seed, cropped)
+    plain = materials.albedo_linear[chart.inside & (bare > 0.9)]
+    middle = np.median(plain, axis=0).astype(np.float64)
+    lightness, _, b = linear_to_lab(middle)
+    mean = plain.mean(0)
+    meta = PersonMeta(
+        identity=identity,
+        seed=seed,
+        identity_coefficients=tuple(float(np.float32(c)) for c in shape),
+        expression=weights,
+        skin=SKIN,
+        albedo_coefficients=tuple(float(np.float32(c)) for c in colour),
+        tone_ita_degrees=float(np.degrees(np.arctan2(lightness - 50.0, b))),
+        mean_albedo_linear=(float(mean[0]), float(mean[1]), float(mean[2])),
+        displacement_scale_m=displacement_scale(materials.displacement_m),
+    )
+    return Person(meta, vertices, chart, materials, bare, _IRIS_SRGB[iris])
+
+
+def draw_expression(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, float]:
+    """Weights by ARKit's names: one of the combinations, uneven between the sides, and a gaze."""
+    share = np.array([p for p, _ in _EXPRESSIONS])
+    chosen = _EXPRESSIONS[int(rng.choice(len(share), p=share / share.sum()))][1]
+    strength, uneven = rng.uniform(0.5, 1.0), rng.uniform(0, 0.25)
+    found: dict[str, float] = {}
+    for name, weight in chosen.items():
+        if name == "eyeBlink":  # lids close together, and wholly
+            found |= {f"{name}{side}": weight for side in ("Left", "Right")}
+            continue
+        for side in ("Left", "Right"):
+            found[f"{name}{side}"] = weight * strength * float(1 + uneven * rng.uniform(-1, 1))
+        found[name] = weight * strength
+    aside, up = 9.0 * rng.normal(), 6.0 * rng.normal()  # degrees, to the subject's left and up
+    out = {True: ("eyeLookOutLeft", "eyeLookInRight"), False: ("eyeLookInLeft", "eyeLookOutRight")}
+    for name in out[bool(aside > 0)]:
+        found[name] = abs(aside) / _ASIDE_DEG
+    for name in (f"eyeLook{'Up' if up > 0 else 'Down'}{side}" for side in ("Left", "Right")):
+        found[name] = abs(up) / _UP_DEG
+    return {n: float(min(w, 1.0)) for n, w in found.items() if n in names and w > 0}

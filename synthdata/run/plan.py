@@ -1,0 +1,85 @@
+"""What a set consists of, worked out before anything is made: a pure function of its recipe."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.training.schema import SPLITS, Kind, Recipe, Split
+
+_BLOCK: tuple[Split, ...] = ("train",) * 8 + ("val", "test")  # of every ten identities, in random order
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a set."""
+
+    lights_per_head: int
+    heads_per_shard: int
+    texels: int
+    portrait_px: int
+
+
+PRESETS = {
+    "smoke": Preset(lights_per_head=4, heads_per_shard=8, texels=256, portrait_px=384),
+    "marcus": Preset(lights_per_head=8, heads_per_shard=16, texels=512, portrait_px=512),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One identity in all its lights: what a worker makes at a time."""
+
+    identity: int
+    split: Split
+    first: int  # instance
+    end: int
+
+    @property
+    def count(self) -> int:
+        return self.end - self.first
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """Units whose records share a tar of instances and one of heads."""
+
+    split: Split
+    number: int
+    units: tuple[Unit, ...]
+
+    def name(self, kind: Kind) -> str:
+        """The file's."""
+        return f"{self.split}-{'heads-' if kind == 'heads' else ''}{self.number:06d}.tar"
+
+
+def plan_units(recipe: Recipe) -> tuple[Unit, ...]:
+    """All units by identity; unit k is the same whatever the count, but for the last one's end."""
+    step = recipe.lights_per_head
+    starts = range(0, recipe.count, step)
+    return tuple(
+        Unit(number, split_of(number, recipe.seed), start, min(start + step, recipe.count))
+        for number, start in enumerate(starts)
+    )
+
+
+def plan_shards(recipe: Recipe) -> tuple[ShardPlan, ...]:
+    """Shards in the manifest's order: train, val, test, each by number."""
+    by_split: dict[Split, list[Unit]] = defaultdict(list)
+    for unit in plan_units(recipe):
+        by_split[unit.split].append(unit)
+    out = []
+    for split in SPLITS:
+        units = by_split.get(split, [])
+        for number, start in enumerate(range(0, len(units), recipe.heads_per_shard)):
+            out.append(ShardPlan(split, number, tuple(units[start : start + recipe.heads_per_shard])))
+    return tuple(out)
+
+
+def split_of(identity: int, seed: int) -> Split:
+    """Where an identity goes: of every ten in a row, eight to train, one each to val and test."""
+    block, place = divmod(identity, len(_BLOCK))
+    order = np.random.default_rng([seed, 3, block]).permutation(len(_BLOCK))
+    return _BLOCK[int(order[place])]
