@@ -54,7 +54,7 @@ class Instance:
     t_inc: F32  # (S, S, 3) what the portrait shows of the chart, 0 elsewhere
     visibility: F32  # (S, S) confidence of t_inc
     t_env: F32  # (S, S, 3) the whole chart in the instance's light, seen from its camera
-    t_hom: F32  # (S, S, 3) the whole chart in even white light of radiance 1, each texel seen from above
+    t_hom: F32  # (S, S, 3) the whole chart in white light of radiance 1, each texel seen from above
     materials: Materials
 
     @property
