@@ -7,11 +7,12 @@ import numpy as np
 from backend.artifacts import Photo
 from backend.photo import face_regions as regions
 from backend.photo.crops import square_crop
-from backend.photo.landmarks import Landmarks
+from backend.photo.landmarks import LEFT_EYE, RIGHT_EYE, Landmarks
 
 MIN_PRESENCE = 0.5  # Face Mesh's own confidence; a photographed face scores above 0.99
 MAX_SPREAD = 0.035  # disagreement between crops; people up to profile stay under 0.03
 MAX_FLAT = 0.5  # share of the face without any shading; skin in a photo or render has under 0.1
+_EYES_OVER_FACE = 0.4  # outer corners' distance over the face's extent, in front rather more
 _SIDE = 192
 _FLAT_RANGE = 2  # 8-bit levels within 5×5 pixels
 
@@ -24,9 +25,17 @@ def is_human_face(photo: Photo, landmarks: Landmarks) -> bool:
     """
     return (
         landmarks.presence >= MIN_PRESENCE
-        and landmarks.spread <= MAX_SPREAD
+        and _spread_over_face(landmarks) <= MAX_SPREAD
         and flat_share(photo, landmarks) <= MAX_FLAT
     )
+
+
+def _spread_over_face(landmarks: Landmarks) -> float:
+    """``Landmarks.spread``, but for a face turned aside over the eye distance that it would have in front."""
+    right, left = (landmarks.points_px[eye[0]] for eye in (RIGHT_EYE, LEFT_EYE))
+    eyes = float(np.linalg.norm(right - left))
+    x0, y0, x1, y1 = landmarks.box
+    return landmarks.spread * eyes / max(eyes, _EYES_OVER_FACE * max(x1 - x0, y1 - y0))
 
 
 def flat_share(photo: Photo, landmarks: Landmarks) -> float:

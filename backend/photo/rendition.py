@@ -20,6 +20,7 @@ from backend.head.skin_tones import skin_of_lightness
 _MIN_PIXELS = 100  # of skin, below which nothing is judged
 _SAMPLES = 20_000  # pixels that are looked at
 _BURNT_SRGB, _BURNT_SHARE = 0.97, 0.10  # of the least channel; share of the skin
+_CLIPPED_SHARE = 0.3  # of what is left, that has lost one channel and with it its hue
 _DARK_LINEAR, _BRIGHTENED_LINEAR = 0.03, 0.18  # luminance of the skin's brighter part
 _BRIGHT_QUANTILE = 0.9
 _FLOOR = 0.002  # linear; below it hue is noise
@@ -49,6 +50,8 @@ def made_usable(photo: Photo, skin: F32, run: Run) -> tuple[Photo, F32]:
         where = skin > 0.5
         if where.sum() < _MIN_PIXELS:
             return photo, skin
+        if float((photo.rgb_srgb[where].max(-1) >= _BURNT_SRGB).mean()) > _CLIPPED_SHARE:
+            return _in_plain_hue(photo, skin, srgb_to_linear(_some(photo.rgb_srgb[where]))), skin
     colours = srgb_to_linear(_some(photo.rgb_srgb[where]))
     bright = float(np.quantile(colours @ LUMINANCE_REC709, _BRIGHT_QUANTILE))
     if bright < _DARK_LINEAR:
