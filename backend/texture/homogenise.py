@@ -47,10 +47,10 @@ _SLOW_M = 0.025  # slow deviation from the prior …
 _SHRINK_DARK = 0.35  # … is reduced by this part (a beard may be there),
 _SHRINK_BRIGHT = 0.6  # where it is brighter than the prior by this part (gloss, mostly)
 _SHRINK_TINT = 0.65  # its colour: gloss pales, bounce warms
-_PATCH_M = 0.004  # patches of this size and larger …
+_PATCH_M = 0.004  # patches of this radius and larger, with their edges …
 # … may deviate from the prior by this, in logarithm. Pale patches are gloss, red ones may be blushed skin,
 # dark ones are shadow unless hair grows there.
-_PATCH_BRIGHT, _PATCH_DARK, _PATCH_HAIR = 0.15, 0.22, 1.2
+_PATCH_BRIGHT, _PATCH_DARK, _PATCH_HAIR = 0.10, 0.15, 1.2
 _PATCH_PALE, _PATCH_RED, _PATCH_GREEN = 0.05, 0.12, 0.06
 _BEARD_PART = 0.2  # the region named beard is wider than any; this part of it a beard darkens …
 _BEARD_DROP = np.array([0.25, 0.50])  # … by this (log): it begins to be one, it surely is one
@@ -208,7 +208,10 @@ def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F3
     """
     use = (seen > 0.5) & (inside > 0)
     centre = np.median(residual[use], axis=0) if use.any() else np.zeros(3, np.float32)
-    patch = blur(residual - centre, _PATCH_M / texel_m, inside)
+    off = np.clip(residual - centre, -3, 3).astype(np.float32)
+    # A blurred patch would leave a cast shadow's rim behind, dark within and bright without.
+    patch = large_structures(dilate(off, inside > 0), inside, inside > 0, _PATCH_M / texel_m)
+    patch = np.where(inside[..., None] > 0, patch + blur(off - patch, _PATCH_M / texel_m, inside), 0)
     bright = patch @ LUMINANCE_REC709
     tint = patch - bright[..., None]
     pale = 0.5 * (tint[..., 2] - tint[..., 0])

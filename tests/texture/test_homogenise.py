@@ -91,6 +91,21 @@ def test_a_hard_shadow_over_one_half_is_balanced_and_named(stage):
     assert right == pytest.approx(left, rel=0.15)
 
 
+def test_a_cast_shadow_on_both_cheeks_goes_out_up_to_its_edge(stage):
+    head, chart, albedo, front = stage
+    light = eh.uniform_light()
+    lit = eh.shade(albedo, chart, light)
+    lon, lat = eh.chart_coordinates(SIZE)
+    away = np.hypot(np.abs(lon) - 0.75, lat + 0.05)
+    lit[away < 0.16] *= 0.45  # on both sides, so that comparing them tells nothing
+    even = homogenise(_seen(chart, lit), eh.make_fit(head, light), chart, Run()).rgb_linear
+    ratio = even.mean(-1) / albedo.mean(-1)
+    ratio = ratio / np.median(ratio[front & (away > 0.3)])
+    edge, rim = front & (away > 0.13) & (away < 0.155), front & (away > 0.165) & (away < 0.19)
+    assert np.median(ratio[edge]) > 0.75
+    assert np.median(ratio[rim]) == pytest.approx(1, abs=0.08)  # a blurred correction glows here
+
+
 def test_a_white_highlight_on_the_forehead_is_reduced(stage):
     head, chart, albedo, _ = stage
     light = eh.uniform_light()
