@@ -38,14 +38,11 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 Rows = NDArray[np.intp]
 
-SPREAD_M = 0.0020  # waves of the change that are shorter than about six times this are damped
 REACH_M = 0.014  # of a spring, beyond which nothing changes
 MIN_COSINE = 0.10  # between a quad's corner normals, or half of what it is at rest where that is less
 LEAST_COSINE = 0.02  # the same in an expression
 ACTED = np.array([[0.5], [1.0]])  # weights at which an expression is looked at
-SOFTEST, GROWTH = 0.5, 2.0  # of springs, in vertex areas
-LEAST_HELD_M2 = 1e-7  # of a vertex that is held: slivers fold most easily
-ROUNDS = 60
+SOFTEST = 0.5  # springs, in vertex areas
 SEED, BATCHES, PEOPLE = 5, 4, 500  # at random, who are made sound
 SIGMA = 1.15  # of their coefficients, so that ordinary people keep a distance from folding
 ROUND_M = 0.012  # round ears, nostrils and lips, in which faces are looked for that cross
@@ -54,14 +51,19 @@ WATCHED_COSINE = 0.5  # quads that bend less than this in all are looked at agai
 
 @dataclass(frozen=True)
 class Grip:
-    """How faces that fold are held."""
+    """How faces that fold or cross are held."""
 
+    spread_m: float  # waves of the change that are shorter than about six times this are damped
+    growth: float  # of springs that do not suffice, each round
+    rounds: int
     shared: float  # of a face's springs that those next to it get
     strongest: float  # springs, in vertex areas
+    least_m2: float  # area of a vertex that is held: slivers fold most easily
 
 
-IN_PEOPLE = Grip(0.25, 256.0)  # not at any price: what is held in everyone is lost to everyone
-IN_EXPRESSIONS = Grip(0.5, np.inf)
+# Not at any price in people: what is held in everyone is lost to everyone.
+IN_PEOPLE = Grip(0.0020, 2.0, 60, 0.25, 256.0, 1e-7)
+IN_EXPRESSIONS = Grip(0.0008, 1.4, 100, 0.35, np.inf, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Springs:
 class Skin:
     """What holding offsets back takes of a head's closed surface: skin, mouth's bag, eye sockets."""
 
-    def __init__(self, head: ParametricHead) -> None:
+    def __init__(self, head: ParametricHead, grip: Grip) -> None:
+        self.grip = grip
         self.rest = head.mean_vertices.astype(np.float64)
         self.mirror = head.mirror_vertex
         self.rows = np.unique(head.triangles[surface_rows(head)])
@@ -96,7 +99,7 @@ class Skin:
         area, stiffness = cotangent_operators(self.rest, head.triangles[surface_rows(head)])
         self.area = 0.5 * (area + area[self.mirror])
         # Quads are split along diagonals that are no mirror images; what is done to modes must be even.
-        self._resistance = self._even(sp.diags(area) + bending_energy(stiffness, area, SPREAD_M))
+        self._resistance = self._even(sp.diags(area) + bending_energy(stiffness, area, grip.spread_m))
         self._lips = self._even(across_the_lips(head, self.rest, self.area))
         free = [vertices_of(head, n) for n in ("tear_line", "lashes", "brows") if n in head.part_names]
         self._beside = np.setdiff1d(np.concatenate([np.zeros(0, np.intp), *free]), self.rows)
@@ -163,7 +166,7 @@ class Skin:
         return np.asarray(offsets + np.moveaxis(change.reshape(count, len(offsets), 3), 0, 1), np.float32)
 
     def _size(self, a: Rows, b: Rows) -> F64:
-        return np.asarray(np.maximum(np.maximum(self.area[a], self.area[b]), LEAST_HELD_M2))
+        return np.asarray(np.maximum(np.maximum(self.area[a], self.area[b]), self.grip.least_m2))
 
 
 def _where_faces_may_cross(head: ParametricHead) -> Rows:
@@ -180,7 +183,7 @@ def sound_modes(head: ParametricHead) -> F32:
 
     Batches follow each other, so that what one has settled is what the next one finds.
     """
-    skin, modes = Skin(head), head.identity_basis
+    skin, modes = Skin(head, IN_PEOPLE), head.identity_basis
     rng = np.random.default_rng(SEED)
     for _ in range(BATCHES):
         drawn = SIGMA * rng.standard_normal((PEOPLE, len(modes)))
@@ -193,7 +196,7 @@ def sound_expressions(head: ParametricHead) -> F32:
 
     ``mouthClose`` is taken with ``jawOpen``, without which it has no meaning.
     """
-    skin, names = Skin(head), head.expression_names
+    skin, names = Skin(head, IN_EXPRESSIONS), head.expression_names
     skin.wanted = np.minimum(LEAST_COSINE, skin.wanted)  # nothing here is left to chance
     out = head.expression_basis.copy()
     opened = out[names.index("jawOpen")]
@@ -202,7 +205,7 @@ def sound_expressions(head: ParametricHead) -> F32:
             continue  # the mirror image of the left one
         given = opened if name == "mouthClose" else 0.0 * opened
         symmetric = not name.endswith("Left")
-        out[k] = _unfolded(skin, (out[k] + given)[None], ACTED, IN_EXPRESSIONS, symmetric)[0] - given
+        out[k] = _unfolded(skin, (out[k] + given)[None], ACTED, symmetric)[0] - given
         if not symmetric:
             other = names.index(name.removesuffix("Left") + "Right")
             out[other] = out[k][head.mirror_vertex] * MIRROR_X
@@ -212,7 +215,7 @@ def sound_expressions(head: ParametricHead) -> F32:
 def sound_people(skin: Skin, modes: F32, coefficients: F64) -> F32:
     """``modes`` ``(K, V, 3)`` that fold no quad and cross no faces in the people ``(N, K)``."""
     apart = _crossing_springs(skin, modes, coefficients)
-    return _unfolded(skin, modes, coefficients, IN_PEOPLE, True, apart)
+    return _unfolded(skin, modes, coefficients, True, apart)
 
 
 def _crossing_springs(skin: Skin, modes: F32, coefficients: F64) -> Springs:
@@ -220,7 +223,7 @@ def _crossing_springs(skin: Skin, modes: F32, coefficients: F64) -> Springs:
     strength: dict[tuple[int, int], float] = {}
     known, springs = modes, skin.between(strength)
     waiting = np.arange(len(coefficients))
-    for _ in range(ROUNDS):
+    for _ in range(skin.grip.rounds):
         found: set[tuple[int, int]] = set()
         crossed = []
         for person in waiting:
@@ -233,7 +236,9 @@ def _crossing_springs(skin: Skin, modes: F32, coefficients: F64) -> Springs:
             found |= {(int(skin.mirror[a]), int(skin.mirror[b])) for a, b in found}
             before = dict(strength)
             for pair in sorted({(min(p), max(p)) for p in found}):
-                strength[pair] = min(max(GROWTH * strength.get(pair, 0.0), SOFTEST), IN_PEOPLE.strongest)
+                strength[pair] = min(
+                    max(skin.grip.growth * strength.get(pair, 0.0), SOFTEST), skin.grip.strongest
+                )
             if strength == before:
                 break  # all that can be done is done
             springs = skin.between(strength)
@@ -250,17 +255,16 @@ def _unfolded(
     skin: Skin,
     offsets: F32,
     coefficients: F64,
-    grip: Grip,
     symmetric: bool,
     also: Springs | None = None,
 ) -> F32:
-    base, keep_lips = skin.rest.astype(np.float32), grip is IN_PEOPLE
+    base, grip, keep_lips = skin.rest.astype(np.float32), skin.grip, skin.grip is IN_PEOPLE
     strength = np.zeros(len(skin.quads))
     given = skin.between({}) if also is None else also
     springs = given
     known = skin.restrained(offsets, springs, keep_lips)
     watched = np.arange(len(skin.quads))
-    for _ in range(ROUNDS):
+    for _ in range(grip.rounds):
         worst = least_cosine(known, base, coefficients, skin.quads[watched])
         bad = np.zeros(len(skin.quads), bool)
         bad[watched] = worst < skin.wanted[watched]
@@ -270,7 +274,7 @@ def _unfolded(
             if len(watched) == len(skin.quads):
                 watched = np.flatnonzero(worst < WATCHED_COSINE)
             before = strength.copy()
-            strength[bad] = np.clip(GROWTH * strength[bad], SOFTEST, grip.strongest)
+            strength[bad] = np.clip(grip.growth * strength[bad], SOFTEST, grip.strongest)
             # What a stiff face no longer takes up, those round it must share.
             strongest = np.zeros(len(base))
             np.maximum.at(strongest, skin.quads, np.where(bad, strength, 0.0)[:, None])

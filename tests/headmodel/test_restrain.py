@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.head.registry import load_head
-from synthdata.headmodel.restrain import Skin, least_cosine, sound_people
+from synthdata.headmodel.restrain import IN_PEOPLE, Skin, least_cosine, sound_people
 from synthdata.headmodel.skin import fold_cosines
 from synthdata.headmodel.soundness import apart_from_contact, crossing_faces, folded_quads, surface_rows
 
@@ -21,7 +21,7 @@ def head():
 
 @pytest.fixture(scope="module")
 def skin(head):
-    return Skin(head)
+    return Skin(head, IN_PEOPLE)
 
 
 def near(head, place, size):

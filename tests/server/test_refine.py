@@ -15,6 +15,7 @@ from backend.corrections import Corrections, Pin
 from backend.errors import BadInput
 from backend.export.bundle_writer import write_bundle
 from backend.geometry.pins import follow_pins
+from backend.head.lid_motion import fitted_lids
 from backend.head.registry import load_head
 from backend.server.drive import MOST_BYTES, drive, weights_of
 from backend.server.refine import Refined, refine
@@ -199,8 +200,8 @@ def test_the_job_gives_what_the_drag_showed(fitted: Reconstruction, avatar: Path
 
 
 def test_drive_is_the_dense_formula(avatar: Path) -> None:
-    head = load_head("open")
     mesh = bundle.read_mesh(avatar)
+    head = fitted_lids(load_head("open"), mesh.vertices_neutral_head)
     weights = np.random.default_rng(0).random((5, len(head.expression_names))).astype(np.float32)
     posed = drive(avatar, weights)
     dense = mesh.vertices_neutral_head + np.einsum("fe,evc->fvc", weights, head.expression_basis)
