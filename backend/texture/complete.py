@@ -200,6 +200,18 @@ def _clone(work: WorkingChart, ratio: F32, trust: F32, across: F32, across_trust
 
 
 @compiled
+def _all_seen(confidence: NDArray[np.float32], x: float, y: float) -> bool:
+    """Whether all four texels around continuous (x, y) have some ``confidence`` ``(S, S)``."""
+    last = confidence.shape[0] - 1
+    c, r = int(np.floor(x - 0.5)), int(np.floor(y - 0.5))
+    for i in range(2):
+        for j in range(2):
+            if confidence[min(max(r + i, 0), last), min(max(c + j, 0), last)] <= 0:
+                return False
+    return True
+
+
+@compiled
 def _compose(
     photo: NDArray[np.float32],
     confidence: NDArray[np.float32],
@@ -255,7 +267,8 @@ def _compose(
             if np.isfinite(u + v):
                 across_x, across_y = u * size, (1 - v) * size
                 write_bilinear(trust, across_x / factor, across_y / factor, one)
-                m = one[0]
+                # A texel that the photo lost is black: beside it the mirrored photo has no fine band.
+                m = one[0] if factor == 1 or _all_seen(confidence, across_x, across_y) else 0.0
                 if m > 0 and factor > 1:
                     write_bilinear(base, across_x / factor, across_y / factor, low)
                     write_bilinear(photo, across_x, across_y, far)

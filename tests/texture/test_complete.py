@@ -70,6 +70,26 @@ def test_a_map_finer_than_the_photo_keeps_its_colours_and_gets_the_grain_that_it
     assert np.ptp(ratio, axis=1).max() < 1e-4  # brightness, not colour
 
 
+def test_a_texel_that_the_photo_lost_leaves_no_speck_on_the_other_side():
+    # On a map finer than the working grid, where the other side lends its finest band.
+    size = 1024
+    head = eh.make_head()
+    chart = eh.make_chart(head, size)
+    light = eh.directional_light((0.7, 0.4, 0.8), 0.5, 1.2)
+    lit = eh.shade(np.broadcast_to(eh.SKIN, (size, size, 3)).astype(np.float32), chart, light)
+    whole = eh.half_seen(chart, lit)
+    lost = np.zeros((size, size), bool)
+    lost[400:600:20, ::20] = True
+    lost &= whole.confidence > 0.9
+    assert lost.sum() > 50
+    rgb, confidence = (np.where(lost[..., None], 0, whole.rgb_linear), np.where(lost, 0, whole.confidence))
+    holed = replace(whole, rgb_linear=rgb.astype(np.float32), confidence=confidence.astype(np.float32))
+    fit = eh.make_fit(head, light)
+    kept, made = (complete(partial, fit, Run()).rgb_linear for partial in (whole, holed))
+    hidden = chart.inside & (whole.confidence == 0)
+    assert np.abs(np.log(made[hidden] / kept[hidden])).max() < 0.2
+
+
 def test_no_border_shows_where_the_photo_ends(scene):
     head, chart, light, _ = scene
     # Even skin: the only steps that could appear are made by the fill.
