@@ -31,7 +31,7 @@ from backend.geometry.levenberg import Solution, minimise
 from backend.geometry.light import LightOptions, fit_light
 from backend.geometry.options import FitOptions
 from backend.geometry.photometric import photometric_term
-from backend.geometry.same_person import Told, agreed, doubt_of, log_odds_same, told_by
+from backend.geometry.same_person import DOUBT, Told, agreed, log_odds_same, told_by
 from backend.geometry.skin_samples import FaceCrop, crop_face, sample_skin
 from backend.geometry.state import SHAPE, FitState
 from backend.geometry.terms import Quadratic, Term
@@ -122,8 +122,8 @@ def _fit_same_person(
     run.progress("head fit", 0.4)
     doubts = tuple(
         # Noise levels for heads on which Face Mesh was not measured are wide as they are.
-        1.0 if problem.errors is None else doubt_of(one.cost)
-        for one, problem in zip(alone, problems, strict=True)
+        1.0 if problem.errors is None else DOUBT
+        for problem in problems
     )
     told = [
         told_by(one, problem.prior.identity_sigma, doubt)

@@ -1,13 +1,12 @@
 """What each photograph tells of the identity, how far it is believed, and whether one person is behind all.
 
-A single fit's Hessian says how sure its landmarks are of the identity if they err as was measured. They err
-more: Face Mesh bends every picture of a face alike, and turned heads and glasses bend it further. So every
-photograph's information is divided by its ``doubt``: a common factor, found on rendered heads whose shape is
-known, times how badly its own fit explains it (Birge's ratio).
+A single fit's Hessian says how sure a photograph is of the identity if errors are as was measured. Those of
+one face repeat from photograph to photograph, so several together would be surer than they are right: what
+each tells is divided by ``DOUBT``, found on rendered heads whose shape is known.
 
 The test compares two explanations in the fits' own (Laplace) approximation: one identity behind both
-photographs, or two drawn from a population whose mean is uncertain too, as the network's bias shifts all
-photographs together. Skin tone counts beside shape. Either cue may be wrong once in a while, so none decides
+photographs, or two drawn from a population whose mean is uncertain too, as what errs alike in all photographs
+shifts them together. Skin tone counts beside shape. Either cue may be wrong once in a while, so none decides
 beyond its ``_FAILS``.
 """
 
@@ -25,8 +24,7 @@ from backend.geometry.levenberg import Solution
 from backend.geometry.state import SHAPE, FitState
 from backend.geometry.tone import ToneBelief
 
-_DOUBT = 3.0  # of a photograph whose fit is as good as is usual
-_USUAL_COST = 60.0  # of a fit to every second landmark
+DOUBT = 1.5  # by which a photograph's information is divided beside others of one person
 _IDENTITY_SIGMA = 0.5  # of people, in single fits' coefficients: the prior draws these to the mean
 _SHARED = 0.5  # share of that variance that is the population's own uncertain mean
 _TONE_MEAN, _TONE_SIGMA = -1.8, 0.8  # of people's log albedo luminance
@@ -39,11 +37,6 @@ class Told:
 
     information: F64  # (K, K)
     vector: F64  # (K,) information times the identity that is most likely by this photograph alone
-
-
-def doubt_of(cost: float) -> float:
-    """By what a photograph's information is divided; ``cost`` is that of its fit to every second landmark."""
-    return _DOUBT * max(cost / _USUAL_COST, 1.0)
 
 
 def told_by(alone: Solution[FitState], prior_sigma: float, doubt: float) -> Told:

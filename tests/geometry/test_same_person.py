@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backend.geometry.same_person import Told, doubt_of, log_odds_same
+from backend.geometry.same_person import Told, log_odds_same
 from backend.geometry.tone import ToneBelief
 from backend.head.skin_tones import skin_of_lightness
 
@@ -62,7 +62,3 @@ def test_skin_tone_tells_people_apart_and_its_uncertainty_counts():
     vague = log_odds_same(a, b, tone(65), tone(30, sigma_log=2.0))
     assert abs(vague - shape) < 0.5
     assert log_odds_same(a, b, tone(80, 0.01), tone(20, 0.01)) > shape - 5  # one wrong cue is not proof
-
-
-def test_a_photograph_that_is_fitted_badly_is_doubted_more():
-    assert doubt_of(20) == doubt_of(50) < doubt_of(100) < doubt_of(200)
