@@ -33,6 +33,13 @@ ALL = (
         module="backend.bench.rasteriser",
     ),
     Benchmark("unwrap", "Unwrap", "a bake by Cycles", script="unwrap.py", needs=("bpy",)),
+    Benchmark(
+        "transfer",
+        "Relighting a head's chart",
+        "a bake by Cycles",
+        script="transfer.py",
+        needs=("bpy", "embreex"),
+    ),
     Benchmark("shader", "Shader", "mitsuba, the plain twin", module="backend.bench.shader"),
     Benchmark(
         "server",
