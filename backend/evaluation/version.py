@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import backend
-import blender_addon
 from backend.head.registry import load_head
 from backend.stages import code_version, head_digest
 
@@ -59,13 +58,19 @@ def measuring_files() -> tuple[Path, ...]:
 
 
 def _modules(names: Iterable[str]) -> tuple[Path, ...]:
-    roots = {"backend": Path(backend.__file__).parent, "blender_addon": Path(blender_addon.__file__).parent}
     found: list[Path] = []
     for name in names:
         package, _, rest = name.partition("/")
-        path = roots[package] / rest
+        path = _folder(package) / rest
         found += sorted(path.glob("*.py")) if path.is_dir() else [path]
     return tuple(found)
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)  # found, not imported: the add-on's package asks for Blender
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no package {package} beside the backend: install Likeness again.")
+    return Path(spec.origin).parent
 
 
 def _content(files: Iterable[Path]) -> Iterable[bytes]:
