@@ -10,7 +10,7 @@ import numpy as np
 Colour = tuple[float, float, float]
 
 YOUNGEST, OLDEST = 16.0, 85.0  # years
-LIGHTEST, DARKEST = 0.006, 0.38  # melanosomes' share of the epidermis: 1–3 % light to 43 % dark (Jacques)
+LIGHTEST, DARKEST = 0.006, 0.28  # melanosomes' share of the epidermis: 1–3 % light to 43 % dark (Jacques)
 LIPSTICKS: tuple[Colour, ...] = (
     (0.30, 0.020, 0.030),
     (0.24, 0.045, 0.055),

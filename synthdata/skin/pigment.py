@@ -65,6 +65,8 @@ def _contents(seen: Seen, made: Relief) -> tuple[F32, F32]:
     log_melanin -= 0.25 * seen("neck") * (1 - seen("sunny"))
     for wavelength, amount, salt in ((34, 0.050, 21), (12, 0.045, 22), (4.2, 0.045, 23), (1.5, 0.040, 24)):
         log_melanin += uneven * np.float32(amount) * seen.noise(wavelength, salt)
+    # The more melanin there is, the more a change of it by a share changes the colour.
+    log_melanin *= np.float32(1 - 0.6 * dark)
     # Blood shows at the nose, its wings, cheeks, ears and chin.
     red = np.float32((0.25 + 1.0 * p.redness) * even)
     blush = 0.75 * seen("cheeks") + 0.45 * seen("blush") + 1.0 * seen("nose") + 0.9 * seen("ears")
@@ -78,7 +80,7 @@ def _contents(seen: Seen, made: Relief) -> tuple[F32, F32]:
 
     # Lips: blood close below a thin layer with little melanin; in dark skin they keep more of it.
     mucous = np.maximum(made.lips, seen("mouth_inside"))
-    log_melanin -= mucous * np.float32(0.30 - 0.38 * dark)
+    log_melanin -= mucous * np.float32(0.30 - 0.15 * dark)
     log_blood += mucous * (1.45 - 0.25 * dark + 0.07 * seen.noise(3.0, 30)) * (1 - 0.15 * red)
     log_blood += 0.4 * seen("mouth_inside")
 
