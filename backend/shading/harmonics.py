@@ -111,7 +111,7 @@ def sphere_points(number: int) -> F64:
     up = 1 - 2 * k / number
     around = np.pi * (1 + math.sqrt(5)) * k
     across = np.sqrt(1 - up**2)
-    points = np.stack([across * np.cos(around), up, across * np.sin(around)], -1)
+    points: F64 = np.stack([across * np.cos(around), up, across * np.sin(around)], -1)
     points.setflags(write=False)
     return points
 
@@ -121,9 +121,11 @@ def lobe(weight: Callable[[F64], F64], degree: int) -> F64:
 
     The blur is normalised: the first share is 1 (Funk and Hecke's theorem, Gauss–Legendre quadrature).
     """
-    nodes, parts = np.polynomial.legendre.leggauss(256)
+    from scipy.special import eval_legendre, roots_legendre
+
+    nodes, parts = roots_legendre(256)
     values = weight(nodes) * parts
-    legendre = np.stack([np.polynomial.legendre.Legendre.basis(k)(nodes) for k in range(degree + 1)])
+    legendre = eval_legendre(np.arange(degree + 1)[:, None], nodes)
     shares: F64 = legendre @ values / values.sum()
     return shares
 

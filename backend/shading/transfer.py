@@ -45,7 +45,8 @@ class Transfer:
             raise ValueError(f"the light has {len(light)} coefficients, the transfer {self.direct.shape[1]}")
         once = light[: self.bounce.shape[1]] * np.asarray(bounce_albedo_linear, np.float32)
         direct = np.asarray(self.direct, np.float32) @ light[: self.direct.shape[1]]
-        return np.maximum(direct + np.asarray(self.bounce, np.float32) @ once, 0)
+        bounced = np.asarray(self.bounce, np.float32) @ once
+        return np.asarray(np.maximum(direct + bounced, 0), np.float32)
 
     def seen_along(self, directions: F32, roughness: float) -> F32:
         """Share ``(V,)`` in [0, 1] of a GGX lobe around each unit direction ``(V, 3)`` that sees the sky.
@@ -57,4 +58,4 @@ class Transfer:
         share = harmonics.ggx_lobe(round(roughness, 2), degree)[harmonics.degrees(degree)]
         around = harmonics.basis(directions, degree) * share
         seen = np.einsum("vk,vk->v", around, np.asarray(self.visibility, np.float64))
-        return np.clip(seen, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(seen, 0, 1), np.float32)

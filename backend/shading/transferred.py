@@ -182,7 +182,8 @@ def _sky_share(surface: Surface, head: HeadLight, eye_head: Tensor | None) -> Te
     degree = harmonics.degree_of(head.visibility.shape[1])
     rough = float(surface.roughness.mean()) if len(surface.roughness) else 0.5
     share = harmonics.ggx_lobe(round(rough, 2), degree)[harmonics.degrees(degree)]
-    values = torch.stack(harmonics.functions(*mirrored.unbind(-1), degree), -1)
+    x, y, z = mirrored.unbind(-1)
+    values = torch.stack(harmonics.functions(x, y, z, degree), -1)
     seen = (values * _tensor(share, str(values.device)) * head.visibility).sum(-1)
     return _interpolated(surface, seen.clamp(0, 1)[:, None])[:, 0]
 
@@ -210,7 +211,9 @@ def _looked_up(panorama: Tensor, directions: Tensor, level: Tensor | None = None
     deep = torch.zeros_like(row) if level is None else (2 * level + 1) / panorama.shape[2] - 1
     grid = torch.stack([across, row, deep], -1)[None, None, None]
     assert height > 1
-    found = torch.nn.functional.grid_sample(panorama, grid, padding_mode="border", align_corners=False)
+    found: Tensor = torch.nn.functional.grid_sample(
+        panorama, grid, padding_mode="border", align_corners=False
+    )
     return found[0, :, 0, 0].T
 
 
@@ -234,4 +237,5 @@ def _tensor(values: NDArray[Any], device: str) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    unit: Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return unit

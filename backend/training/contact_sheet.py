@@ -87,7 +87,7 @@ def _shown(linear: F32) -> Pixels:
 
 
 def _whole(values: F32) -> Pixels:
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(values, 0, 1) * 255), np.uint8)
 
 
 def _small(picture: Pixels) -> Pixels:

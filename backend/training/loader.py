@@ -47,7 +47,7 @@ _AHEAD = 4  # records decoded in advance, for each thread
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance, decoded. Chart maps are ``S×S``; light is linear, but for t_hom exposed as the portrait is."""
+    """One instance. Chart maps are ``S×S``; light is linear, exposed as the portrait is but for t_hom."""
 
     meta: InstanceMeta
     portrait_srgb: NDArray[np.uint8]  # (P, P, 3)

@@ -96,4 +96,4 @@ def _sun_colour(zenith_angle: float, turbidity: float) -> F64:
     air = 1 / (math.cos(zenith_angle) + 0.15 * (93.885 - min(degrees, 93.0)) ** -1.253)
     beta = 0.04608 * turbidity - 0.04586
     left: F64 = np.exp(-0.008735 * air * wavelength**-4.08) * np.exp(-beta * air * wavelength**-1.3)
-    return left / left.mean()
+    return np.asarray(left / left.mean())

@@ -51,7 +51,7 @@ def photographed(exposed_linear: F32, plan: CameraPlan, rng: np.random.Generator
     """What the sensor makes of light ``(H, W, 3)``: shot noise, cut highlights, 8-bit sRGB."""
     grain = plan.noise * np.sqrt(np.maximum(exposed_linear, 0) / 0.18 + 0.05)
     seen = exposed_linear + grain * rng.normal(size=exposed_linear.shape).astype(np.float32)
-    return np.rint(255 * np.clip(linear_to_srgb(seen), 0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.clip(linear_to_srgb(seen), 0, 1)), np.uint8)
 
 
 def _rolled(camera: Camera, degrees: float) -> Camera:

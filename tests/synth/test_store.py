@@ -37,6 +37,7 @@ def test_two_workers_one_of_them_killed_make_the_same_bytes_as_none(tmp_path: Pa
     assert verify(tmp_path / "two").problems == ()
 
 
+@pytest.mark.slow
 def test_workers_that_always_die_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(LikenessError, match="in a row died"):
         make(tmp_path / "set", count=2, work=synthetic_set.always_dies)

@@ -55,7 +55,7 @@ def test_floor_below_a_ball_sees_the_sky_beside_it_and_the_ball_lit_by_the_floor
     ring = np.array([[4, 1, 0], [4, 2, 1], [4, 3, 2], [4, 0, 3]], np.int32)
     vertices, triangles = np.concatenate([ball, floor]), np.concatenate([faces, ring + len(ball)])
     normals = np.concatenate([ball / BALL_M, np.tile(np.float32([0, 1, 0]), (5, 1))])
-    transfer = trace_transfer(vertices, triangles.astype(np.int32), DEGREES, 4096, normals)
+    transfer = trace_transfer(vertices, triangles.astype(np.int32), DEGREES, 2048, normals)
     below = len(vertices) - 1
     share = (BALL_M / HEIGHT_M) ** 2
     assert transfer.direct[below, 0] * WHITE == pytest.approx(np.pi * (1 - share), rel=0.02)
