@@ -39,12 +39,12 @@ I32 = NDArray[np.int32]
 Rows = NDArray[np.intp]
 
 REACH_M = 0.014  # of a spring, beyond which nothing changes
-MIN_COSINE = 0.10  # between a quad's corner normals, or half of what it is at rest where that is less
+MIN_COSINE = 0.04  # between a quad's corner normals, or half of what it is at rest where that is less
 LEAST_COSINE = 0.02  # the same in an expression
 ACTED = np.array([[0.5], [1.0]])  # weights at which an expression is looked at
 SOFTEST = 0.5  # springs, in vertex areas
 SEED, BATCHES, PEOPLE = 5, 5, 500  # at random, who are made sound
-SIGMA = 1.15  # of their coefficients, so that ordinary people keep a distance from folding
+SIGMA = 1.0  # of their coefficients, so that ordinary people keep a distance from folding
 ROUND_M = 0.012  # round ears, nostrils and lips, in which faces are looked for that cross
 WATCHED_COSINE = 0.5  # quads that bend less than this in all are looked at again at the end only
 

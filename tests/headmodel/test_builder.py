@@ -248,6 +248,6 @@ def test_transfer_against_ict_closed_form(shared_data: Path):
         target = sample(np.tensordot(a, source.identity_basis.astype(np.float64), 1))
         fit = np.linalg.lstsq(basis.T, target.ravel(), rcond=None)[0]
         rms = np.sqrt(((basis.T @ fit - target.ravel()) ** 2).reshape(-1, 3).sum(1).mean())
-        assert rms < 3e-4  # 0.3 mm: the modes are those of a wider population, and lips are kept closed
+        assert rms < 3.5e-4  # the modes are a wider population's; lips stay closed, no face folds
         # Whitening: coefficients of standard normal identities are about standard normal.
         assert 0.6 < np.sqrt((fit**2).mean()) < 1.25
