@@ -9,6 +9,7 @@ Topology, chart, expressions, landmarks and albedo are those of the shipped head
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +90,10 @@ def build_eval(data: Path, output: Path, head_file: Path = SHIPPED) -> Parametri
         "held_out_ict_modes": json.dumps(split.held_out.tolist()),
         "held_out_families": json.dumps(sorted(families)),
     }
-    rewrite_identity(head_file, output, identity, known)
-    make_sound(output, output)
+    with tempfile.TemporaryDirectory(prefix="likeness-head-") as scratch:  # stopped, it leaves no half-made head
+        unsound = Path(scratch) / output.name
+        rewrite_identity(head_file, unsound, identity, known)
+        make_sound(unsound, output)
     return load_open_head(output)
 
 
