@@ -90,7 +90,7 @@ def build_eval(data: Path, output: Path, head_file: Path = SHIPPED) -> Parametri
         "held_out_ict_modes": json.dumps(split.held_out.tolist()),
         "held_out_families": json.dumps(sorted(families)),
     }
-    with tempfile.TemporaryDirectory(prefix="likeness-head-") as scratch:  # stopped, it leaves no half-made head
+    with tempfile.TemporaryDirectory(prefix="likeness-head-") as scratch:  # stopped, it leaves no half head
         unsound = Path(scratch) / output.name
         rewrite_identity(head_file, unsound, identity, known)
         make_sound(unsound, output)
