@@ -59,9 +59,10 @@ def test_a_photo_becomes_a_head_that_can_be_corrected_and_forgotten(bpy, backend
         shown[rows] += weights[name] * offsets
     values = np.array([weights[name] for name in before.mesh.expression_names])
     shown += before.mesh.correctives.moved(values, len(shown))
-    # What the shape keys add up to. They hold the person's own lids, the solve while dragging the head model's.
+    # What the shape keys add up to. They hold the person's own lids, the solve while dragging the model's.
     apart = np.abs(shown - solution.photographed).max(1)
-    assert np.mean(apart > 2e-5) < 0.05 and apart.max() < 2e-4
+    assert np.mean(apart > 2e-5) < 0.05
+    assert apart.max() < 2e-4
     backend.corrected[uuid], backend.edit = edit.board.pins(), None
 
     image = exclude_mask.create(uuid, "portrait", edit.photo)
