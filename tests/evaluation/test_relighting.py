@@ -101,6 +101,48 @@ def test_a_view_that_nobody_knows_is_named(prediction, tmp_path):
         relight(case, prediction, tmp_path, blender)
 
 
+class _Drawn:
+    """In Blender's place: draws, for the shot of each light and view, what it was told to."""
+
+    def __init__(self, pictures):
+        self.pictures, self.asked = pictures, []
+
+    def ask(self, request, run, timeout_s):
+        for one in request["shots"]:
+            key = (one["rotation_degrees"], one["camera"]["width_px"])
+            self.asked.append(key)
+            Image.fromarray(np.rint(self.pictures[key] * 255).astype(np.uint8)).save(one["output"])
+
+
+def test_figures_are_means_over_lights_by_view(prediction, tmp_path):
+    """Two lights in the photo's view, one at each turn; every own picture is off by a known step."""
+    sizes = {"photo": (96, 128), "left45": (84, 112), "right45": (90, 120)}
+    views = {n: camera_at(yaw, *sizes[n]) for n, yaw in (("photo", 0), ("left45", 45), ("right45", -45))}
+    case = make_case(tmp_path / "c", views, albedo=grey)
+    steps = {("photo", 10.0): 5, ("photo", 20.0): 20, ("left45", 10.0): 10, ("right45", 10.0): 40}
+    rng = np.random.default_rng(1)
+    truths, owns, rows = {}, {}, []
+    for (view, turn), step in steps.items():
+        width, height = sizes[view]
+        file = f"{view}{turn:.0f}.png"
+        truths[file] = rng.integers(60, 200, (height, width, 3)) / 255
+        owns[turn, width] = truths[file] + step / 255
+        rows.append((file, view, turn, 1.0))
+    _list(case, rows, truths)
+    blender = _Drawn(owns)
+    values = relight(case, prediction, tmp_path, blender)
+    assert len(blender.asked) == len(set(blender.asked)) == 4
+    db = {key: 20 * np.log10(255 / step) for key, step in steps.items()}
+    assert values["relit_psnr_db"] == pytest.approx((db["photo", 10.0] + db["photo", 20.0]) / 2, abs=1e-3)
+    expected = (db["left45", 10.0] + db["right45", 10.0]) / 2
+    assert values["relit_turned_psnr_db"] == pytest.approx(expected, abs=1e-3)
+    assert values["relit_turned_psnr_db"] < values["relit_psnr_db"] - 3
+    assert values["relit_ms_gms"] == pytest.approx(1, abs=1e-3)  # brightness alone differs
+    assert values["relit_turned_ms_gms"] == pytest.approx(1, abs=1e-3)
+    assert values["relit_turned_ssim"] < values["relit_ssim"] < 1
+    assert set(values) == {f"relit{t}_{m}" for t in ("", "_turned") for m in ("psnr_db", "ssim", "ms_gms")}
+
+
 def _list(case, rows, pictures):
     folder = case.directory / "truth" / "relit"
     folder.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from ellipsoid_head import make_head
 
 from backend.artifacts import Camera
 from backend.colour import linear_to_srgb
-from backend.evaluation.skin_tone_groups import compare_tones, tables
+from backend.evaluation.skin_tone_groups import SkinTone, compare_tones, tables
 from backend.evaluation.texture_metrics import (
     albedo_error,
     bs_error,
@@ -167,3 +167,18 @@ def test_tables_by_skin_tone_are_signed_and_show_the_gap():
     assert len(known) == 1  # the light head's group
     assert values["skin_delta_e_2000_tan"] is None
     assert values["skin_delta_e_2000_gap"] == pytest.approx(tones[1].delta_e)
+
+
+def test_every_group_of_skin_tones_bears_its_own_name():
+    """One made-up person a group; ITA is off by another known angle in each."""
+    middles = {"very light": 60, "light": 48, "intermediate": 35, "tan": 20, "brown": -10, "dark": -50}
+    off = dict(zip(middles, (1.0, -2.0, 4.0, -8.0, 16.0, 7.0), strict=True))
+    tones = [(at, SkinTone(at, at + off[n], 10 + off[n], 0.0)) for n, at in middles.items()]
+    values = tables(tones)
+    for name, angle in off.items():
+        slug = name.replace(" ", "_")
+        assert values[f"skin_ita_bias_{slug}_degrees"] == pytest.approx(angle)
+        assert values[f"skin_delta_e_2000_{slug}"] == pytest.approx(10 + angle)
+    assert values["skin_ita_bias_gap_degrees"] == pytest.approx(24)  # brown against tan, signs kept
+    assert values["skin_delta_e_2000_gap"] == pytest.approx(24)
+    assert len(values) == 2 * len(middles) + 2

@@ -135,6 +135,34 @@ def test_turned_views_follow_the_truths_head_space(wavy, tmp_path):
     assert np.allclose(camera.world_to_camera, camera_at(45).world_to_camera, atol=1e-4)
 
 
+def test_turned_views_are_averaged_name_by_name(tmp_path):
+    """Flat albedos: one view is off by a brightness, the other by a colour, both in closed form."""
+    own = np.array([0.2, 0.2, 0.2])
+    brighter, redder = np.array([0.3, 0.3, 0.3]), np.array([0.3, 0.2, 0.2])
+    flat = np.broadcast_to(own, (TEXELS, TEXELS, 3)).astype(np.float32)
+    prediction = make_prediction(tmp_path / "a", plain_materials(albedo_linear=flat))
+    views = {"photo": camera_at(0), "left45": camera_at(45), "right45": camera_at(-45)}
+    case = make_case(tmp_path / "c", views, albedo=lambda uv: np.broadcast_to(brighter, (*uv.shape[:2], 3)))
+    path = tmp_path / "c" / "truth" / "views" / "right45" / "buffers.npz"
+    with np.load(path) as archive:
+        kept = dict(archive)
+    kept["albedo_linear"] = np.broadcast_to(redder, kept["albedo_linear"].shape).astype(np.float16)
+    np.savez(path, **kept)
+    values = measure_turned_albedo(case, prediction, tmp_path)
+    best = own * (own @ redder) / (own @ own)
+    tint = np.sqrt(np.mean((best - redder) ** 2))
+    assert values["albedo_turned_rmse"] == pytest.approx((0.1 + 0.1 / np.sqrt(3)) / 2, abs=1.5e-3)
+    assert values["albedo_turned_rmse_one_scale"] == pytest.approx(tint / 2, abs=1e-3)
+    assert values["albedo_turned_rmse_channel_scale"] < 1e-3
+    a, b = (float(linear_to_srgb(np.float64(c))) for c in (0.2, 0.3))
+    psnr = [-20 * np.log10((b - a) * share) for share in (1, 1 / np.sqrt(3))]
+    assert values["albedo_turned_psnr_db"] == pytest.approx(np.mean(psnr), abs=0.2)
+    # SSIM of flat pictures is its luminance term, of luma or by channel; a third of the colour's at most.
+    term = (2 * a * b + 1e-4) / (a * a + b * b + 1e-4)
+    assert term - 0.01 < values["albedo_turned_ssim"] < (1 + term) / 2 + 0.03
+    assert values["albedo_turned_ms_gms"] > 0.99
+
+
 def test_left_is_not_right(wavy, tmp_path):
     case = _moved_case(tmp_path / "c")
     views = tmp_path / "c" / "truth" / "views"
