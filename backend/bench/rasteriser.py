@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,8 @@ def opengl(vertices_px: F64, triangles: np.ndarray[tuple[int, int], np.dtype[np.
     """Ids and weights through OpenGL, read back. Raises: ImportError, or what the driver says."""
     import moderngl
 
-    context = moderngl.create_standalone_context(backend="egl")
+    settings: dict[str, Any] = {"backend": "egl"}  # its own types take every setting for a mapping
+    context = moderngl.create_standalone_context(**settings)
     program = context.program(
         vertex_shader="""#version 330
             in vec4 clip; in vec3 weight; out vec3 w;
