@@ -21,6 +21,10 @@ class Missing(LikenessError):
     exit_code = 3
 
 
+class BadWeights(Missing):
+    """Weights are there, but damaged, of another model or of an unsafe kind."""
+
+
 class OutOfResources(LikenessError):
     """Memory or disk ran out."""
 
