@@ -62,6 +62,16 @@ def main(folder: Path) -> None:
         vector = np.array([weights.get(n, 0.0) for n in head.expression_names])
         acted.append(_draw(head, head.shape(np.zeros(1), vector), face))
     _write(folder / "expressions.jpg", [acted])
+    near = look_at((0.0, -0.005, 0.06), 15, 0, 1.0, 0.215, 190)
+    single = []
+    for k, name in enumerate(head.expression_names):
+        only = np.eye(len(head.expression_names))[k]
+        if name == "mouthClose":  # by its definition: lips shut over an open jaw
+            only[head.expression_names.index("jawOpen")] = 1.0
+            name = "jawOpen + mouthClose"
+        single.append(_named(_draw(head, head.shape(np.zeros(1), only), near), name))
+    single += [np.full_like(single[0], 88)] * (-len(single) % 9)
+    _write(folder / "all_expressions.jpg", [single[i : i + 9] for i in range(0, len(single), 9)])
     tones = [
         [_draw(head, mean, face, colour=head.albedo(sigma * np.eye(8)[k])) for k in range(8)]
         for sigma in (-1.5, 1.5)
@@ -98,6 +108,16 @@ def _draw(
         head.quads[head.quad_part == 0] if wires else None,
         gloss=0.02,
     )
+
+
+def _named(image: U8, name: str) -> U8:
+    import cv2
+
+    written = image.copy()
+    cv2.putText(
+        written, name, (5, image.shape[0] - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255,) * 3, 1, cv2.LINE_AA
+    )
+    return written
 
 
 def _chart(head: ParametricHead, size: int = 900) -> U8:
