@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.errors import BadInput
+from backend.exr import read_exr
 from backend.shading import latlong, sh
 from backend.shading.prefilter import PrefilteredLight, prefilter
 
@@ -104,13 +105,25 @@ def _least_energy(values: F64, share: F64, target: F64) -> F64:
 
 
 def read_hdr(path: Path | str) -> Environment:
-    """A Radiance ``.hdr`` panorama (2:1 lat-long) as an environment called after its file.
+    """A Radiance ``.hdr`` or OpenEXR panorama (2:1 lat-long) as an environment called after its file.
 
-    Raises: BadInput when the file is missing, not a Radiance picture, not 2:1 or holds bad numbers.
+    Raises: BadInput when the file is missing, not such a picture, not 2:1 or holds bad numbers.
     """
+    path = Path(path)
+    radiance = read_exr(path) if path.suffix.lower() == ".exr" else _read_radiance(path)
+    height, width = radiance.shape[:2]
+    if width != 2 * height or height < 2:
+        raise BadInput(f"{path.name} is {width}×{height}; a lat-long panorama is twice as wide as high")
+    if not np.isfinite(radiance).all():
+        raise BadInput(f"{path.name} holds values that are not numbers; export it again")
+    if radiance.ndim == 2:
+        radiance = np.repeat(radiance[..., None], 3, 2)
+    return Environment(path.stem, np.maximum(radiance, 0))
+
+
+def _read_radiance(path: Path) -> F32:
     import cv2
 
-    path = Path(path)
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -120,13 +133,7 @@ def read_hdr(path: Path | str) -> Environment:
     bgr = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if bgr is None:
         raise BadInput(f"{path.name} is a damaged .hdr picture; fetch or export it again")
-    height, width = bgr.shape[:2]
-    if width != 2 * height or height < 2:
-        raise BadInput(f"{path.name} is {width}×{height}; a lat-long panorama is twice as wide as high")
-    radiance = np.ascontiguousarray(bgr[..., ::-1], np.float32)
-    if not np.isfinite(radiance).all():
-        raise BadInput(f"{path.name} holds values that are not numbers; export it again")
-    return Environment(path.stem, np.maximum(radiance, 0))
+    return np.ascontiguousarray(bgr[..., ::-1], np.float32)
 
 
 def write_hdr(path: Path, radiance: F32) -> None:

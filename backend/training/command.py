@@ -39,7 +39,8 @@ def verify_set(folder: _Set) -> None:
         verdict = verify(folder, reporter.on_progress)
         for line in verdict.problems:
             reporter.error(line)
-    typer.echo(f"{folder}  ({verdict.instances} instances, {verdict.heads} heads, {verdict.shards} shards)")
+    records = ", ".join(f"{count} {kind}" for kind, count in verdict.records.items())
+    typer.echo(f"{folder}  ({records}, {verdict.shards} shards)")
     if verdict.problems:
         raise typer.Exit(BadInput.exit_code)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32
 from backend.colour import linear_to_srgb
-from backend.training.loader import Instance
+from backend.training.loader import Instance, Moment
 from backend.training.statistics import Histogram
 
 TILE = 144
@@ -20,11 +20,13 @@ GAP = 6
 _INK, _PAPER, _BAR, _QUIET = (30, 30, 30), (250, 250, 248), (86, 122, 160), (120, 120, 120)
 _LINE = 15
 _NAMES = ("portrait", "t_inc", "t_env", "t_hom", "albedo", "normal")
+_OF_MOMENTS = ("view", "view", "view", "parts", "shaded", "position")
+_PART_COLOURS = ((0, 0, 0), (224, 172, 140), (150, 40, 50), (90, 60, 60), (70, 130, 200), (70, 170, 120))
 
 Pixels = NDArray[np.uint8]
 
 
-def contact_sheet(shown: Sequence[Instance], found: Sequence[Histogram], title: str) -> Any:
+def contact_sheet(shown: Sequence[Instance | Moment], found: Sequence[Histogram], title: str) -> Any:
     """A PIL picture."""
     from PIL import Image, ImageDraw
 
@@ -37,7 +39,7 @@ def contact_sheet(shown: Sequence[Instance], found: Sequence[Histogram], title: 
     draw = ImageDraw.Draw(page)
     draw.text((2 * GAP, GAP), title, fill=_INK)
     for column in range(min(COLUMNS, len(shown))):
-        for number, name in enumerate(_NAMES):
+        for number, name in enumerate(_OF_MOMENTS if isinstance(shown[0], Moment) else _NAMES):
             draw.text((_left(column, number), GAP + _LINE + 4), name, fill=_QUIET)
     for index, instance in enumerate(shown):
         row, column = divmod(index, COLUMNS)
@@ -61,7 +63,9 @@ def _left(column: int, number: int) -> int:
     return 2 * GAP + column * (len(_NAMES) * (TILE + GAP) + 2 * GAP) + number * (TILE + GAP)
 
 
-def _caption(instance: Instance) -> str:
+def _caption(instance: Instance | Moment) -> str:
+    if isinstance(instance, Moment):
+        return _moment_caption(instance)
     meta = instance.meta
     light = meta.light
     return (
@@ -70,7 +74,36 @@ def _caption(instance: Instance) -> str:
     )
 
 
-def _tiles(instance: Instance) -> list[Pixels]:
+def _moment_caption(moment: Moment) -> str:
+    meta = moment.meta
+    (left, up), _ = meta.gaze_degrees
+    names = sorted(meta.person.expression, key=lambda n: -meta.person.expression[n])
+    named = ", ".join(n for n in names if not n.startswith("eyeLook"))[:40] or "neutral"
+    return (
+        f"#{meta.index}  identity {meta.person.identity}  ITA {meta.person.tone_ita_degrees:.0f}°  "
+        f"eyes {left:.0f}° {up:.0f}°  {meta.light.name}  {named}"
+    )
+
+
+def _moment_tiles(moment: Moment) -> list[Pixels]:
+    front = moment.views[0]
+    # The first looks straight on; two more from as far aside as there are.
+    aside = sorted(moment.views, key=lambda view: view.meta.yaw_degrees)
+    colours = np.array(_PART_COLOURS, np.uint8)
+    parts = colours[np.minimum(front.parts, len(colours) - 1)]
+    inside = moment.inside[..., None]
+    position = np.where(inside, 0.5 + moment.position_head / 0.3, 0).astype(np.float32)
+    return [
+        *(_small(view.image_srgb) for view in (front, aside[len(aside) // 4], aside[-1])),
+        _small(parts),
+        _small(_shown(moment.shaded_linear)),
+        _small(_whole(position)),
+    ]
+
+
+def _tiles(instance: Instance | Moment) -> list[Pixels]:
+    if isinstance(instance, Moment):
+        return _moment_tiles(instance)
     maps = instance.materials
     return [
         _small(instance.portrait_srgb),

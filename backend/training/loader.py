@@ -30,11 +30,14 @@ from backend.training.schema import (
     META,
     SCHEMA,
     SHARD_FOLDER,
+    CameraMeta,
     HeadMeta,
     InstanceMeta,
     Kind,
     Manifest,
+    MomentMeta,
     Split,
+    ViewMeta,
     members_of,
     read_manifest,
 )
@@ -60,9 +63,7 @@ class Instance:
     @property
     def camera(self) -> Camera:
         """Of the portrait."""
-        c = self.meta.camera
-        pose = np.array(c.world_to_camera)
-        return Camera(c.focal_px, c.principal_px, c.width_px, c.height_px, pose)
+        return _camera(self.meta.camera)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,32 @@ class PosedHead:
     vertices_head: F32  # (V, 3) metres
     transfer: Transfer
     materials: Materials
+
+
+@dataclass(frozen=True)
+class View:
+    """What one camera of a dome saw."""
+
+    meta: ViewMeta
+    image_srgb: NDArray[np.uint8]  # (P, P, 3)
+    parts: NDArray[np.uint8]  # (P, P) 0 beside the head, k + 1 on the moment's parts[k]
+
+    @property
+    def camera(self) -> Camera:
+        """Of the picture."""
+        return _camera(self.meta.camera)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One expression of one person before a dome of cameras; chart maps are ``S×S``."""
+
+    meta: MomentMeta
+    texture_linear: F32  # (S, S, 3) albedo
+    shaded_linear: F32  # (S, S, 3) in the dome's light, each texel seen from above, exposed as the views
+    inside: NDArray[np.bool_]  # (S, S) texels of the chart
+    position_head: F32  # (S, S, 3) metres
+    views: tuple[View, ...]
 
 
 @dataclass(frozen=True)
@@ -111,6 +138,11 @@ def instances(data: TrainingSet, reading: Reading) -> Iterator[Instance]:
 def heads(data: TrainingSet, reading: Reading) -> Iterator[PosedHead]:
     """The posed heads of a split, for light of one's own. Raises: BadInput."""
     return _decoded(raw_records(data, "heads", reading), decode_head, reading.threads)
+
+
+def moments(data: TrainingSet, reading: Reading) -> Iterator[Moment]:
+    """The moments of a split. Raises: BadInput."""
+    return _decoded(raw_records(data, "moments", reading), decode_moment, reading.threads)
 
 
 def raw_records(data: TrainingSet, kind: Kind, reading: Reading) -> Iterator[Record]:
@@ -174,6 +206,40 @@ def decode_head(record: Record) -> PosedHead:
     )
 
 
+def decode_moment(record: Record) -> Moment:
+    """Raises: BadInput."""
+    key, members = record
+    meta = _meta(key, members, MomentMeta)
+    _check(key, members, "moments", len(meta.views))
+    views = (
+        View(
+            view,
+            pictures.read_photo(members[f"view{number:03d}.jpg"]),
+            pictures.read_labels(members[f"view{number:03d}.parts.png"]),
+        )
+        for number, view in enumerate(meta.views)
+    )
+    return Moment(
+        meta=meta,
+        texture_linear=pictures.read_srgb(members["texture.png"]),
+        shaded_linear=pictures.read_srgb(members["shaded.png"]),
+        inside=pictures.read_labels(members["inside.png"]) > 0,
+        position_head=pictures.read_positions(members["position.png"]),
+        views=tuple(views),
+    )
+
+
+DECODERS: dict[Kind, Callable[[Record], Instance | PosedHead | Moment]] = {
+    "instances": decode_instance,
+    "heads": decode_head,
+    "moments": decode_moment,
+}
+
+
+def _camera(c: CameraMeta) -> Camera:
+    return Camera(c.focal_px, c.principal_px, c.width_px, c.height_px, np.array(c.world_to_camera))
+
+
 def _meta(key: str, members: dict[str, bytes], kind: type[Made]) -> Made:
     try:
         meta = msgspec.msgpack.decode(members[META], type=kind)
@@ -187,8 +253,8 @@ def _meta(key: str, members: dict[str, bytes], kind: type[Made]) -> Made:
     return meta
 
 
-def _check(key: str, members: dict[str, bytes], kind: Kind) -> None:
-    lost = sorted(set(members_of(kind)) - set(members))
+def _check(key: str, members: dict[str, bytes], kind: Kind, cameras: int = 0) -> None:
+    lost = sorted(set(members_of(kind, cameras)) - set(members))
     if lost:
         raise BadInput(f"record {key} lacks {', '.join(lost)}")
 

@@ -13,6 +13,7 @@ from backend.colour import linear_to_srgb, srgb_to_linear
 from backend.errors import BadInput
 from backend.export.map_files import MIDLEVEL, encode_maps, encode_png
 
+POSITION_RANGE_M = 0.6  # between 0 and 65535 of a map of positions, the middle is the head's origin
 CEILING = 4.0  # exposed radiance that a 16-bit map holds; above it highlights are cut
 
 
@@ -64,6 +65,31 @@ def read_materials(members: dict[str, bytes], scale_m: float) -> Materials:
 def read_share(data: bytes) -> F32:
     """``(S, S)`` in [0, 1] of an 8-bit picture."""
     return _read(data).astype(np.float32) / np.float32(255)
+
+
+def label_png(labels: NDArray[np.uint8]) -> bytes:
+    """Whole numbers ``(H, W)``."""
+    return encode_png(labels)
+
+
+def read_labels(data: bytes) -> NDArray[np.uint8]:
+    """What ``label_png`` wrote."""
+    return np.asarray(_read(data), np.uint8)
+
+
+def position_png(metres_head: F32) -> bytes:
+    """Positions ``(S, S, 3)`` within half of POSITION_RANGE_M as 16 bits a channel, 9 µm apart."""
+    share = np.clip(metres_head / np.float32(POSITION_RANGE_M) + np.float32(0.5), 0, 1)
+    return encode_png(np.rint(share * 65535).astype(np.uint16))
+
+
+def read_positions(data: bytes) -> F32:
+    """What ``position_png`` wrote, metres. Raises: BadInput."""
+    values = _read(data)
+    if values.dtype != np.uint16:
+        raise BadInput("a map of positions of the record does not have 16 bits")
+    share = values.astype(np.float32) / np.float32(65535) - np.float32(0.5)
+    return np.asarray(share * np.float32(POSITION_RANGE_M), np.float32)
 
 
 def photo_jpeg(rgb_srgb: NDArray[np.uint8], quality: int) -> bytes:

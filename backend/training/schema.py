@@ -9,13 +9,13 @@ import msgspec
 
 from backend.errors import BadInput
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST_NAME = "manifest.json"
 SHARD_FOLDER = "shards"
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-Kind = Literal["instances", "heads"]
+Kind = Literal["instances", "heads", "moments"]
 Light = Literal["panorama", "studio", "sky"]
 
 # Every member of a record beside its metadata, by kind: what verify demands and the reader decodes.
@@ -42,12 +42,26 @@ HEAD_MEMBERS = (
     "specular.png",
     "displacement.png",
 )
+MOMENT_MEMBERS = ("texture.png", "shaded.png", "inside.png", "position.png")
+# Members that a record may have besides: all of its kind's, or none.
+OPTIONAL_MEMBERS: dict[Kind, tuple[str, ...]] = {}
 META = "meta.msgpack"
 
 
-def members_of(kind: Kind) -> tuple[str, ...]:
-    """The members of a record of ``kind`` without its metadata, in their order in the tar."""
+def members_of(kind: Kind, cameras: int = 0) -> tuple[str, ...]:
+    """The members of a record of ``kind`` without its metadata, in their order in the tar.
+
+    ``cameras`` is how many views a moment has; the others have none.
+    """
+    if kind == "moments":
+        views = (f"view{k:03d}.{what}" for k in range(cameras) for what in ("jpg", "parts.png"))
+        return (*MOMENT_MEMBERS, *views)
     return INSTANCE_MEMBERS if kind == "instances" else HEAD_MEMBERS
+
+
+def kinds_of(recipe: Recipe) -> tuple[Kind, ...]:
+    """What a set of ``recipe`` is made of; a unit of work gives one piece of each."""
+    return ("moments",) if recipe.cameras else ("instances", "heads")
 
 
 class CameraMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +124,28 @@ class HeadMeta(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
     degrees: tuple[int, int, int]  # of direct, bounce and visibility
 
 
+class ViewMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera of a dome at one moment."""
+
+    camera: CameraMeta
+    yaw_degrees: float
+    pitch_degrees: float
+    seen_share: float  # of the picture that the head covers
+
+
+class MomentMeta(msgspec.Struct, frozen=True, kw_only=True, tag="moment"):
+    """One expression of one person, seen by all cameras of a dome at once."""
+
+    schema: int
+    index: int  # of the moment in the set
+    person: PersonMeta
+    gaze_degrees: tuple[tuple[float, float], tuple[float, float]]  # left, right eye: to its left, up
+    views: tuple[ViewMeta, ...]
+    light: LightMeta
+    exposure: float  # radiance times this is what views and shaded hold
+    parts: tuple[str, ...]  # what the numbers in the views' parts mean: 0 nothing, k + 1 parts[k]
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One tar file."""
 
@@ -134,14 +170,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """What the bytes follow from: the same recipe gives the same records on one machine."""
 
     preset: str
-    count: int  # instances
+    count: int  # instances, or moments
     seed: int
-    lights_per_head: int
-    heads_per_shard: int
+    instances_per_person: int  # lights; expressions where a dome of cameras looks on
+    persons_per_shard: int
     texels: int
     portrait_px: int
+    cameras: int = 0  # of a dome; 0: one free camera for each instance
     panoramas: tuple[Licence, ...]
+    head: str = "open"
     head_sha256: str
+    photographs: tuple[Licence, ...] = ()  # person k has the face of photograph k; without any it is drawn
+    scans: tuple[Licence, ...] = ()
+    scan_share: float = 0.0  # in [0, 1]: how much of a person's skin is a scan
     versions: dict[str, str]
 
 

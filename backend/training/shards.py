@@ -11,7 +11,15 @@ from typing import BinaryIO
 import msgspec
 
 from backend.errors import BadInput
-from backend.training.schema import META, HeadMeta, InstanceMeta, Kind, members_of
+from backend.training.schema import (
+    META,
+    OPTIONAL_MEMBERS,
+    HeadMeta,
+    InstanceMeta,
+    Kind,
+    MomentMeta,
+    members_of,
+)
 
 _BLOCK = 512
 END = bytes(2 * _BLOCK)  # what a tar ends with
@@ -30,9 +38,13 @@ def packed(key: str, members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def record_bytes(key: str, kind: Kind, meta: InstanceMeta | HeadMeta, members: Mapping[str, bytes]) -> bytes:
+def record_bytes(
+    key: str, kind: Kind, meta: InstanceMeta | HeadMeta | MomentMeta, members: Mapping[str, bytes]
+) -> bytes:
     """A whole record, metadata first. Raises: ValueError when members are missing or unknown."""
-    wanted = members_of(kind)
+    wanted = members_of(kind, len(meta.views) if isinstance(meta, MomentMeta) else 0)
+    if len(members) > len(wanted):
+        wanted += OPTIONAL_MEMBERS.get(kind, ())
     if set(members) != set(wanted):
         raise ValueError(f"a record of {kind} has {', '.join(wanted)}, not {', '.join(members)}")
     first = {META: msgspec.msgpack.encode(meta)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.training.schema import InstanceMeta
+from backend.training.schema import InstanceMeta, MomentMeta
 
 # Chardon's classes of the individual typology angle, degrees: where each begins.
 TONES = (
@@ -53,6 +53,33 @@ def histograms(metas: Iterable[InstanceMeta]) -> tuple[Histogram, ...]:
             "share of the chart seen", [m.seen_share for m in found], (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
         ),
     )
+
+
+def moment_histograms(metas: Iterable[MomentMeta]) -> tuple[Histogram, ...]:
+    """Of all moments of a dome, in the order they are shown."""
+    found = list(metas)
+    strongest = [max(m.person.expression.items(), key=lambda item: item[1], default=("", 0)) for m in found]
+    eyes = [(m.gaze_degrees[0][0] + m.gaze_degrees[1][0]) / 2 for m in found]
+    return (
+        _tones([meta.person.tone_ita_degrees for meta in found]),
+        _counted("eyes to the subject's left, °", eyes, (-30, -20, -10, -3, 3, 10, 20, 30)),
+        _counted(
+            "eyes upwards, °",
+            [(m.gaze_degrees[0][1] + m.gaze_degrees[1][1]) / 2 for m in found],
+            (-25, -15, -8, -3, 3, 8, 15, 25),
+        ),
+        _counted(
+            "strongest expression", [weight for _, weight in strongest], (0.0, 0.01, 0.25, 0.5, 0.75, 1.01)
+        ),
+        _named("light", [_light_of(m) for m in found], ("dome", "panorama", "studio", "sky")),
+        _counted(
+            "jaw open", [m.person.expression.get("jawOpen", 0.0) for m in found], (0, 0.01, 0.2, 0.4, 0.7)
+        ),
+    )
+
+
+def _light_of(meta: MomentMeta) -> str:
+    return "dome" if meta.light.name == "dome" else meta.light.kind
 
 
 def _warmth(meta: InstanceMeta) -> float:

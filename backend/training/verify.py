@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.errors import BadInput
-from backend.training.loader import decode_head, decode_instance
-from backend.training.schema import SHARD_FOLDER, Manifest, Shard, read_manifest
+from backend.training.loader import DECODERS
+from backend.training.schema import (
+    SHARD_FOLDER,
+    HeadMeta,
+    Kind,
+    Manifest,
+    Shard,
+    kinds_of,
+    read_manifest,
+)
 from backend.training.shards import records
 
 Watch = Callable[[str, float], None]
@@ -21,8 +29,7 @@ class Verdict:
     """What was looked at, and everything that is wrong, one line each."""
 
     shards: int
-    instances: int
-    heads: int
+    records: dict[Kind, int]
     problems: tuple[str, ...]
 
 
@@ -33,10 +40,14 @@ def verify(folder: Path, watch: Watch = lambda stage, share: None) -> Verdict:
     """
     manifest = read_manifest(folder)
     problems = list(_of_manifest(folder, manifest))
-    seen: dict[str, set[int]] = {"instances": set(), "heads": set()}
-    counts = {"instances": 0, "heads": 0}
+    kinds = kinds_of(manifest.recipe)
+    seen: dict[Kind, set[int]] = {kind: set() for kind in kinds}
+    counts = dict.fromkeys(kinds, 0)
     for number, shard in enumerate(manifest.shards):
         watch("shards", number / len(manifest.shards))
+        if shard.kind not in seen:
+            problems.append(f"shard '{shard.name}' holds {shard.kind}, which this set has none of")
+            continue
         try:
             found = _check_shard(folder / SHARD_FOLDER / shard.name, shard)
         except BadInput as error:
@@ -48,10 +59,10 @@ def verify(folder: Path, watch: Watch = lambda stage, share: None) -> Verdict:
             seen[shard.kind].add(index)
         counts[shard.kind] += len(found)
     if manifest.complete and not problems:
-        missing = manifest.recipe.count - len(seen["instances"])
+        missing = manifest.recipe.count - len(seen[kinds[0]])
         if missing:
-            problems.append(f"{missing} of {manifest.recipe.count} instances are missing")
-    return Verdict(len(manifest.shards), counts["instances"], counts["heads"], tuple(problems))
+            problems.append(f"{missing} of {manifest.recipe.count} {kinds[0]} are missing")
+    return Verdict(len(manifest.shards), counts, tuple(problems))
 
 
 def _of_manifest(folder: Path, manifest: Manifest) -> Iterator[str]:
@@ -82,11 +93,9 @@ def _check_shard(path: Path, shard: Shard) -> list[int]:
         raise BadInput(f"shard '{path.name}' does not have its checksum; delete it and --resume")
     found = []
     for key, members in records(path):
-        if shard.kind == "instances":
-            instance = decode_instance((key, members))
-            number, identity = instance.meta.index, instance.meta.person.identity
-        else:
-            identity = number = decode_head((key, members)).meta.person.identity
+        meta = DECODERS[shard.kind]((key, members)).meta
+        identity = meta.person.identity
+        number = identity if isinstance(meta, HeadMeta) else meta.index
         if identity not in shard.identities:
             raise BadInput(
                 f"shard '{path.name}': record {key} is of identity {identity}, not in the manifest"

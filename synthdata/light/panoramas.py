@@ -27,15 +27,14 @@ class Folder:
 def survey(folder: Path) -> Folder:
     """Try every picture of ``folder``. Raises: Missing when there is none, BadInput when none is usable.
 
-    The licence is the first line of ``LICENCE.txt`` beside them, where there is one.
+    The licence is the first line of ``LICENCE.txt`` (or ``license.txt``) beside them, where there is one.
     """
     if not folder.is_dir():
         raise Missing(f"there is no folder '{folder}' of panoramas; give one with --hdris, or leave it out")
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".hdr", ".exr"))
     if not files:
-        raise Missing(f"'{folder}' holds no .hdr panoramas; put some there, or leave out --hdris")
-    terms = folder / "LICENCE.txt"
-    licence = terms.read_text(errors="replace").strip().splitlines()[:1] if terms.is_file() else []
+        raise Missing(f"'{folder}' holds no .hdr or .exr panoramas; put some there, or leave out --hdris")
+    licence = licence_line(folder)
     good, skipped = [], []
     for path in files:
         try:
@@ -52,12 +51,21 @@ def survey(folder: Path) -> Folder:
     licences = tuple(
         Licence(
             what=path.name,
-            licence=licence[0] if licence else _UNKNOWN,
+            licence=licence,
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         for path in good
     )
     return Folder(tuple(good), licences, tuple(skipped))
+
+
+def licence_line(folder: Path) -> str:
+    """The first line of the terms that lie in ``folder``."""
+    for path in sorted(folder.iterdir()):
+        if path.name.lower() in ("licence.txt", "license.txt"):
+            lines = path.read_text(errors="replace").strip().splitlines()
+            return lines[0] if lines else _UNKNOWN
+    return _UNKNOWN
 
 
 def load(path: Path) -> Environment:

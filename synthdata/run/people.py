@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.artifacts import F32, ChartMaps, Materials
 from backend.colour import linear_to_lab
@@ -47,10 +49,17 @@ class Person:
     iris_srgb: tuple[float, float, float]
 
 
-def make_person(head: ParametricHead, identity: int, seed: int, texels: int) -> Person:
-    """Person number ``identity`` of the set of ``seed``; the same numbers give the same bytes."""
+def make_person(
+    head: ParametricHead, identity: int, seed: int, texels: int, face: NDArray[np.floating[Any]] | None = None
+) -> Person:
+    """Person number ``identity`` of the set of ``seed``; the same numbers give the same bytes.
+
+    ``face`` holds coefficients of the head's modes ``(≤ K_id,)`` to take instead of drawn ones.
+    """
     rng = np.random.default_rng([seed, 1, identity])
     shape = np.clip(rng.normal(size=len(head.identity_basis)), -FARTHEST, FARTHEST) * SPREAD
+    if face is not None:
+        shape = np.asarray(face, np.float64)
     colour = COLOUR_SPREAD * rng.normal(size=len(head.albedo_basis))
     colour[0] = rng.uniform(-TONE_RANGE, TONE_RANGE)
     weights = draw_expression(rng, head.expression_names)
@@ -62,10 +71,7 @@ def make_person(head: ParametricHead, identity: int, seed: int, texels: int) -> 
     chart = chart_maps(head, vertices, texels)
     cropped = Hair(_HAIR_LINEAR[hair], float(rng.uniform(0.5, 0.85)), bool(rng.random() < 0.75))
     materials, bare = paint_skin(head, chart, albedo, own_seed, cropped)
-    plain = materials.albedo_linear[chart.inside & (bare > 0.9)]
-    middle = np.median(plain, axis=0).astype(np.float64)
-    lightness, _, b = linear_to_lab(middle)
-    mean = plain.mean(0)
+    tone, mean = tone_of(materials.albedo_linear[chart.inside & (bare > 0.9)])
     meta = PersonMeta(
         identity=identity,
         seed=seed,
@@ -73,11 +79,19 @@ def make_person(head: ParametricHead, identity: int, seed: int, texels: int) -> 
         expression=weights,
         skin=SKIN,
         albedo_coefficients=tuple(float(np.float32(c)) for c in colour),
-        tone_ita_degrees=float(np.degrees(np.arctan2(lightness - 50.0, b))),
-        mean_albedo_linear=(float(mean[0]), float(mean[1]), float(mean[2])),
+        tone_ita_degrees=tone,
+        mean_albedo_linear=mean,
         displacement_scale_m=displacement_scale(materials.displacement_m),
     )
     return Person(meta, vertices, chart, materials, bare, _IRIS_SRGB[iris])
+
+
+def tone_of(skin_linear: F32) -> tuple[float, tuple[float, float, float]]:
+    """Individual typology angle of the median, and the mean, of skin's albedo ``(N, 3)``."""
+    lightness, _, b = linear_to_lab(np.median(skin_linear, axis=0).astype(np.float64))
+    mean = skin_linear.mean(0)
+    angle = float(np.degrees(np.arctan2(lightness - 50.0, b)))
+    return angle, (float(mean[0]), float(mean[1]), float(mean[2]))
 
 
 def draw_expression(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, float]:

@@ -16,21 +16,23 @@ _BLOCK: tuple[Split, ...] = ("train",) * 8 + ("val", "test")  # of every ten ide
 class Preset:
     """Sizes of a set."""
 
-    lights_per_head: int
-    heads_per_shard: int
+    instances_per_person: int
+    persons_per_shard: int
     texels: int
     portrait_px: int
+    cameras: int = 0
 
 
 PRESETS = {
-    "smoke": Preset(lights_per_head=4, heads_per_shard=8, texels=256, portrait_px=384),
-    "marcus": Preset(lights_per_head=8, heads_per_shard=16, texels=512, portrait_px=512),
+    "smoke": Preset(instances_per_person=4, persons_per_shard=8, texels=256, portrait_px=384),
+    "marcus": Preset(instances_per_person=8, persons_per_shard=16, texels=512, portrait_px=512),
+    "fica": Preset(instances_per_person=6, persons_per_shard=4, texels=256, portrait_px=512, cameras=16),
 }
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One identity in all its lights: what a worker makes at a time."""
+    """One identity in all its lights, or expressions: what a worker makes at a time."""
 
     identity: int
     split: Split
@@ -44,7 +46,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """Units whose records share a tar of instances and one of heads."""
+    """Units whose records share a tar of each kind."""
 
     split: Split
     number: int
@@ -52,12 +54,12 @@ class ShardPlan:
 
     def name(self, kind: Kind) -> str:
         """The file's."""
-        return f"{self.split}-{'heads-' if kind == 'heads' else ''}{self.number:06d}.tar"
+        return f"{self.split}-{'' if kind == 'instances' else f'{kind}-'}{self.number:06d}.tar"
 
 
 def plan_units(recipe: Recipe) -> tuple[Unit, ...]:
     """All units by identity; unit k is the same whatever the count, but for the last one's end."""
-    step = recipe.lights_per_head
+    step = recipe.instances_per_person
     starts = range(0, recipe.count, step)
     return tuple(
         Unit(number, split_of(number, recipe.seed), start, min(start + step, recipe.count))
@@ -73,8 +75,8 @@ def plan_shards(recipe: Recipe) -> tuple[ShardPlan, ...]:
     out = []
     for split in SPLITS:
         units = by_split.get(split, [])
-        for number, start in enumerate(range(0, len(units), recipe.heads_per_shard)):
-            out.append(ShardPlan(split, number, tuple(units[start : start + recipe.heads_per_shard])))
+        for number, start in enumerate(range(0, len(units), recipe.persons_per_shard)):
+            out.append(ShardPlan(split, number, tuple(units[start : start + recipe.persons_per_shard])))
     return tuple(out)
 
 

@@ -31,13 +31,13 @@ from backend.training.schema import (
     Manifest,
     Recipe,
     Shard,
+    kinds_of,
     read_manifest,
 )
 from backend.training.shards import END
 from synthdata.run.plan import ShardPlan, Unit
 
 _PARTS, _LOCK = ".parts", ".lock"
-KINDS: tuple[Kind, ...] = ("instances", "heads")
 
 
 def unit_folder(folder: Path, unit: Unit) -> Path:
@@ -46,15 +46,14 @@ def unit_folder(folder: Path, unit: Unit) -> Path:
 
 
 def keep_unit(folder: Path, unit: Unit, records: dict[Kind, bytes]) -> None:
-    """Put a finished unit there, whole. Raises: OSError."""
+    """Put a finished unit there, whole. Raises: OSError, which leaves nothing of it."""
     place = unit_folder(folder, unit)
     fresh = place.with_name(f"{place.name}.{os.getpid()}.new")
     try:
         fresh.mkdir(parents=True)
-        for kind in KINDS:
-            (fresh / kind).write_bytes(records[kind])
-        if not place.is_dir():  # else another worker made it before it was lost: the same bytes
-            fresh.rename(place)
+        for kind, data in records.items():
+            (fresh / kind).write_bytes(data)
+        fresh.rename(place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -64,6 +63,7 @@ class Store:
 
     def __init__(self, folder: Path, manifest: Manifest, plans: Sequence[ShardPlan]) -> None:
         self._folder, self._plans = folder, plans
+        self._kinds = kinds_of(manifest.recipe)
         self.manifest = manifest
 
     def missing(self) -> list[Unit]:
@@ -73,7 +73,7 @@ class Store:
             (
                 unit
                 for plan in self._plans
-                if not all(plan.name(kind) in sealed for kind in KINDS)
+                if not all(plan.name(kind) in sealed for kind in self._kinds)
                 for unit in plan.units
                 if not unit_folder(self._folder, unit).is_dir()
             ),
@@ -90,12 +90,12 @@ class Store:
         made: list[str] = []
         sealed = {shard.name for shard in self.manifest.shards}
         for plan in self._plans:
-            if all(plan.name(kind) in sealed for kind in KINDS):
+            if all(plan.name(kind) in sealed for kind in self._kinds):
                 continue
             waiting = [unit_folder(self._folder, unit) for unit in plan.units]
             if not all(path.is_dir() for path in waiting):
                 continue
-            fresh = [self._seal(plan, kind, waiting) for kind in KINDS]
+            fresh = [self._seal(plan, kind, waiting) for kind in self._kinds]
             self._write([*self.manifest.shards, *fresh])
             for path in waiting:
                 shutil.rmtree(path, ignore_errors=True)
@@ -123,7 +123,7 @@ class Store:
             name=name,
             kind=kind,
             split=plan.split,
-            records=sum(unit.count for unit in plan.units) if kind == "instances" else len(plan.units),
+            records=len(plan.units) if kind == "heads" else sum(unit.count for unit in plan.units),
             identities=tuple(unit.identity for unit in plan.units),
             bytes=size,
             sha256=digest.hexdigest(),
@@ -132,9 +132,9 @@ class Store:
     def _write(self, shards: Sequence[Shard]) -> None:
         by_name = {shard.name: shard for shard in shards}
         ordered = tuple(
-            by_name[name] for plan in self._plans for name in map(plan.name, KINDS) if name in by_name
+            by_name[name] for plan in self._plans for name in map(plan.name, self._kinds) if name in by_name
         )
-        complete = len(ordered) == len(KINDS) * len(self._plans)
+        complete = len(ordered) == len(self._kinds) * len(self._plans)
         self.manifest = msgspec.structs.replace(self.manifest, shards=ordered, complete=complete)
         _write_manifest(self._folder, self.manifest)
         if complete:

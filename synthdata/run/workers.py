@@ -1,4 +1,4 @@
-"""Processes that make units. Their number changes nothing but the time it takes."""
+"""Making units elsewhere: who makes them, and how many at once, changes nothing but the time it takes."""
 
 from __future__ import annotations
 
@@ -7,82 +7,135 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.connection import wait
-from pathlib import Path
+from typing import Protocol
 
 from backend.errors import LikenessError
-from backend.shading.environment import Environment
-from backend.training.schema import Recipe
+from backend.training.schema import Kind
 from synthdata.run.plan import Unit
+from synthdata.run.sources import Job, Sources
 
 UNITS_PER_PROCESS = 64  # then a fresh one: no library's leak adds up
-_PANORAMAS_HELD = 16  # prefiltered, 4 MB each
-LOSSES = 3  # in a row, without a unit finished in between
+LOSSES = 3  # of workers over one unit, until it is given up
+
+Made = dict[Kind, bytes]  # a unit's records, joined as they go into the shards
+Work = Callable[[Job, Unit], Made]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What every unit is made with."""
+class Crew(Protocol):
+    """Workers, on this machine or on many."""
 
-    folder: Path
-    recipe_json: bytes
-    panoramas: tuple[Path, ...]  # in the order of the recipe's
+    @property
+    def room(self) -> int:
+        """How many units may be under way at once."""
+        ...
+
+    def begin(self, unit: Unit) -> None:
+        """Have ``unit`` made."""
+        ...
+
+    def finished(self) -> list[tuple[Unit, Made | None]]:
+        """Wait for some of what was begun; None for a unit whose worker was lost. Raises what work raised."""
+        ...
+
+    def close(self) -> None:
+        """Drop what is under way."""
+        ...
 
 
-Work = Callable[[Job, Unit], None]
+def run_units(crew: Crew, units: Sequence[Unit], told: Callable[[str], None]) -> Iterator[tuple[Unit, Made]]:
+    """Each unit once it is made. A lost worker's units are made by another.
+
+    Raises: LikenessError when workers die over the same unit again and again, and whatever the work raises.
+    """
+    left = deque(units)
+    under_way, losses = 0, Counter[int]()
+    try:
+        while left or under_way:
+            while left and under_way < crew.room:
+                crew.begin(left.popleft())
+                under_way += 1
+            for unit, made in crew.finished():
+                under_way -= 1
+                if made is not None:
+                    yield unit, made
+                    continue
+                losses[unit.identity] += 1
+                if losses[unit.identity] == LOSSES:
+                    raise LikenessError(
+                        f"{LOSSES} workers died while they made person {unit.identity} (out of memory?); "
+                        "use fewer --workers and --resume"
+                    )
+                told(f"a worker died; person {unit.identity} is made again")
+                left.appendleft(unit)
+    finally:
+        crew.close()
 
 
-def make_and_keep(job: Job, unit: Unit) -> None:
-    """In a worker: make ``unit`` and put it into the set's folder. Raises: LikenessError, OSError."""
-    from synthdata.run.store import keep_unit
+def make(job: Job, unit: Unit) -> Made:
+    """In a worker: the records of ``unit``. Raises: LikenessError, OSError."""
+    sources = _sources(job)
+    if sources.recipe.cameras:
+        from synthdata.views.unit import make_moments
+
+        return make_moments(unit, sources.recipe, sources)
     from synthdata.run.unit import make_unit
 
-    workshop = _workshop(job)
-    made = make_unit(unit, workshop.recipe, workshop.head, workshop.panorama)
-    keep_unit(job.folder, unit, {"instances": made.instances, "heads": made.heads})
+    return make_unit(unit, sources.recipe, sources)
 
 
-def run_units(
-    job: Job, units: Sequence[Unit], workers: int, told: Callable[[str], None], work: Work = make_and_keep
-) -> Iterator[Unit]:
-    """Each unit once it is finished. A lost worker's units are made by another.
+class LocalCrew:
+    """Processes of this machine."""
 
-    Raises: LikenessError when workers die one after the other, and whatever ``work`` raises.
-    """
-    left = {unit.identity: unit for unit in units}
-    losses = 0
-    while left:
-        waiting: dict[Future[None], Unit] = {}
-        pool = ProcessPoolExecutor(
-            min(workers, len(left)),
+    def __init__(self, job: Job, workers: int, work: Work = make) -> None:
+        self._job, self._workers, self._work = job, workers, work
+        self._pool = self._fresh_pool()
+        self._under_way: dict[Future[Made], Unit] = {}
+
+    @property
+    def room(self) -> int:
+        """One unit in advance, so that no process waits."""
+        return self._workers + 1
+
+    def begin(self, unit: Unit) -> None:
+        """See Crew."""
+        try:
+            self._under_way[self._pool.submit(self._work, self._job, unit)] = unit
+        except BrokenProcessPool:  # it died idle
+            self._pool = self._fresh_pool()
+            self._under_way[self._pool.submit(self._work, self._job, unit)] = unit
+
+    def finished(self) -> list[tuple[Unit, Made | None]]:
+        """See Crew."""
+        done, _ = wait_for(self._under_way, return_when=FIRST_COMPLETED)
+        broken = any(isinstance(future.exception(), BrokenProcessPool) for future in done)
+        if broken:  # then all are done for, but some may be made already
+            done, _ = wait_for(self._under_way)
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = self._fresh_pool()
+        out: list[tuple[Unit, Made | None]] = []
+        for future in sorted(done, key=lambda f: self._under_way[f].identity):
+            unit = self._under_way.pop(future)
+            lost = isinstance(future.exception(), BrokenProcessPool)
+            out.append((unit, None if lost else future.result()))
+        return out
+
+    def close(self) -> None:
+        """See Crew."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _fresh_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
             max_tasks_per_child=UNITS_PER_PROCESS,
         )
-        try:
-            waiting = {pool.submit(work, job, unit): unit for unit in left.values()}
-            for future in as_completed(waiting):
-                future.result()
-                unit = left.pop(waiting[future].identity)
-                losses = 0
-                yield unit
-        except BrokenProcessPool as error:
-            losses += 1
-            if losses == LOSSES:
-                raise LikenessError(
-                    f"{LOSSES} workers in a row died (out of memory?); use fewer --workers and --resume"
-                ) from error
-            told("a worker process died; its work is done again")
-            for future, unit in waiting.items():
-                if unit.identity in left and future.done() and future.exception() is None:
-                    del left[unit.identity]
-                    yield unit
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin() -> None:
@@ -100,31 +153,12 @@ def _begin() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-class _Workshop:
-    """What a worker loads once."""
-
-    def __init__(self, job: Job) -> None:
-        import msgspec
-        import torch
-        from threadpoolctl import threadpool_limits
-
-        from backend.head.open_head import load_open_head
-        from synthdata.light.panoramas import load
-
-        # One thread, so that sums go in one order whatever the number of workers.
-        torch.set_num_threads(1)
-        threadpool_limits(1)
-
-        self.recipe = msgspec.json.decode(job.recipe_json, type=Recipe)
-        self.head = load_open_head()
-
-        @functools.lru_cache(maxsize=_PANORAMAS_HELD)
-        def panorama(number: int) -> Environment:
-            return load(job.panoramas[number])
-
-        self.panorama = panorama
-
-
 @functools.lru_cache(maxsize=1)
-def _workshop(job: Job) -> _Workshop:
-    return _Workshop(job)
+def _sources(job: Job) -> Sources:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    # One thread, so that sums go in one order whatever the number of workers.
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    return Sources(job)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backend.artifacts import F32
 from backend.colour import linear_to_srgb
 from backend.errors import BadInput, Missing
+from backend.exr import read_exr
 from synthdata.skin.maps import DISPLACEMENT_RANGE_MM, SkinMaps, encoded_normal
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr")
@@ -124,7 +125,11 @@ def _read(scan: ScanSet, name: str, size: int, channels: int) -> F32:
     import cv2
 
     path = scan.files[name]
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if path.suffix.lower() == ".exr":
+        stored = read_exr(path)
+        image = stored if stored.ndim == 2 else stored[..., ::-1]
+    else:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise BadInput(f"scan '{scan.name}': '{path.name}' is not a picture that can be read")
     height, width = image.shape[:2]
@@ -132,8 +137,8 @@ def _read(scan: ScanSet, name: str, size: int, channels: int) -> F32:
         raise BadInput(
             f"scan '{scan.name}': '{path.name}' is {width}×{height}; maps are square, {LEAST_SIZE} or more"
         )
-    if np.issubdtype(image.dtype, np.integer):
-        full = np.float32(np.iinfo(image.dtype).max)
+    if image.dtype in (np.uint8, np.uint16):
+        full = np.float32(255 if image.dtype == np.uint8 else 65535)
     else:
         full = np.float32(1.0)
     image = image[..., None] if image.ndim == 2 else image[..., :3]

@@ -23,9 +23,11 @@ from backend.training.schema import (
     Recipe,
 )
 from backend.training.shards import record_bytes
+from synthdata.run.cluster import RayCrew
 from synthdata.run.plan import Unit, plan_shards, plan_units
+from synthdata.run.sources import Job
 from synthdata.run.store import keep_unit, open_store
-from synthdata.run.workers import Job, run_units
+from synthdata.run.workers import LocalCrew, Made, Work, run_units
 
 TEXELS = 16
 
@@ -35,8 +37,8 @@ def recipe(count: int = 22, seed: int = 5) -> Recipe:
         preset="smoke",
         count=count,
         seed=seed,
-        lights_per_head=2,
-        heads_per_shard=3,
+        instances_per_person=2,
+        persons_per_shard=3,
         texels=TEXELS,
         portrait_px=TEXELS,
         panoramas=(),
@@ -125,41 +127,49 @@ def posed_head(identity: int) -> bytes:
     return record_bytes(f"head{identity:07d}", "heads", meta, members)
 
 
-def quick(job: Job, unit: Unit) -> None:
+def quick(job: Job, unit: Unit) -> Made:
     """Work for ``run_units`` that takes no time."""
     made = b"".join(instance(k, unit.identity) for k in range(unit.first, unit.end))
-    keep_unit(job.folder, unit, {"instances": made, "heads": posed_head(unit.identity)})
+    return {"instances": made, "heads": posed_head(unit.identity)}
 
 
-def slow(job: Job, unit: Unit) -> None:
+def slow(job: Job, unit: Unit) -> Made:
     time.sleep(0.05)
-    quick(job, unit)
+    return quick(job, unit)
 
 
-def dies_once(job: Job, unit: Unit) -> None:
+def dies_once(job: Job, unit: Unit) -> Made:
     """The worker of identity 4 is killed the first time, in the middle of its work."""
-    mark = job.folder / "died"
+    (mark,) = job.panoramas  # a file that is not there yet
     if unit.identity == 4 and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    quick(job, unit)
+    return slow(job, unit)
 
 
-def always_dies(job: Job, unit: Unit) -> None:
+def always_dies(job: Job, unit: Unit) -> Made:
     os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def make(
-    folder: Path, workers: int = 1, count: int = 22, work: object = quick, resume: bool = False
+    folder: Path,
+    workers: int = 1,
+    count: int = 22,
+    work: Work = quick,
+    resume: bool = False,
+    ray: str = "",
 ) -> list[str]:
     """Make or go on with a set; what was said on the way."""
     wanted = recipe(count)
     told: list[str] = []
-    job = Job(folder.resolve(), msgspec.json.encode(wanted), ())
+    job = Job(msgspec.json.encode(wanted), (folder.resolve().with_suffix(".mark"),))
     with open_store(folder, wanted, (), (), plan_shards(wanted), resume) as (store, said):
         told += said
         store.seal_what_is_whole()
-        for _ in run_units(job, store.missing(), workers, told.append, work):  # type: ignore[arg-type]
+        crew = RayCrew(job, ray, workers, work) if ray else LocalCrew(job, workers, work)
+        for unit, made in run_units(crew, store.missing(), told.append):
+            keep_unit(folder, unit, made)
             store.seal_what_is_whole()
     return told
 
@@ -169,7 +179,7 @@ def make_here(folder: Path, count: int = 22) -> None:
     wanted = recipe(count)
     with open_store(folder, wanted, (), (), plan_shards(wanted), False) as (store, _):
         for unit in plan_units(wanted):
-            quick(Job(folder, b"", ()), unit)
+            keep_unit(folder, unit, quick(Job(b""), unit))
         store.seal_what_is_whole()
 
 

@@ -45,7 +45,7 @@ def test_shards_are_plain_tars_with_msgpack_metadata(made: Path) -> None:
     names = [info.name.partition(".")[2] for info in infos]
     assert names == ["meta.msgpack", *INSTANCE_MEMBERS] * shard.records
     assert {(info.mtime, info.uid, info.uname) for info in infos} == {(0, 0, "")}
-    assert first["schema"] == 1
+    assert first["schema"] == 2
     assert first["person"]["identity"] in shard.identities
 
 
@@ -155,8 +155,8 @@ def test_other_schemas_and_unfinished_sets_are_refused(tmp_path: Path) -> None:
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, complete=False)))
     with pytest.raises(BadInput, match="not complete"):
         open_set(tmp_path)
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, schema=2)))
-    with pytest.raises(BadInput, match="has schema 2"):
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, schema=1)))
+    with pytest.raises(BadInput, match="has schema 1"):
         open_set(tmp_path)
     path.write_bytes(b"{")
     with pytest.raises(BadInput, match="damaged"):

@@ -1,0 +1,1 @@
+"""Panoramas from elsewhere: Poly Haven's, and those that ship with Blender."""
