@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from backend.errors import BadWeights, Missing
-from backend.marcus.lora_bank import target_names
+from backend.marcus.lora_bank import BankedLinear, replace_module, target_names
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -153,6 +153,30 @@ def load_adapter(transformer: Any, name: str, folder: Path) -> None:
             layer.lora_A[name].weight.copy_(a)
             layer.lora_B[name].weight.copy_(b)
             layer.scaling[name] = adapter.scale
+
+
+@contextmanager
+def attached(transformer: Any, folder: Path) -> Iterator[None]:
+    """Within, ``transformer``'s Linears have the adapter of ``folder`` beside them, weights untouched.
+
+    For weights kept in 8 bits, into which an adapter's small changes cannot be rounded.
+    Raises: Missing, BadWeights.
+    """
+    adapter = read_adapter(folder)
+    check_adapter(transformer, adapter, folder)
+    put: dict[str, BankedLinear] = {}
+    try:
+        for name, (a, b) in adapter.factors.items():
+            layer = BankedLinear(transformer.get_submodule(name), 1, adapter.rank, a.dtype)
+            with torch.no_grad():
+                layer.down[0].copy_(a)
+                layer.up[0].copy_(adapter.scale * b.float())
+            replace_module(transformer, name, layer)
+            put[name] = layer
+        yield
+    finally:
+        for name, layer in put.items():
+            replace_module(transformer, name, layer.linear)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class TransformerConfig:
 
 RELEASED = TransformerConfig()
 TINY = TransformerConfig(
-    layers=1, single_layers=2, heads=2, head_dim=16, channels=16, text_dim=32, rope_axes=(4, 6, 6)
+    layers=1, single_layers=2, heads=2, head_dim=16, channels=64, text_dim=32, rope_axes=(4, 6, 6)
 )
 
 

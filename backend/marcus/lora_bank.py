@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from backend.errors import BadWeights
 from backend.marcus.attention import CrossIntrinsicProcessor
 
-BRANCHES = ("albedo", "normal", "rsd")
+Branch = Literal["albedo", "normal", "rsd"]
+BRANCHES: tuple[Branch, ...] = ("albedo", "normal", "rsd")
 PREFIX = "transformer."  # some savers put it before every key
 
 _ATTENTION = ("to_q", "to_k", "to_v")
@@ -128,7 +129,7 @@ class LoraBank:
     def remove(self) -> None:
         """Take the branches out again; the transformer is then as it was before."""
         for name, layer in self._layers.items():
-            _replace(self._transformer, name, layer.linear)
+            replace_module(self._transformer, name, layer.linear)
         self._transformer.set_attn_processor(self._replaced)
 
 
@@ -150,7 +151,7 @@ def install_bank(
         if layer.down.device.type != "meta":
             with torch.no_grad():
                 layer.down.copy_(torch.randn(layer.down.shape, generator=generator) / rank)
-        _replace(transformer, name, layer)
+        replace_module(transformer, name, layer)
         layers[name] = layer
     processors = dict(transformer.attn_processors)
     transformer.set_attn_processor({name: CrossIntrinsicProcessor(len(BRANCHES)) for name in processors})
@@ -196,6 +197,6 @@ def _refuse_differences(expected: set[tuple[str, int, str]], found: set[tuple[st
             )
 
 
-def _replace(transformer: Any, name: str, module: nn.Module) -> None:
+def replace_module(transformer: Any, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(transformer.get_submodule(parent), child, module)
