@@ -20,9 +20,12 @@ def compiled(function: Function) -> Function:
 
 
 def threads() -> int:
-    """How many threads the kernels use: the processors this process may run on, at most 16."""
+    """How many threads the kernels use: the processors this process may run on, at most 16.
+
+    No more than numba may use (NUMBA_NUM_THREADS): whoever runs many processes sets it to 1.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(count or 1, MOST_THREADS))
+    return max(1, min(count or 1, numba.config.NUMBA_NUM_THREADS, MOST_THREADS))
 
 
 def in_bands(kernel: Callable[[int, int], None], rows: int, least_rows: int = 16) -> None:

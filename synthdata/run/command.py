@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,9 @@ def run(
     scan_share: Annotated[
         float, typer.Option(min=0.01, max=1, help="How much of a scan a skin has; 1 takes it instead.")
     ] = 1.0,
+    per_person: Annotated[
+        int | None, typer.Option(min=1, help="Lights (of fica expressions) of one person, not the preset's.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same set.")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Processes, of about 1 GiB each; by default 1.")
@@ -63,11 +67,14 @@ def run(
         raise BadInput(f"'{out}' is a file; choose another output folder")
     if not out.parent.is_dir():
         raise BadInput(f"output folder '{out.parent}' does not exist; create it or choose another")
+    sizes = PRESETS[preset]
+    if per_person is not None:
+        sizes = replace(sizes, instances_per_person=per_person)
     folders = panorama_folders(hdris or ())
     asked = Asked(preset, count, seed, head, folders, scans, scan_share, identities)
     try:
         with progress_reporter(enabled=True) as reporter:
-            inputs = gather(asked, PRESETS[preset], out, reporter.on_progress)
+            inputs = gather(asked, sizes, out, reporter.on_progress)
             plans = plan_shards(inputs.recipe)
             with open_store(out, inputs.recipe, inputs.licences, inputs.skipped, plans, resume) as (
                 store,

@@ -155,10 +155,12 @@ def _begin() -> None:
 
 @functools.lru_cache(maxsize=1)
 def _sources(job: Job) -> Sources:
+    import numba
     import torch
     from threadpoolctl import threadpool_limits
 
     # One thread, so that sums go in one order whatever the number of workers.
     torch.set_num_threads(1)
     threadpool_limits(1)
+    numba.config.NUMBA_NUM_THREADS = 1
     return Sources(job)

@@ -47,26 +47,28 @@ def trace_transfer(
     n = vertex_normals(vertices, triangles) if normals is None else np.asarray(normals, np.float32)
     scene = _Scene(vertices, triangles)
     most = max(degrees.direct, degrees.bounce, degrees.visibility)
-    direct = np.zeros((len(vertices), harmonics.count(degrees.direct)))
-    visibility = np.zeros((len(vertices), harmonics.count(degrees.visibility)))
-    visibility[:, 0] = 2 * np.sqrt(np.pi)  # all is seen; what is hidden is taken away
     at, onto, strength = [], [], []
     share = 4 * np.pi / directions
     origins = vertices + np.float32(OFFSET_M) * n
-    values = harmonics.basis(harmonics.sphere_points(directions), most)
-    for towards, value in zip(harmonics.sphere_points(directions), values, strict=True):
+    # By direction and vertex: the cosine of what is open, and 1 where the head is in the way.
+    opened, hidden = np.zeros((2, directions, len(vertices)), np.float32)
+    for number, towards in enumerate(harmonics.sphere_points(directions)):
         cosine = n @ towards.astype(np.float32)
         above = np.flatnonzero(cosine > 0)
         hit, weights = scene.first_hit(origins[above], towards)
         is_free = hit < 0
         free, blocked = above[is_free], above[~is_free]
-        direct[free] += cosine[free, None] * (share * value[: direct.shape[1]])
-        visibility[blocked] -= share * value[: visibility.shape[1]]
+        opened[number, free] = cosine[free]
+        hidden[number, blocked] = 1
         lit = scene.outward[hit[~is_free]] @ towards < 0  # the inside of a surface reflects nothing
         for corner in range(3):
             at.append(blocked[lit])
             onto.append(triangles[hit[~is_free][lit], corner])
             strength.append((share / np.pi) * cosine[blocked[lit]] * weights[~is_free][lit, corner])
+    values = share * harmonics.basis(harmonics.sphere_points(directions), most)
+    direct = opened.T @ values[:, : harmonics.count(degrees.direct)].astype(np.float32)
+    visibility = -(hidden.T @ values[:, : harmonics.count(degrees.visibility)].astype(np.float32))
+    visibility[:, 0] += np.float32(2 * np.sqrt(np.pi))  # all is seen but for what is hidden
     return Transfer(
         direct.astype(np.float32),
         _bounced(at, onto, strength, direct[:, : harmonics.count(degrees.bounce)]),
@@ -74,7 +76,7 @@ def trace_transfer(
     )
 
 
-def _bounced(at: list[Any], onto: list[Any], strength: list[Any], direct: NDArray[np.float64]) -> F32:
+def _bounced(at: list[Any], onto: list[Any], strength: list[Any], direct: F32) -> F32:
     """What reaches vertices ``at`` from what is lit at the vertices ``onto``."""
     from scipy.sparse import csr_matrix
 
