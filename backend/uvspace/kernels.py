@@ -25,7 +25,7 @@ def threads() -> int:
     No more than numba may use (NUMBA_NUM_THREADS): whoever runs many processes sets it to 1.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(count or 1, numba.config.NUMBA_NUM_THREADS, MOST_THREADS))
+    return max(1, min(count or 1, int(numba.config.NUMBA_NUM_THREADS), MOST_THREADS))
 
 
 def in_bands(kernel: Callable[[int, int], None], rows: int, least_rows: int = 16) -> None:
