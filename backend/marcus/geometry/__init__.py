@@ -1,0 +1,1 @@
+"""From an aligned portrait to HiFi3D++'s coefficients, pose and camera."""
