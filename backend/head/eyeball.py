@@ -20,12 +20,19 @@ GAZES_DEG = {
 
 def outer_profile(angle: F64, radius: float) -> F64:
     """Distance from the eye's centre at ``angle`` from the axis: sphere, cornea inside the limbus."""
-    limbus = np.arcsin(LIMBUS_RADIUS_M / radius)
-    offset = radius * np.cos(limbus) - np.sqrt(CORNEA_RADIUS_M**2 - LIMBUS_RADIUS_M**2)
-    c = np.cos(angle)
-    cornea = offset * c + np.sqrt(np.maximum(CORNEA_RADIUS_M**2 - offset**2 * np.sin(angle) ** 2, 0.0))
-    cornea = np.where(angle < limbus, cornea, radius)
-    return np.maximum(cornea, radius)
+    return outer_distance(np.cos(angle), radius)
+
+
+def outer_distance(cosine: F64, radius: float) -> F64:
+    """``outer_profile`` at angles of the given ``cosine``."""
+    limbus = np.sqrt(1.0 - (LIMBUS_RADIUS_M / radius) ** 2)  # its cosine
+    offset = radius * limbus - np.sqrt(CORNEA_RADIUS_M**2 - LIMBUS_RADIUS_M**2)
+    out = np.full(np.shape(cosine), radius)
+    inside = cosine > limbus
+    c = cosine[inside]
+    cornea = offset * c + np.sqrt(np.maximum(CORNEA_RADIUS_M**2 - offset**2 * (1.0 - c * c), 0.0))
+    out[inside] = np.maximum(cornea, radius)
+    return out
 
 
 def turn(pitch_deg: float, yaw_deg: float) -> F64:

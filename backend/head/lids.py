@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
 from backend.head.contact import Missing, Sheet
-from backend.head.eyeball import GAZES_DEG, outer_profile, turn
+from backend.head.eyeball import GAZES_DEG, outer_distance, turn
 from backend.head.meshing import edges_of, together, vertices_of
 
 F64 = NDArray[np.float64]
@@ -99,9 +99,9 @@ class Lids:
 
         def below(points: F64) -> tuple[F64, F64]:
             arm = points - self.centre
-            distance = np.linalg.norm(arm, axis=1)
-            angle = np.arccos(np.clip(arm @ gaze[:, 2] / distance, -1, 1))
-            wanted = self.growth * outer_profile(angle, self.layout.radius) + CLEARANCE_M
+            distance = np.sqrt(np.einsum("ij,ij->i", arm, arm))
+            cosine = arm @ gaze[:, 2] / distance
+            wanted = self.growth * outer_distance(cosine, self.layout.radius) + CLEARANCE_M
             return np.asarray(wanted - distance), np.asarray(arm / distance[:, None])
 
         return below
@@ -179,10 +179,12 @@ def _rings(head: ParametricHead, rest: F64, centre: F64) -> I32:
     """``(V,)`` how many edges of the skin lie between a vertex and the left eye's opening; −1 elsewhere."""
     quads = head.quads[head.quad_part == head.part_names.index("skin")]
     directed = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
-    edges, uses = np.unique(np.sort(directed, 1), axis=0, return_counts=True)
+    count = len(rest)
+    low, high = directed.min(1).astype(np.int64), directed.max(1)
+    keys, uses = np.unique(low * count + high, return_counts=True)
+    edges = np.stack([keys // count, keys % count], 1)
     border = np.unique(edges[uses == 1])
     border = border[np.linalg.norm(rest[border] - centre, axis=1) < SOCKET_REACH_M]
-    count = len(rest)
     graph = _graph(edges, count)
     steps = dijkstra(graph, directed=False, indices=border, unweighted=True, min_only=True)
     return np.where(np.isfinite(steps), steps, -1).astype(np.int32)
