@@ -1,0 +1,1 @@
+"""The head as 3D Gaussians: renderer, decoder without learned weights, files."""
