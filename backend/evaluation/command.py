@@ -160,6 +160,37 @@ def compare(
         print("\n\n".join(as_text(comparison) for comparison in found))
 
 
+@evaluate_app.command("gallery")
+def gallery(
+    photos: Annotated[Path, typer.Argument(help="A photograph, or a folder of photographs.")],
+    hdri: Annotated[Path, typer.Option(metavar="DIR", help="A folder of .hdr panoramas to relight in.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Sheets go here.")],
+    head: Annotated[str, typer.Option(help="open, ict:PATH or hifi3dpp:PATH.")] = "open",
+    maps: Annotated[int, typer.Option(help="Side of the maps in texels.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Photographs without truth, to be looked at: a sheet each of texture, maps and relit views."""
+    from backend.evaluation.gallery import panoramas, photographs, sheets
+    from backend.evaluation.output_folder import output_folder
+    from backend.progress import progress_reporter
+
+    found, lights = photographs(photos), panoramas(hdri)
+    failed = False
+    with output_folder(out, photos) as folder, progress_reporter(enabled=True) as reporter:
+        for photo, said in sheets(
+            found, lights, folder, head=head, maps=maps, seed=seed, on_progress=reporter.on_progress
+        ):
+            if isinstance(said, BadInput):
+                failed = True
+                reporter.error(f"{photo.name}: {said}")
+                continue
+            for warning in said:
+                reporter.warning(f"{photo.name}: {warning}")
+            typer.echo(str(folder / f"{photo.stem}.jpg"))
+    if failed:
+        raise typer.Exit(BadInput.exit_code)
+
+
 @evaluate_app.command("import")
 def import_benchmark(
     kind: Annotated[str, typer.Argument(metavar="realy|now", help="Which benchmark.")],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, CompleteUV, HeadFit, PartialUV, Run
 from backend.texture import multigrid
+from backend.texture.albedo_prior import plain_skin, skin_prior
 from backend.texture.grain import Sample, close_up, measure
 from backend.texture.grid import (
     LOG_FLOOR,
@@ -25,7 +26,7 @@ from backend.texture.grid import (
     weighted_reduce,
     working_chart,
 )
-from backend.texture.lighting import illumination, plain_skin, skin_prior, transfer_of
+from backend.texture.lighting import illumination, transfer_of
 from backend.texture.mirror import mirror_index, mirrored_corners
 from backend.texture.noise import octaves_at
 from backend.texture.regions import region_map, to_chart, to_vertices

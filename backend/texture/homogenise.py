@@ -15,6 +15,7 @@ from backend.artifacts import F32, ChartMaps, CompleteUV, EvenUV, HeadFit, Run
 from backend.colour import LUMINANCE_REC709
 from backend.geometry.light import GLOSS
 from backend.head.base import ParametricHead
+from backend.texture.albedo_prior import plain_skin, skin_prior
 from backend.texture.asymmetry import large_structures
 from backend.texture.grid import (
     WorkingChart,
@@ -26,7 +27,7 @@ from backend.texture.grid import (
     working_chart,
 )
 from backend.texture.highlights import highlight, matte_colour
-from backend.texture.lighting import illumination, plain_skin, skin_prior, transfer_of
+from backend.texture.lighting import illumination, transfer_of
 from backend.texture.mirror import mirror_index
 from backend.texture.regions import region_map, to_chart, to_vertices
 from backend.texture.surface import SkinSurface, skin_surface

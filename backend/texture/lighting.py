@@ -11,9 +11,8 @@ import numpy as np
 from backend.artifacts import F32, F64, HeadFit
 from backend.colour import LUMINANCE_REC709
 from backend.geometry.light import GLOSS
-from backend.head.base import ParametricHead
 from backend.shading import sh
-from backend.texture.surface import SkinSurface
+from backend.texture.albedo_prior import fitted_albedo, plain_skin
 from backend.texture.trust import smoothstep
 from backend.texture.visibility import shadowed_transfer, vertex_normals
 
@@ -28,9 +27,6 @@ _PRIOR = 0.02 * np.array([0.25] + [1.0] * 3 + [3.0] * 5)
 _COLOUR_PRIOR = 0.02 * np.array([0.25] + [5.0] * 3 + [25.0] * 5)
 _MAX_TINT = 1.35  # how much redder or bluer than the mean light any place may be lit
 _OUTLIER = 0.15  # relative error beyond which a vertex (beard, shadow edge, highlight) counts less
-_PRIOR_SOFTNESS_M = 0.010
-COLOURED = ("lips", "brows")  # regions whose colour is not that of the skin around them
-_NOT_PLAIN_SKIN = ("lips", "brows", "eyes", "eyelids", "lashes", "nostrils", "scalp")
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def _cached_transfer(key: _FitKey) -> Transfer:
     transfer = open_transfer + _SHADOW_TRUST * (transfer - open_transfer)
     openness = 1 - _SHADOW_TRUST * (1 - openness)
     # One geometric series per channel: skin returns red more than blue, so creases are warm.
-    typical = np.average(fit.head.albedo(fit.albedo_coefficients), axis=0, weights=plain_skin(fit.head))
+    typical = np.average(fitted_albedo(fit), axis=0, weights=plain_skin(fit.head))
     bounce = 1 / (1 - typical[None] * (1 - openness)[:, None])
     return Transfer(transfer, bounce)
 
@@ -97,32 +93,6 @@ def illumination(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> 
         _shading(transfer, light),
         light.astype(np.float32),
     )
-
-
-def skin_prior(fit: HeadFit, skin: SkinSurface) -> F32:
-    """The fitted albedo basis' colour ``(V, 3)``, softened where nothing but skin is.
-
-    A linear basis may carry the outline of a beard or a hairline that this person does not have.
-    """
-    albedo = fit.head.albedo(fit.albedo_coefficients)
-    value, weight = skin.gather(albedo, np.ones(len(albedo), np.float32))
-    soft = skin.scatter(skin.smooth(value, np.minimum(weight, 1.0), _PRIOR_SOFTNESS_M))
-    feature = np.zeros(len(albedo), np.float32)
-    for name in COLOURED:
-        if name in fit.head.regions:
-            feature = np.maximum(feature, np.clip(fit.head.regions[name], 0, 1))
-    on_skin = (skin.node >= 0)[:, None]
-    out = np.where(on_skin, soft + feature[:, None] * (albedo - soft), albedo)
-    return np.clip(out, 0.005, 1).astype(np.float32)
-
-
-def plain_skin(head: ParametricHead) -> F32:
-    """Per-vertex weight ``(V,)`` in [0, 1] of skin without features of another colour."""
-    weight = np.ones(len(head.mean_vertices), np.float32)
-    for name in _NOT_PLAIN_SKIN:
-        if name in head.regions:
-            weight *= 1 - np.clip(head.regions[name], 0, 1)
-    return weight
 
 
 def _shading(transfer: Transfer, light: F64) -> F32:
@@ -158,7 +128,7 @@ def _white_point(colour: F64) -> F64:
 def _refit(transfer: Transfer, fit: HeadFit, colour: F32, weight: F32) -> F64:
     """Luminance of the light from all nine functions, then its colour, which may vary but slowly."""
     start = np.asarray(fit.radiance_sh, np.float64)
-    albedo = fit.head.albedo(fit.albedo_coefficients).astype(np.float64)
+    albedo = fitted_albedo(fit).astype(np.float64)
     trust = weight.astype(np.float64) * plain_skin(fit.head)
     use = trust > 1e-3
     if use.sum() < 200:
