@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from backend.artifacts import Materials
+from backend.errors import BadInput
 from backend.training import pictures
 from backend.training.schema import (
     SCHEMA,
@@ -70,8 +71,8 @@ def person(identity: int) -> PersonMeta:
     )
 
 
-def instance(index: int, identity: int) -> bytes:
-    light = LightMeta(
+def light() -> LightMeta:
+    return LightMeta(
         kind="studio",
         name="flash",
         turn_degrees=0.0,
@@ -82,6 +83,9 @@ def instance(index: int, identity: int) -> bytes:
         key_elevation_degrees=5.0,
         key_share=0.4,
     )
+
+
+def instance(index: int, identity: int) -> bytes:
     camera = CameraMeta(
         focal_px=20.0,
         principal_px=(8.0, 8.0),
@@ -96,7 +100,7 @@ def instance(index: int, identity: int) -> bytes:
         camera=camera,
         yaw_degrees=-12.0,
         pitch_degrees=3.0,
-        light=light,
+        light=light(),
         exposure=1.0,
         seen_share=0.3,
     )
@@ -145,6 +149,18 @@ def dies_once(job: Job, unit: Unit) -> Made:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return slow(job, unit)
+
+
+def signs(job: Job, unit: Unit) -> Made:
+    """Leaves the number of its process beside the set."""
+    (job.panoramas[0].parent / "places" / str(os.getpid())).touch()
+    return slow(job, unit)
+
+
+def refuses(job: Job, unit: Unit) -> Made:
+    if unit.identity == 2:
+        raise BadInput("person 2 cannot be made")
+    return quick(job, unit)
 
 
 def always_dies(job: Job, unit: Unit) -> Made:
