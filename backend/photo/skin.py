@@ -322,7 +322,8 @@ def _openings(shape: tuple[int, ...], points: F64) -> F32:
     gap = float(np.linalg.norm(points[13, :2] - points[14, :2]))
     width = float(np.linalg.norm(points[78, :2] - points[308, :2]))
     if gap > 0.04 * width:
-        inner = regions.dilate(regions.fill(shape, points, regions.INNER_LIPS), max(1.0, 0.03 * width))
+        # Lips that smile are thin; what is unsure beside the teeth, unwrapping feathers anyway.
+        inner = regions.dilate(regions.fill(shape, points, regions.INNER_LIPS), max(1.0, 0.012 * width))
         mask = np.maximum(mask, _feather(inner, 0.7))
     return mask
 

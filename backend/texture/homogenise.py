@@ -17,6 +17,7 @@ from backend.geometry.light import GLOSS
 from backend.head.base import ParametricHead
 from backend.texture.albedo_prior import plain_skin, skin_prior
 from backend.texture.asymmetry import large_structures
+from backend.texture.folds import folds
 from backend.texture.grid import (
     WorkingChart,
     blur,
@@ -104,6 +105,8 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     log_even = log_even - _slow_deviation(skin, log_even - log_prior, seen * inside, corners, whole)
     hair = _hair(head, work, log_even - log_prior, seen)
     log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips, hair)
+    features = region_map(head, ("lips", "brows", "eyelids", "eyes", "lashes", "nostrils"), *corners[1:])
+    log_even = log_even - folds(log_even - log_prior, inside, texel, features)
 
     tone = np.average(prior_v, axis=0, weights=plain + 1e-9)
     log_even = log_even - _level(log_even - log_prior, seen, plain_chart, inside, float(tone.min()))
@@ -220,7 +223,8 @@ def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F3
     kept_pale = _limited(pale, _PATCH_RED * (1 + 9 * lips), _PATCH_PALE * (1 + 2 * lips))
     dark = _PATCH_DARK + (_PATCH_HAIR - _PATCH_DARK) * np.maximum(hair, 0.4 * lips)
     kept_bright = _limited(bright, dark, _PATCH_BRIGHT * (1 + lips))
-    kept_rest = _limited(rest, _PATCH_GREEN, _PATCH_GREEN)
+    green = (_PATCH_GREEN * (1 + 3 * lips))[..., None]  # lips are pink as well as red
+    kept_rest = _limited(rest, green, green)
     kept = (kept_bright - kept_pale, kept_bright, kept_bright + kept_pale)
     out: F32 = (patch - np.stack(kept, -1) - kept_rest).astype(np.float32)
     return out

@@ -40,7 +40,7 @@ def furrows(log_brightness: F32, work: WorkingChart, work_brightness: F32, skin:
     readable = smoothstep(_depth_m(work.inside, skin > 0.9, texel_m) / _FEATHER_M)
     readable = readable * blur(1 - hair, 0.0015 / texel_m, on_work)
     readable = readable * _calm(contrast, _ENERGY, _NEAR_M / texel_m, weight)
-    readable = readable * _linear(contrast, _LINE_M / texel_m)
+    readable = readable * coherence(contrast, _LINE_M / texel_m)
 
     map_texel = texel_m / work.factor
     # The albedo is dilated, so its blur needs no mask.
@@ -70,7 +70,7 @@ def _calm(contrast: F32, limit: float, sigma: float, weight: F32) -> F32:
     return out
 
 
-def _linear(contrast: F32, sigma: float) -> F32:
+def coherence(contrast: F32, sigma: float) -> F32:
     """How far ``contrast`` ``(W, W)`` runs in lines, in [0, 1]: the structure tensor's coherence."""
     import cv2
 
