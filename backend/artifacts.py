@@ -32,6 +32,10 @@ def _silent(stage: str, fraction: float) -> None:
     return None
 
 
+def _unseen(stage: str, picture: F32) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Run:
     """What every stage is handed beside its input: the job's seed, warnings, progress, cancel."""
@@ -40,6 +44,7 @@ class Run:
     on_progress: Callable[[str, float], None] = _silent  # (stage name, fraction in [0, 1])
     is_cancelled: Callable[[], bool] = _never
     warnings: list[str] = field(default_factory=list)  # shown to the artist, kept in avatar.json
+    on_preview: Callable[[str, F32], None] = _unseen  # (stage name, small picture (h, w, 3) sRGB)
 
     def warn(self, message: str) -> None:
         """Record one plain sentence for the artist; the same sentence is kept once."""
@@ -109,6 +114,14 @@ class Observation:
     @property
     def face_box(self) -> FaceBox:
         return self.faces[self.face_index]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is seen of the face in words, for networks that are led by text."""
+
+    lit: str  # with the light on it
+    unlit: str  # without
 
 
 @dataclass(frozen=True)
@@ -213,6 +226,17 @@ class Materials:
     @property
     def size(self) -> int:
         return int(self.roughness.shape[0])
+
+
+@dataclass(frozen=True)
+class OnHead:
+    """All that is made of one face on one head, before it is called a reconstruction."""
+
+    fit: HeadFit
+    partial: PartialUV
+    complete: CompleteUV
+    even: EvenUV
+    materials: Materials
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from backend.errors import BadInput, Cancelled, LikenessError
 from backend.evaluation.command import evaluate_app
 from backend.failures import EXIT_CODES, exit_code_of, one_line, usage_line
 from backend.training.command import synth_app
+from backend.weights.command import weights_app
 
 app = typer.Typer(
     name="likeness",
@@ -51,8 +52,11 @@ def _root(
 def reconstruct(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="JPEG, PNG, WebP or TIFF files.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Avatars go to DIR/<photo name>/.")],
-    engine: Annotated[str, typer.Option(help="auto or embedded.")] = "auto",
-    head: Annotated[str, typer.Option(help="open, open:PATH, ict:PATH or hifi3dpp:PATH.")] = "open",
+    engine: Annotated[str, typer.Option(help="auto, embedded or marcus (docs/marcus.md).")] = "auto",
+    head: Annotated[
+        str,
+        typer.Option(help="open, open:PATH, ict:PATH or hifi3dpp:PATH; marcus also has its own, hifi3dpp."),
+    ] = "open",
     maps: Annotated[int, typer.Option(help="Side of the maps in texels: 512, 1024, 2048 or 4096.")] = 1024,
     face: Annotated[
         int | None, typer.Option(help="Which face, 0 being the largest and most central.", min=0)
@@ -72,11 +76,23 @@ def reconstruct(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per avatar.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace avatars already there.")] = False,
+    caption: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="marcus: describe the face yourself, instead of Qwen2.5-VL."),
+    ] = None,
+    turbo: Annotated[
+        bool, typer.Option("--turbo", help="marcus: few steps; faster, and another result.")
+    ] = False,
 ) -> None:
     """Reconstruct photographs into avatars."""
     from backend.jobs import Job, run_jobs
+    from backend.marcus.options import MarcusOptions
     from backend.progress import progress_reporter
 
+    if engine == "embedded" and (caption is not None or turbo):
+        raise BadInput(
+            "--caption and --turbo are the marcus engine's; leave them out, or take --engine marcus"
+        )
     if all_faces and face is not None:
         raise BadInput("--face and --all-faces exclude each other; give one of them")
     if same_person and (all_faces or face is not None):
@@ -96,6 +112,7 @@ def reconstruct(
         seed=seed,
         blend=blend,
         overwrite=overwrite,
+        marcus=MarcusOptions(caption=caption, turbo=turbo),
     )
     worst = 0
     with progress_reporter(enabled=not as_json) as reporter:
@@ -210,6 +227,7 @@ def serve_keys(
 
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(synth_app, name="synth")
+app.add_typer(weights_app, name="weights")
 app.command("bench")(bench)
 
 

@@ -9,15 +9,19 @@ from typing import Generic, ParamSpec, TypeVar
 from backend.artifacts import (
     ChartMaps,
     CompleteUV,
+    Description,
     EvenUV,
     HeadFit,
     Materials,
     Observation,
+    OnHead,
     PartialUV,
     Run,
 )
 from backend.errors import BadInput
 from backend.head.base import ParametricHead
+from backend.marcus.options import MarcusOptions
+from backend.marcus.presence import why_not_marcus
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -59,20 +63,38 @@ class Engine:
     complete: Stage[[PartialUV, HeadFit, Run], CompleteUV]
     homogenise: Stage[[CompleteUV, HeadFit, ChartMaps, Run], EvenUV]
     materials: Stage[[EvenUV, HeadFit, ChartMaps, int, Run], Materials]
+    # An engine that works in a head of its own, whatever the user asked for, and brings it over at the end.
+    head: ParametricHead | None = None
+    deliver: Stage[[Observation, OnHead, ParametricHead, int, Run], OnHead] | None = None
+    # An engine led by text: what it says of a photograph, and the engine that has been told so.
+    describe: Stage[[Observation, Run], Description] | None = None
+    told: Callable[[Description], Engine] | None = None
 
 
-ENGINE_NAMES = ("auto", "embedded")
+ENGINE_NAMES = ("auto", "embedded", "marcus")
 
 
-def choose(name: str) -> Engine:
+def choose(name: str, marcus: MarcusOptions | None = None) -> Engine:
     """The engine called ``name``; ``auto`` takes the best one whose needs are met.
 
-    Raises: BadInput for a name that this version does not have.
+    Raises: BadInput for a name that this version does not have; Missing, OutOfResources where the engine
+    asked for cannot run here.
     """
     if name not in ENGINE_NAMES:
         raise BadInput(f"engine '{name}' is unknown; this version has: {', '.join(ENGINE_NAMES)}")
-    reason = "asked for" if name == "embedded" else "the only engine of this version; needs no GPU"
-    return _embedded(reason)
+    options = marcus or MarcusOptions()
+    if name == "marcus":
+        from backend.marcus.engine import marcus_engine
+
+        return marcus_engine(options, "asked for")
+    if name == "embedded":
+        return _embedded("asked for")
+    wants = why_not_marcus(options)
+    if wants is None:
+        from backend.marcus.engine import marcus_engine
+
+        return marcus_engine(options, "its weights are here, and a GPU that holds it")
+    return _embedded(f"needs no GPU; marcus cannot run: {wants}")
 
 
 def _embedded(reason: str) -> Engine:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from backend.artifacts import Reconstruction, Run
+from backend.engines import Engine
 from backend.errors import BadInput, Cancelled
 from backend.export.blender_process import BlenderProcess
+from backend.marcus.options import MarcusOptions
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Job:
     seed: int = 0
     blend: bool = True
     overwrite: bool = False
+    marcus: MarcusOptions = field(default_factory=MarcusOptions)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ def run_jobs(
     Yields the photo with its Outcome, or with the exception that stopped it. KeyboardInterrupt and
     Cancelled go through to the caller.
     """
+    from backend import engines
+
+    chosen = engines.choose(job.engine, job.marcus)  # once: an engine holds its networks for all photographs
     made_out = _make_folder(job.out)
     taken: set[str] = set()
     blender = BlenderProcess() if job.blend else None
@@ -68,7 +74,7 @@ def run_jobs(
             blender.start()  # bpy loads while the first photo is worked on; a missing bpy is told at once
         if job.same_person:
             try:
-                yield photos[0], _reconstruct_same_person(photos, job, blender, on_progress)
+                yield photos[0], _reconstruct_same_person(photos, job, chosen, blender, on_progress)
             except Cancelled:
                 raise
             except Exception as error:
@@ -81,7 +87,7 @@ def run_jobs(
                         f"{photo}: two photographs of this call are called '{photo.stem}'; rename one"
                     )
                 taken.add(photo.stem)
-                for outcome in _reconstruct(photo, job, blender, on_progress):
+                for outcome in _reconstruct(photo, job, chosen, blender, on_progress):
                     yield photo, outcome
             except Cancelled:
                 raise
@@ -108,7 +114,11 @@ def _make_folder(folder: Path) -> bool:
 
 
 def _reconstruct(
-    photo: Path, job: Job, blender: BlenderProcess | None, on_progress: Callable[[str, float], None]
+    photo: Path,
+    job: Job,
+    engine: Engine,
+    blender: BlenderProcess | None,
+    on_progress: Callable[[str, float], None],
 ) -> Iterator[Outcome]:
     from backend import pipeline
     from backend.export.avatar import check_destination, write_avatar
@@ -116,7 +126,7 @@ def _reconstruct(
     start = time.perf_counter()
     run = Run(seed=job.seed, on_progress=on_progress)
     check_destination(job.out / photo.stem, overwrite=job.overwrite)
-    options: dict[str, Any] = {"engine": job.engine, "head": job.head, "maps": job.maps, "run": run}
+    options: dict[str, Any] = {"engine": engine, "head": job.head, "maps": job.maps, "run": run}
     made: Iterator[Reconstruction]
     if job.all_faces:
         made = pipeline.reconstruct_all(photo, **options)
@@ -141,7 +151,11 @@ def _reconstruct(
 
 
 def _reconstruct_same_person(
-    photos: list[Path], job: Job, blender: BlenderProcess | None, on_progress: Callable[[str, float], None]
+    photos: list[Path],
+    job: Job,
+    engine: Engine,
+    blender: BlenderProcess | None,
+    on_progress: Callable[[str, float], None],
 ) -> Outcome:
     """One avatar of all ``photos``, named after the first."""
     from backend import pipeline
@@ -151,7 +165,7 @@ def _reconstruct_same_person(
     run = Run(seed=job.seed, on_progress=on_progress)
     directory = job.out / photos[0].stem
     check_destination(directory, overwrite=job.overwrite)
-    made = pipeline.reconstruct_same_person(photos, engine=job.engine, head=job.head, maps=job.maps, run=run)
+    made = pipeline.reconstruct_same_person(photos, engine=engine, head=job.head, maps=job.maps, run=run)
     own = replace(run, warnings=list(made.warnings))
     warnings = write_avatar(made, directory, blender=blender, overwrite=job.overwrite, run=own)
     return Outcome(

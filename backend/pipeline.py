@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend import engines
-from backend.artifacts import F32, HeadFit, Observation, PartialUV, Photo, Reconstruction, Run
+from backend.artifacts import F32, HeadFit, Observation, OnHead, PartialUV, Photo, Reconstruction, Run
 from backend.corrections import Corrections, Pin, excluding
 from backend.engines import Engine, Given, Stage
 from backend.errors import BadInput
@@ -29,7 +29,7 @@ MAP_SIZES = (512, 1024, 2048, 4096)
 def reconstruct(
     photo: Path | str,
     *,
-    engine: str = "auto",
+    engine: str | Engine = "auto",
     head: str = "open",
     maps: int = 1024,
     face: int | None = None,
@@ -58,7 +58,7 @@ def reconstruct(
 def reconstruct_all(
     photo: Path | str,
     *,
-    engine: str = "auto",
+    engine: str | Engine = "auto",
     head: str = "open",
     maps: int = 1024,
     run: Run | None = None,
@@ -70,14 +70,14 @@ def reconstruct_all(
     picture = do(_LOAD, Path(photo), run, None)
     for observation in do(_OBSERVE_ALL, picture, run):
         # Warnings of one face must not appear in the next one's avatar.
-        own = Run(run.seed, run.on_progress, run.is_cancelled, list(run.warnings))
+        own = replace(run, warnings=list(run.warnings))
         yield _from_observation(observation, chosen, model, maps, Corrections(), own, do.continued(own))
 
 
 def reconstruct_same_person(
     photos: Sequence[Path | str],
     *,
-    engine: str = "auto",
+    engine: str | Engine = "auto",
     head: str = "open",
     maps: int = 1024,
     run: Run | None = None,
@@ -92,6 +92,8 @@ def reconstruct_same_person(
     if len(photos) < 2:
         raise BadInput("one person's photographs are wanted together, at least two; give more of them")
     chosen, model = _choose(engine, head, maps)
+    if chosen.head is not None:
+        raise BadInput(f"--same-person is not for the {chosen.name} engine; use --engine embedded")
     do = Stages(run)
     observations: list[Observation] = []
     for photo in photos:
@@ -102,15 +104,18 @@ def reconstruct_same_person(
     fits = do(_FIT_TOGETHER, observations, model, run)
     partials = [do(chosen.unwrap, one, fit, maps, run) for one, fit in zip(observations, fits, strict=True)]
     partial = do(_FUSE, partials, fits, run)
-    made = _from_partial(observations[0], fits[0], partial, chosen, maps, run, do)
+    made = _from_partial(observations[0], fits[0], partial, chosen, model, maps, run, do)
     return replace(made, others=tuple(observations[1:]))
 
 
-def _choose(engine: str, head: str, maps: int) -> tuple[Engine, ParametricHead]:
+def _choose(engine: str | Engine, head: str, maps: int) -> tuple[Engine, ParametricHead]:
     """What the options name; wrong ones are told before any work is done."""
     if maps not in MAP_SIZES:
         raise BadInput(f"map size {maps} is not offered; take one of {', '.join(map(str, MAP_SIZES))}")
-    return engines.choose(engine), load_head(head)
+    chosen = engines.choose(engine) if isinstance(engine, str) else engine
+    if chosen.head is not None and head == chosen.head.name:
+        return chosen, chosen.head  # its own head, as it is
+    return chosen, load_head(head)
 
 
 def _from_observation(
@@ -122,13 +127,15 @@ def _from_observation(
     run: Run,
     do: Stages,
 ) -> Reconstruction:
-    fit = do(chosen.fit, observation, model, run)
+    if chosen.describe is not None and chosen.told is not None:
+        chosen = chosen.told(do(chosen.describe, observation, run))
+    fit = do(chosen.fit, observation, chosen.head or model, run)
     if corrections.pins:
         fit = do(_PIN, fit, observation, corrections.pins, run)
     if corrections.exclude is not None:  # after the fit: painting on the skin must not move the geometry
         observation = do(_EXCLUDE, observation, corrections.exclude, run)
     partial = do(chosen.unwrap, observation, fit, maps, run)
-    return _from_partial(observation, fit, partial, chosen, maps, run, do)
+    return _from_partial(observation, fit, partial, chosen, model, maps, run, do)
 
 
 def _from_partial(
@@ -136,6 +143,7 @@ def _from_partial(
     fit: HeadFit,
     partial: PartialUV,
     chosen: Engine,
+    model: ParametricHead,
     maps: int,
     run: Run,
     do: Stages,
@@ -143,14 +151,17 @@ def _from_partial(
     complete = do(chosen.complete, partial, fit, run)
     even = do(chosen.homogenise, complete, fit, partial.chart, run)
     materials = do(chosen.materials, even, fit, partial.chart, maps, run)
+    made = OnHead(fit, partial, complete, even, materials)
+    if chosen.deliver is not None:
+        made = do(chosen.deliver, observation, made, model, maps, run)
 
     return Reconstruction(
         observation=observation,
-        fit=fit,
-        partial=partial,
-        complete=complete,
-        even=even,
-        materials=materials,
+        fit=made.fit,
+        partial=made.partial,
+        complete=made.complete,
+        even=made.even,
+        materials=made.materials,
         engine=chosen.name,
         seed=run.seed,
         stages=tuple(do.records),

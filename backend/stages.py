@@ -18,14 +18,22 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from backend.artifacts import Photo, Run, StageRecord
+from backend.artifacts import OnHead, Photo, Run, StageRecord
 from backend.engines import Given, Stage
 from backend.head.base import ParametricHead
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_COMPUTING = ("geometry", "head", "photo", "shading", "texture", "uvspace")  # packages whose code counts
+_COMPUTING = (
+    "geometry",
+    "head",
+    "marcus",
+    "photo",
+    "shading",
+    "texture",
+    "uvspace",
+)  # packages whose code counts
 _COMPUTING_MODULES = ("artifacts.py", "colour.py", "corrections.py", "engines.py", "pipeline.py")
 _LIBRARIES = ("numpy", "scipy", "numba", "opencv-contrib-python", "mediapipe", "pillow", "torch")
 
@@ -145,6 +153,8 @@ class Stages:
             return f"array {array_digest(argument)}"
         if isinstance(argument, str | int | float | tuple | Path | None):
             return repr(argument)
+        if isinstance(argument, OnHead):
+            return " ".join(self._key(stage, getattr(argument, field.name)) for field in fields(argument))
         known = self._keys.get(id(argument))
         if known is None:
             raise TypeError(f"stage '{stage.name}' reads a {type(argument).__name__} that no stage made")

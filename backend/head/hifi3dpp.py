@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from backend.colour import srgb_to_linear
 from backend.errors import BadInput, Missing
-from backend.head.base import ParametricHead
+from backend.head.base import ParametricHead, SurfacePoints
 from backend.head.meshing import mirror_by_position, no_landmarks, triangulate
 
 METRES_PER_UNIT = 0.1
@@ -42,7 +42,8 @@ def load_hifi3dpp(path: Path) -> ParametricHead:
 
     Texture modes are linearised at the mean texture: sRGB offsets times the transfer curve's slope there.
     ``expression_names`` are ``exp_00`` … in the file's order; they are not ARKit shapes. The 478 Face Mesh
-    points are unknown here (triangle −1). ``eye_centres`` are estimated from the lids.
+    points are unknown here (triangle −1); iBUG's 68 are its keypoints.
+    ``eye_centres`` are estimated from the lids.
     Raises: Missing (no such file), BadInput (not this file).
     """
     arrays, digest = _read(Path(path))
@@ -55,7 +56,8 @@ def load_hifi3dpp(path: Path) -> ParametricHead:
     triangles, triangle_uvs, triangle_quad = triangulate(quads, quad_uvs)
     texture_srgb = np.clip(arrays["meantex"].reshape(count, 3) / 255.0, 0.0, 1.0)
     slope = (srgb_to_linear(texture_srgb + 1e-3) - srgb_to_linear(texture_srgb - 1e-3)) / 2e-3
-    keypoints = mean[arrays["keypoints"].astype(np.int64).ravel() - 1]
+    keypoint_rows = arrays["keypoints"].astype(np.int64).ravel() - 1
+    keypoints = mean[keypoint_rows]
     return ParametricHead(
         name="hifi3dpp",
         mean_vertices=mean,
@@ -84,7 +86,17 @@ def load_hifi3dpp(path: Path) -> ParametricHead:
         weights_file=None,
         weights_sha256=digest,
         licence="HiFi3D++ (research use; see its publisher's terms)",
+        ibug=_at_vertices(keypoint_rows, triangles),
     )
+
+
+def _at_vertices(rows: NDArray[np.int64], triangles: NDArray[np.int32]) -> SurfacePoints:
+    """The vertices ``rows`` as surface points; a vertex without a triangle is a point that is not there."""
+    uses = triangles == rows[:, None, None]  # (N, T, 3)
+    triangle = np.where(uses.any((1, 2)), uses.any(2).argmax(1), -1).astype(np.int32)
+    corner = uses[np.arange(len(rows)), triangle] & (triangle >= 0)[:, None]
+    barycentric = corner / np.maximum(corner.sum(1, keepdims=True), 1)
+    return SurfacePoints(triangle, barycentric.astype(np.float32), (triangle >= 0).astype(np.float32))
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], str]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.artifacts import F32
+from backend.artifacts import F32, Description
 from backend.errors import BadInput
 from backend.marcus.adapters import attached, merged
 from backend.marcus.flow import Solver, guided, integrate, sigmas
@@ -64,17 +64,6 @@ def turbo(sampling: Sampling, distilled: bool) -> Sampling:
 
 
 @dataclass(frozen=True)
-class Captions:
-    """A description of the face with its light, and one without."""
-
-    lit: str
-    unlit: str
-
-    def of(self, stage: Stage) -> str:
-        return self.lit if caption_kind(stage) == "lit" else self.unlit
-
-
-@dataclass(frozen=True)
 class MaterialPictures:
     """What the joint stage draws, each ``(S, S, 3)`` in [0, 1]."""
 
@@ -91,10 +80,10 @@ class Cascade:
         self._release = release
         self._sampling = sampling
 
-    def captions(self, face_srgb: F32) -> Captions:
+    def describe(self, face_srgb: F32) -> Description:
         """What Qwen2.5-VL says of the photographed face ``(H, W, 3)``."""
         with self._models.text() as encoder:
-            return Captions(
+            return Description(
                 encoder.caption(face_srgb, caption_instruction("lit")),
                 encoder.caption(face_srgb, caption_instruction("unlit")),
             )
@@ -102,7 +91,7 @@ class Cascade:
     def inpaint(
         self,
         partial_srgb: F32,
-        captions: Captions,
+        description: Description,
         seed: int,
         progress: Progress,
         preview: Preview | None = None,
@@ -110,20 +99,29 @@ class Cascade:
         """A complete texture from one whose missing texels are black."""
         guidance = self._sampling.inpaint_guidance
         adapter = self._release.inpaint()
-        return self._edit(partial_srgb, ["inpaint"], captions, guidance, seed, progress, preview, adapter)[0]
+        return self._edit(partial_srgb, ["inpaint"], description, guidance, seed, progress, preview, adapter)[
+            0
+        ]
 
     def homogenise(
-        self, lit_srgb: F32, captions: Captions, seed: int, progress: Progress, preview: Preview | None = None
+        self,
+        lit_srgb: F32,
+        description: Description,
+        seed: int,
+        progress: Progress,
+        preview: Preview | None = None,
     ) -> F32:
         """The texture under even white light."""
         guidance = self._sampling.homogenise_guidance
         adapter = self._release.homogenise()
-        return self._edit(lit_srgb, ["homogenise"], captions, guidance, seed, progress, preview, adapter)[0]
+        return self._edit(lit_srgb, ["homogenise"], description, guidance, seed, progress, preview, adapter)[
+            0
+        ]
 
     def materials(
         self,
         even_srgb: F32,
-        captions: Captions,
+        description: Description,
         seed: int,
         progress: Progress,
         preview: Preview | None = None,
@@ -131,14 +129,14 @@ class Cascade:
         """Albedo, normal and packed reflectance, drawn together with cross-intrinsic attention."""
         guidance = self._sampling.materials_guidance
         return MaterialPictures(
-            *self._edit(even_srgb, BRANCHES, captions, guidance, seed, progress, preview, None)
+            *self._edit(even_srgb, BRANCHES, description, guidance, seed, progress, preview, None)
         )
 
     def _edit(
         self,
         picture_srgb: F32,
         stages: Sequence[Stage],
-        captions: Captions,
+        description: Description,
         guidance: float,
         seed: int,
         progress: Progress,
@@ -153,7 +151,9 @@ class Cascade:
         place = self._models.placement
         grid = (side // 16, side // 16)
         with self._models.text() as encoder:
-            texts = torch.cat([encoder.encode(prompt(s, captions.of(s)), picture_srgb) for s in stages])
+            texts = torch.cat(
+                [encoder.encode(prompt(s, _caption(description, s)), picture_srgb) for s in stages]
+            )
             avoided = encoder.encode(negative(stages[0]), picture_srgb) if guidance > 1 else None
         with self._models.vae() as vae:
             picture = torch.from_numpy(np.ascontiguousarray(picture_srgb)).permute(2, 0, 1)[None]
@@ -225,6 +225,10 @@ class Cascade:
             return guided(with_text.float(), without.float(), guidance)
 
         return velocity
+
+
+def _caption(description: Description, stage: Stage) -> str:
+    return description.lit if caption_kind(stage) == "lit" else description.unlit
 
 
 def _as_picture(image: Tensor) -> F32:

@@ -96,6 +96,22 @@ class Release:
         )
 
 
+def require(release: Release) -> None:
+    """Raises: Missing, naming the first part of the engine's weights that is not there."""
+    for folder in ("transformer", "vae", "text_encoder", "tokenizer", "text_processor", "scheduler"):
+        if not (release.base() / folder).is_dir():
+            raise Missing(
+                f"the marcus engine has no '{release.base() / folder}'; run `likeness weights fetch marcus` "
+                "(`likeness weights list` shows sizes and licences)"
+            )
+    release.inpaint(), release.homogenise(), release.materials()
+    for path in (release.head_model, release.landmark_template):
+        if not path.is_file():
+            raise Missing(f"the marcus engine has no '{path}'; run `likeness weights fetch marcus`")
+    if not release.mssf().is_file() and not release.resnet().is_file():
+        raise Missing(f"the marcus engine has no '{release.resnet()}'; run `likeness weights fetch marcus`")
+
+
 def identity(*paths: Path) -> str:
     """Eight letters that change with the names, sizes and dates of the files under ``paths``."""
     digest = hashlib.blake2b(digest_size=4)

@@ -27,3 +27,17 @@ def weights(longcat: Path) -> Path:
 
     write_adapters(longcat.parent / "marcus")
     return longcat.parent
+
+
+@pytest.fixture(scope="session")
+def release(weights: Path) -> Path:
+    """A weights folder with all that ``--engine marcus`` needs, its terms accepted. Read only."""
+    from tiny_release import write_regressor, write_super_resolution, write_topology
+
+    from backend.weights.licences import accept
+
+    write_topology(weights / "marcus")
+    write_regressor(weights / "marcus")
+    write_super_resolution(weights / "real-esrgan")
+    accept(weights, "marcus", "of this test")
+    return weights

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from backend.artifacts import Description
 from backend.errors import BadWeights, Cancelled, Missing
-from backend.marcus.cascade import Captions, Cascade, Sampling, turbo
+from backend.marcus.cascade import Cascade, Sampling, turbo
 from backend.marcus.models import Models
 from backend.marcus.placement import Placement
 from backend.marcus.prompts import negative, prompt
 from backend.marcus.release import LONGCAT, Release
 
 CPU = Placement(torch.device("cpu"), torch.float32, staged=False)
-CAPTIONS = Captions("a woman of forty, soft light from the left", "a woman of forty")
+CAPTIONS = Description("a woman of forty, soft light from the left", "a woman of forty")
 FEW = Sampling(steps=3)
 SIDE = 64
 
@@ -154,7 +155,7 @@ def test_cancelled_between_steps_and_previews_told(cascade, picture):
 
 def test_captions_are_the_same_each_time(cascade, picture):
     made = cascade()
-    assert made.captions(picture) == made.captions(picture)
+    assert made.describe(picture) == made.describe(picture)
 
 
 def test_absent_and_wrong_weights_are_told(tmp_path: Path, cascade, weights, picture):
