@@ -216,8 +216,8 @@ def _require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > 0 and free < needed + MARGIN:
         raise OutOfResources(
-            f"{needed / 1e9:.1f} GB are to be fetched and '{folder}' has {free / 1e9:.1f} GB free; make room, "
-            "or set LIKENESS_WEIGHTS to a folder on another disk"
+            f"{needed / 1e9:.1f} GB are to be fetched and '{folder}' has {free / 1e9:.1f} GB free; make "
+            "room, or set LIKENESS_WEIGHTS to a folder on another disk"
         )
 
 
