@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from pathlib import Path
 from typing import Any
 
 from backend.errors import Missing
@@ -12,7 +14,27 @@ from synthdata.run.sources import Job
 from synthdata.run.workers import UNITS_PER_PROCESS, Made, Work, make
 
 _AHEAD = 2  # units for each worker: the next one waits where the last is made
+_PATIENCE_S = 5.0
 _LOOK_AGAIN_S = 5.0  # machines may join meanwhile
+
+
+def _check_there(address: str) -> None:
+    """Raises: Missing. Ray itself waits for minutes for a cluster that has ended."""
+    place = address.removeprefix("ray://")
+    if address == "auto":
+        place = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://") or _last_cluster_here()
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE_S).close()
+    except (OSError, ValueError) as error:
+        raise Missing(f"there is no Ray cluster at '{address}'; `ray start --head` begins one") from error
+
+
+def _last_cluster_here() -> str:
+    """The address that the last cluster of this machine left, which may have ended; empty where none did."""
+    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    note = Path(base) / "ray" / "ray_current_cluster"
+    return note.read_text().strip() if note.is_file() else ""
 
 
 class RayCrew:
@@ -28,6 +50,7 @@ class RayCrew:
         except ImportError as error:
             raise Missing("Ray is not installed; pip install 'likeness[cluster]'") from error
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        _check_there(address)
         try:
             ray.init(
                 address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False

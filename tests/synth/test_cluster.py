@@ -11,20 +11,13 @@ import pytest
 import synthetic_set
 from synthetic_set import make, make_here
 
-from backend.errors import BadInput, Missing
+from backend.errors import BadInput
 from backend.training.schema import SHARD_FOLDER
 from backend.training.verify import verify
-from synthdata.run.cluster import RayCrew
-from synthdata.run.sources import Job
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_a_cluster_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(Missing, match="no Ray cluster at 'auto'"):
-        RayCrew(Job(b""), "auto")
 
 
 @pytest.fixture(scope="module")
