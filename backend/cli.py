@@ -1,4 +1,4 @@
-"""The command line: ``likeness reconstruct | render | serve | evaluate | synth | bench | doctor``.
+"""The command line: ``likeness reconstruct | render | serve | evaluate | synth | train | bench | doctor``.
 
 Only light imports at the top: ``likeness --help`` must answer in under 0.3 s, so whatever pulls in
 numpy or torch is imported inside the command that needs it.
@@ -20,6 +20,7 @@ from backend.errors import BadInput, Cancelled, LikenessError
 from backend.evaluation.command import evaluate_app
 from backend.failures import EXIT_CODES, exit_code_of, one_line, usage_line
 from backend.training.command import synth_app
+from backend.training.train_command import train_app
 from backend.weights.command import weights_app
 
 app = typer.Typer(
@@ -227,6 +228,7 @@ def serve_keys(
 
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(synth_app, name="synth")
+app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 app.command("bench")(bench)
 

@@ -64,25 +64,29 @@ class Lpips:
             np.where(inside[..., None], np.asarray(p, np.float32), np.float32(0.5))[box]
             for p in (picture, truth)
         ]
+        a, b = (torch.from_numpy(p).permute(2, 0, 1)[None] for p in pair)
         with torch.no_grad():
-            a, b = (self._features(torch.from_numpy(p).permute(2, 0, 1)[None]) for p in pair)
-            total = 0.0
-            for fa, fb, mix in zip(a, b, self._linear, strict=True):
-                total += float(((fa - fb) ** 2 * mix).sum(1).mean())
+            return float(self.of_pictures(a, b))
+
+    def of_pictures(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """LPIPS ``(B,)`` of sRGB pictures ``(B, 3, H, W)`` in [0, 1], at least 32 pixels; differentiable."""
+        total = a.new_zeros(len(a))
+        for fa, fb, mix in zip(self._features(a), self._features(b), self._linear, strict=True):
+            total = total + ((fa - fb) ** 2 * mix.to(a)).sum(1).mean((1, 2))
         return total
 
     def _features(self, image: torch.Tensor) -> list[torch.Tensor]:
-        import torch
         import torch.nn.functional as nn
 
-        x = (image * 2 - 1 - torch.tensor(_SHIFT)[:, None, None]) / torch.tensor(_SCALE)[:, None, None]
+        shift, scale = (image.new_tensor(values)[:, None, None] for values in (_SHIFT, _SCALE))
+        x = (image * 2 - 1 - shift) / scale
         found = []
         for k, ((_, stride, padding), (weight, bias)) in enumerate(
             zip(_CONVOLUTIONS, self._trunk, strict=True)
         ):
             if k in _POOLED_BEFORE:
                 x = nn.max_pool2d(x, 3, 2)
-            x = nn.relu(nn.conv2d(x, weight, bias, stride, padding))
+            x = nn.relu(nn.conv2d(x, weight.to(x), bias.to(x), stride, padding))
             found.append(x / (x.norm(dim=1, keepdim=True) + 1e-10))
         return found
 

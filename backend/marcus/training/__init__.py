@@ -1,0 +1,1 @@
+"""Trainers of MARCUS-Avatar's learned parts, for the loop of ``backend.training``."""

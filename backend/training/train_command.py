@@ -1,0 +1,124 @@
+"""``likeness train``. Only light imports at the top: ``likeness --help`` must not pay for torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backend.errors import BadInput
+
+train_app = typer.Typer(
+    help="Train the learned parts of MARCUS-Avatar on sets of `likeness synth run` (docs/training).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+_Set = Annotated[Path, typer.Option("--set", metavar="DIR", help="A training set.")]
+_Out = Annotated[
+    Path, typer.Option("-o", "--out", metavar="DIR", help="Checkpoints, pictures, numbers and the product.")
+]
+_Recipe = Annotated[
+    str | None, typer.Option(metavar="NAME|YAML", help="paper, tiny or a file; a resume keeps its own.")
+]
+_Weights = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The folder of LongCat-Image-Edit, for `paper`.")
+]
+_Head = Annotated[str, typer.Option(help="Whose chart and shape the set has: open or hifi3dpp:PATH.")]
+_Start = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Published weights to start from, instead of random ones.")
+]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in DIR.")]
+_Cpu = Annotated[bool, typer.Option("--cpu", help="Use the processor even where there is a GPU.")]
+
+
+@train_app.command()
+def inpaint(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    weights: _Weights = None,
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """LoRA that completes a partial texture: T_inc to T_env by flow matching."""
+    from backend.training.session import Asked, run_training
+
+    run_training(Asked("inpaint", data, out, recipe, resume, cpu, weights=weights))
+
+
+@train_app.command()
+def homogenise(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    weights: _Weights = None,
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """LoRA that takes the light out of a texture: T_env to T_hom by flow matching."""
+    from backend.training.session import Asked, run_training
+
+    run_training(Asked("homogenise", data, out, recipe, resume, cpu, weights=weights))
+
+
+@train_app.command()
+def materials(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    weights: _Weights = None,
+    head: _Head = "open",
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """Three LoRA branches, albedo, normal and reflectance: alone, then joined and shaded."""
+    from backend.training.session import Asked, run_training
+
+    run_training(Asked("materials", data, out, recipe, resume, cpu, weights=weights, head=head))
+
+
+@train_app.command()
+def geometry(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    head: _Head = "open",
+    start: _Start = None,
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """Encoder from a portrait to a head's coefficients, self-supervised."""
+    from backend.training.session import Asked, run_training
+
+    run_training(Asked("geometry", data, out, recipe, resume, cpu, head=head, start=start))
+
+
+@train_app.command()
+def superres(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    start: _Start = None,
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """Real-ESRGAN, fine-tuned on the sets' maps."""
+    from backend.training.session import Asked, run_training
+
+    run_training(Asked("superres", data, out, recipe, resume, cpu, start=start))
+
+
+@train_app.command()
+def show(
+    task: Annotated[str, typer.Argument(help="geometry, inpaint, homogenise, materials or superres.")],
+    recipe: Annotated[str, typer.Option(metavar="NAME|YAML")] = "paper",
+) -> None:
+    """Print a recipe as YAML with every field, to be changed and given back as --recipe."""
+    from backend.training.recipe import RECIPES, read_recipe, written
+
+    if task not in RECIPES:
+        raise BadInput(f"there is no trainer '{task}'; take one of {', '.join(RECIPES)}")
+    typer.echo(written(read_recipe(task, recipe)), nl=False)
