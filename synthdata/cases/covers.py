@@ -31,7 +31,7 @@ def hat_mesh(head: ParametricHead, vertices: F32) -> Mesh:
     from scipy.spatial import ConvexHull
 
     skin = vertices[np.unique(head.triangles[head.triangle_part == 0])].astype(np.float64)
-    centre, up = _edge(head, vertices, skin)
+    centre, up = edge(head, vertices, skin)
     hull = ConvexHull(skin[(skin - centre) @ up > -0.005])
     front = np.cross([1.0, 0.0, 0.0], up)
     side = np.cross(up, front)
@@ -40,22 +40,22 @@ def hat_mesh(head: ParametricHead, vertices: F32) -> Mesh:
     tilt = 0.5 * np.pi * np.maximum(share, 1e-3)
     level = np.cos(turn)[..., None] * front + np.sin(turn)[..., None] * side
     towards = np.sin(tilt)[..., None] * level + np.cos(tilt)[..., None] * up
-    radius = _reach(hull.equations, centre, towards.reshape(-1, 3)).reshape(towards.shape[:2])
+    radius = reach(hull.equations, centre, towards.reshape(-1, 3)).reshape(towards.shape[:2])
     cuff = np.clip((share - (1 - _CUFF_SHARE)) / 0.02, 0, 1)
     radius = radius + WOOL_M + CUFF_M * cuff + _RIB_M * np.cos(_RIBS * turn) * np.sin(tilt)
     rows = centre + radius[..., None] * towards
     inside = centre + (radius[-1] - WOOL_M - CUFF_M)[:, None] * towards[-1]
-    return _grid(np.concatenate([rows, inside[None]]))
+    return grid(np.concatenate([rows, inside[None]]))
 
 
 def under_hat(head: ParametricHead, vertices: F32, strands: F32) -> NDArray[np.bool_]:
     """Which of ``strands`` ``(N, n, 3)`` the hat hides: those that grow above its edge."""
     skin = vertices[np.unique(head.triangles[head.triangle_part == 0])].astype(np.float64)
-    centre, up = _edge(head, vertices, skin)
+    centre, up = edge(head, vertices, skin)
     return np.asarray((strands[:, 0] - centre) @ up > 0)
 
 
-def _edge(head: ParametricHead, vertices: F32, skin: F64) -> tuple[F64, F64]:
+def edge(head: ParametricHead, vertices: F32, skin: F64) -> tuple[F64, F64]:
     """The middle of the hat's edge and the way up from it: mid-forehead to under the back of the skull."""
     points = head.mediapipe.positions(vertices, head.triangles)
     brow, top = points[[9, 10]].astype(np.float64)
@@ -68,7 +68,7 @@ def _edge(head: ParametricHead, vertices: F32, skin: F64) -> tuple[F64, F64]:
     return 0.5 * (forehead + nape), up / np.linalg.norm(up)
 
 
-def _reach(planes: F64, origin: F64, directions: F64) -> F64:
+def reach(planes: F64, origin: F64, directions: F64) -> F64:
     """Distance ``(N,)`` from ``origin`` to the hull's surface; ``planes`` ``(F, 4)`` point outwards."""
     height = -(planes[:, :3] @ origin + planes[:, 3])
     out = np.empty(len(directions))
@@ -78,7 +78,7 @@ def _reach(planes: F64, origin: F64, directions: F64) -> F64:
     return out
 
 
-def _grid(rows: F64) -> Mesh:
+def grid(rows: F64) -> Mesh:
     """Rings ``(R, C, 3)`` joined by quads."""
     count, around = rows.shape[:2]
     a = np.arange(count - 1)[:, None] * around + np.arange(around)
@@ -138,7 +138,7 @@ def _flat(path: F64, aside: F64, half_width: F64, half_thickness: float) -> Mesh
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)[None, :, None]
     wide = half_width[:, None, None] * np.cos(turn) * aside
     thick = half_thickness * np.sin(turn) * front
-    return _grid(path[:, None] + round_off * (wide + thick))
+    return grid(path[:, None] + round_off * (wide + thick))
 
 
 def _capsule(path: F64, radius: float) -> Mesh:

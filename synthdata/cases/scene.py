@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from backend.shading.environment import Environment
 from blender_addon.bundle import CameraRecord
 from blender_addon.scene.camera import place_camera
-from blender_addon.scene.head_mesh import UV_LAYER
 from blender_addon.scene.light import hide_from_camera, world_from_hdri
 from blender_addon.scene.nodes import new_material, set_inputs
 from blender_addon.scene.render import configure_cycles
@@ -27,6 +26,7 @@ from blender_addon.scene.scene import set_output
 from blender_addon.scene.space import to_scene
 from synthdata.cases.subject import F32, I32, Subject
 from synthdata.fixtures import pixels_of, read_exr
+from synthdata.scene.pieces import charted, fill, strand_curves, texture
 
 SUBSURFACE_M = 0.0028  # mean free path of red in light skin
 SUBSURFACE_RADIUS = (1.0, 0.36, 0.16)
@@ -60,28 +60,16 @@ def adopt(scene: Any) -> Studio:
 
 def place_subject(studio: Studio, subject: Subject, subsurface: float) -> None:
     """Build the subject's surface; ``subsurface`` in [0, 1] is how much of its diffuse light walks."""
-    data = bpy.data.meshes.new("subject")
-    faces = subject.triangles[subject.is_skin]
-    uvs = subject.uvs[subject.triangle_uvs[subject.is_skin]]
-    used, corners = np.unique(faces, return_inverse=True)
-    _fill(data, subject.vertices_head[used], corners.reshape(-1, 3).astype(np.int32))
-    data.uv_layers.new(name=UV_LAYER).uv.foreach_set("vector", uvs.astype(np.float32).ravel())
+    data = charted(
+        "subject",
+        subject.vertices_head,
+        subject.triangles[subject.is_skin],
+        subject.uvs,
+        subject.triangle_uvs[subject.is_skin],
+    )
     studio.skin = bpy.data.objects.new("subject", data)
     studio.skin.data.materials.append(_skin_material(subject, subsurface))
     studio.scene.collection.objects.link(studio.skin)
-
-
-def _fill(data: Any, vertices_head: F32, faces: I32) -> None:
-    """Smooth faces ``(F, k)`` in head space."""
-    data.vertices.add(len(vertices_head))
-    data.loops.add(faces.size)
-    data.polygons.add(len(faces))
-    data.vertices.foreach_set("co", to_scene(vertices_head).astype(np.float32).ravel())
-    data.loops.foreach_set("vertex_index", faces.ravel())
-    starts = np.arange(0, faces.size, faces.shape[1], dtype=np.int32)
-    data.polygons.foreach_set("loop_start", starts)
-    data.polygons.foreach_set("use_smooth", np.ones(len(faces), bool))
-    data.update(calc_edges=True)
 
 
 def _skin_material(subject: Subject, subsurface: float) -> Any:
@@ -101,43 +89,19 @@ def _skin_material(subject: Subject, subsurface: float) -> Any:
         ("Roughness", subject.roughness),
         ("Specular IOR Level", subject.specular),
     ):
-        tree.links.new(_texture(tree, name, values).outputs["Color"], principled.inputs[name])
+        tree.links.new(texture(tree, name, values).outputs["Color"], principled.inputs[name])
     if subject.normal_map_head is not None:
         normal = tree.nodes.new("ShaderNodeNormalMap")
         normal.space = "WORLD"
         encoded = 0.5 + 0.5 * to_scene(subject.normal_map_head).astype(np.float32)
-        tree.links.new(_texture(tree, "normal", encoded).outputs["Color"], normal.inputs["Color"])
+        tree.links.new(texture(tree, "normal", encoded).outputs["Color"], normal.inputs["Color"])
         tree.links.new(normal.outputs["Normal"], principled.inputs["Normal"])
     return material
 
 
-def _texture(tree: Any, name: str, values: F32) -> Any:
-    """An image node of linear ``values`` ``(S, S[, 3])``, kept as floats."""
-    size = values.shape[0]
-    image = bpy.data.images.new(name, size, size, alpha=False, float_buffer=True)
-    image.colorspace_settings.name = "Non-Color"
-    rgba = np.ones((size, size, 4), np.float32)
-    rgba[..., :3] = values[..., None] if values.ndim == 2 else values
-    image.pixels.foreach_set(rgba[::-1].ravel())
-    image.update()
-    image.pack()
-    node = tree.nodes.new("ShaderNodeTexImage")
-    node.image, node.extension = image, "EXTEND"
-    chart = tree.nodes.new("ShaderNodeUVMap")
-    chart.uv_map = UV_LAYER
-    tree.links.new(chart.outputs["UV"], node.inputs["Vector"])
-    return node
-
-
 def add_strands(studio: Studio, strands: F32, radius_m: float, colour_linear: Sequence[float]) -> None:
     """Hair: strands ``(N, n, 3)`` in head space, thinner towards their tips."""
-    count, points = strands.shape[:2]
-    data = bpy.data.hair_curves.new("hair")
-    data.add_curves([points] * count)
-    data.position_data.foreach_set("vector", to_scene(strands).astype(np.float32).ravel())
-    taper = np.linspace(1.0, 0.35, points, dtype=np.float32)
-    radius = data.attributes.new("radius", "FLOAT", "POINT")
-    radius.data.foreach_set("value", np.tile(radius_m * taper, count))
+    data = strand_curves("hair", strands, radius_m)
     material, tree, principled = new_material("hair")
     # Blender's hair shader lets so few strands glow; opaque ones keep their colour, and cost half as much.
     colour = (*colour_linear, 1.0)
@@ -158,7 +122,7 @@ def add_solids(
     set_inputs(principled, {"Base Color": (*colour_linear, 1.0), **surface})
     for vertices, quads in meshes:
         data = bpy.data.meshes.new(name)
-        _fill(data, vertices, quads)
+        fill(data, vertices, quads)
         data.materials.append(material)
         _add_occluder(studio, bpy.data.objects.new(name, data), None)
     _mark(tree)

@@ -1,0 +1,235 @@
+"""What is worn below the chin: a body under cloth, collars, jackets, hoods, scarves. Head space, metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from synthdata.cases.covers import grid
+from synthdata.cases.glasses import tube_mesh
+from synthdata.cycles.ground import F32, F64, I32, Ground, smoothstep
+
+Garment = Literal["tee", "v-neck", "turtleneck", "shirt", "jacket", "hoodie"]
+GARMENTS: tuple[Garment, ...] = ("tee", "v-neck", "turtleneck", "shirt", "jacket", "hoodie")
+_AROUND = 220
+# Distance from the neck's axis and height, from the neckline to the hips: at the sides, in front, behind.
+_SIDE = ((0.064, -0.098), (0.115, -0.118), (0.168, -0.138), (0.206, -0.168), (0.228, -0.225), (0.238, -0.34), (0.236, -0.52))
+_FRONT = ((0.058, -0.118), (0.063, -0.140), (0.076, -0.170), (0.094, -0.215), (0.110, -0.265), (0.122, -0.34), (0.118, -0.52))
+_BACK = ((0.066, -0.092), (0.084, -0.125), (0.096, -0.160), (0.105, -0.205), (0.112, -0.255), (0.114, -0.34), (0.108, -0.52))  # fmt: skip
+_AXIS_Z = -0.007
+_CLOTH_M = 0.004  # off the skin
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A mesh of quads with what it is made of."""
+
+    vertices: F32  # (V, 3)
+    quads: I32  # (Q, 4)
+    stuff: str  # "main", "trim", "under", "scarf": which of the outfit's cloths
+    thickness_m: float = 0.0  # a sheet is made this thick
+
+
+@dataclass(frozen=True)
+class OutfitPlan:
+    """What somebody wears below the chin."""
+
+    garment: Garment
+    scarf: bool
+    build: float  # factor on the width of shoulders
+    seed: int
+
+
+def outfit(plan: OutfitPlan, ground: Ground) -> tuple[Piece, ...]:
+    """The pieces of ``plan`` over the skin ``ground``."""
+    rng = np.random.default_rng([plan.seed, 31])
+    turn = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)
+    pieces: list[Piece] = []
+    if plan.garment in ("jacket", "hoodie"):
+        under = _shell(plan, turn, _round_neck(turn, 0.02), ground, rng, 0.0)
+        pieces += [Piece(*grid(under), "under"), Piece(*_edge(under[0], 0.0032), "under")]
+    if plan.garment == "tee":
+        rows = _shell(plan, turn, _round_neck(turn, float(rng.uniform(0.0, 0.10))), ground, rng, 0.0)
+        pieces += [Piece(*grid(rows), "main"), Piece(*_edge(rows[0], 0.0042), "main")]
+    elif plan.garment == "v-neck":
+        rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.20, 0.36))), ground, rng, 0.0)
+        pieces += [Piece(*grid(rows), "main"), Piece(*_edge(rows[0], 0.0030), "main")]
+    elif plan.garment == "turtleneck":
+        rows = _shell(plan, turn, 0 * turn, ground, rng, 0.0)
+        high = float(rng.uniform(0.020, 0.042))
+        pieces += [Piece(*grid(rows), "main"), Piece(*grid(_roll(rows[0], high, ground)), "main")]
+    elif plan.garment == "shirt":
+        rows = _shell(plan, turn, _v_neck(turn, 0.10), ground, rng, 0.0)
+        pieces += [Piece(*grid(rows), "main"), *_shirt_collar(ground, rng)]
+    elif plan.garment == "jacket":
+        rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.62, 0.80)), 1.1), ground, rng, 0.010)
+        pieces += [Piece(*grid(rows), "main", 0.003), Piece(*_edge(rows[0], 0.0035), "main")]
+        if rng.random() < 0.6:
+            pieces += _shirt_collar(ground, rng, "under")
+    else:
+        rows = _shell(plan, turn, _round_neck(turn, 0.10), ground, rng, 0.006)
+        pieces += [Piece(*grid(rows), "main"), Piece(*_hood(ground), "main")]
+    if plan.scarf:
+        pieces += [Piece(*mesh, "scarf") for mesh in _scarf(ground, rng)]
+    return tuple(pieces)
+
+
+def _round_neck(turn: F64, low: float) -> F64:
+    """Where along the profile the cloth begins: 0 close to the neck, 1 at the hips."""
+    return low * (0.35 + 0.65 * (0.5 + 0.5 * np.cos(turn)) ** 1.5)
+
+
+def _v_neck(turn: F64, low: float, width: float = 0.75) -> F64:
+    front = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray(low * np.clip(1 - front / width, 0, 1) ** 0.9)
+
+
+def _profile(turn: F64, t: F64, build: float) -> F64:
+    """Places ``(rows, around, 3)`` of a body without a head; ``t`` ``(rows, around)`` in [0, 1]."""
+    knots = np.linspace(0, 1, len(_SIDE)) ** 1.35
+    side, front, back = (np.array(p) for p in (_SIDE, _FRONT, _BACK))
+    aside = np.abs(np.sin(turn))[None] ** 1.7
+    ahead = smoothstep(-0.35, 0.35, np.cos(turn))[None]
+
+    def at(profile: F64, column: int) -> F64:
+        from scipy.interpolate import PchipInterpolator
+
+        return np.asarray(PchipInterpolator(knots, profile[:, column])(t))
+
+    out = []
+    for column in (0, 1):
+        middle = ahead * at(front, column) + (1 - ahead) * at(back, column)
+        out.append(aside * at(side, column) + (1 - aside) * middle)
+    far, high = out
+    wide = 1 + (build - 1) * smoothstep(0.05, 0.4, t)
+    # Round the corner between side and front as a body does: a superellipse, not a star.
+    return np.stack([wide * far * np.sin(turn), high, _AXIS_Z + far * np.cos(turn)], -1)
+
+
+def _shell(
+    plan: OutfitPlan, turn: F64, start: F64, ground: Ground, rng: np.random.Generator, over_m: float
+) -> F64:
+    """Cloth from its neckline ``start`` ``(around,)`` down, ``(rows, around, 3)``, with folds."""
+    rows = 64
+    t = start[None] + (1 - start[None]) * np.linspace(0, 1, rows)[:, None] ** 1.4
+    body = _profile(turn, t, plan.build)
+    clearance = _CLOTH_M + over_m
+    for _ in range(3):
+        body, _, _ = ground.lifted(body, clearance)
+    if over_m:
+        middle = np.array([0.0, -0.25, _AXIS_Z])
+        gap = body - middle
+        body = body + over_m * gap / np.linalg.norm(gap, axis=-1, keepdims=True)
+    # Folds hang from shoulders and run down the chest.
+    fold = np.zeros(t.shape)
+    for _ in range(7):
+        direction = np.array([rng.normal(), 0.35 * rng.normal(), rng.normal()])
+        direction /= np.linalg.norm(direction)
+        wave = rng.uniform(0.03, 0.09)
+        fold += np.sin(body @ direction * 2 * np.pi / wave + rng.uniform(0, 6.3)) * wave
+    amount = 0.028 * smoothstep(0.06, 0.5, t)
+    out = body - np.array([0.0, -0.25, _AXIS_Z])
+    out /= np.linalg.norm(out, axis=-1, keepdims=True)
+    body = body + (amount * fold)[..., None] * out
+    lifted, _, _ = ground.lifted(body, clearance)
+    return np.asarray(lifted)
+
+
+def _edge(line: F64, radius: float) -> tuple[F32, I32]:
+    """A hem round the neckline."""
+    return tube_mesh(line, closed=True, radius_m=radius, sides=10)
+
+
+def _neck_ring(front_y: float, back_y: float, clearance: float, ground: Ground, turn: F64) -> F64:
+    """A line round the neck, ``(around, 3)``."""
+    y = back_y + (front_y - back_y) * (0.5 + 0.5 * np.cos(turn))
+    ring = np.stack([0.056 * np.sin(turn), y, _AXIS_Z + 0.056 * np.cos(turn)], -1)
+    for _ in range(4):
+        ring, _, _ = ground.lifted(ring, clearance)
+        ring[:, 1] = y
+    smooth = ring.copy()
+    for _ in range(6):
+        smooth = 0.5 * smooth + 0.25 * (np.roll(smooth, 1, 0) + np.roll(smooth, -1, 0))
+    return smooth
+
+
+def _roll(base: F64, high: float, ground: Ground) -> F64:
+    """A turned-down collar that stands up from ``base`` ``(around, 3)``: up inside, over, down outside."""
+    turn = np.linspace(0, 2 * np.pi, len(base), endpoint=False)
+    rows = [base]
+    for lift, clearance in ((0.35, 0.005), (0.8, 0.005), (1.0, 0.006), (1.05, 0.0075), (1.0, 0.0095), (0.7, 0.011), (0.3, 0.0125)):  # fmt: skip
+        rows.append(_neck_ring(-0.112 + lift * high, -0.092 + 1.15 * lift * high, clearance, ground, turn))
+    return np.stack(rows)
+
+
+def _shirt_collar(ground: Ground, rng: np.random.Generator, stuff: str = "main") -> list[Piece]:
+    """A band round the neck, open in front, and the leaf that falls over it with two points."""
+    gap = float(rng.uniform(0.10, 0.45))  # radians on either side of the front
+    turn = np.linspace(gap, 2 * np.pi - gap, _AROUND)
+    front = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
+    point = np.exp(-(((front - gap) / 0.38) ** 2))
+    drop = 0.020 * np.exp(-(((front - gap) / 0.5) ** 2))
+    rows = []
+    steps = (
+        (-0.008, 0.004, 0.0), (0.008, 0.0055, 0.0), (0.022, 0.007, 0.0), (0.027, 0.009, 0.0),
+        (0.026, 0.0115, 0.05), (0.016, 0.0135, 0.3), (0.004, 0.016, 0.65), (-0.008, 0.019, 1.0),
+    )  # fmt: skip
+    for lift, clearance, along in steps:
+        ring = _neck_ring(-0.112 + lift, -0.088 + lift, clearance, ground, turn)
+        ring[:, 1] -= drop + along * (0.030 * point)
+        ring[:, 2] += along * 0.020 * point
+        ring[:, 0] += np.sign(np.sin(turn)) * along * 0.016 * point
+        rows.append(ring)
+    sheet = np.stack(rows)
+    sheet, _, _ = ground.lifted(sheet, 0.004)
+    count, around = sheet.shape[:2]
+    a = np.arange(count - 1)[:, None] * around + np.arange(around - 1)
+    quads = np.stack([a, a + around, a + around + 1, a + 1], -1).reshape(-1, 4).astype(np.int32)
+    return [Piece(sheet.reshape(-1, 3).astype(np.float32), quads, stuff, 0.0016)]
+
+
+def _hood(ground: Ground) -> tuple[F32, I32]:
+    """A hood that lies round the nape, thick behind and thin in front."""
+    turn = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)
+    back = 0.5 - 0.5 * np.cos(turn)
+    line = _neck_ring(-0.135, -0.090, 0.020, ground, turn)
+    line = line + np.stack([0 * turn, 0 * turn, -0.020 * back], -1)
+    around = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    thick, wide = 0.010 + 0.012 * back, 0.016 + 0.026 * back
+    out = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)
+    rows = [
+        line + (wide * np.cos(a))[:, None] * out * 0.8 + (thick * np.sin(a) + 0.3 * wide * -np.cos(a))[:, None] * [0.0, 1.0, 0.0]
+        for a in around
+    ]  # fmt: skip
+    return _torus(np.stack(rows))
+
+
+def _scarf(ground: Ground, rng: np.random.Generator) -> list[tuple[F32, I32]]:
+    """Two turns of knitted cloth and an end that hangs down."""
+    turn = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)
+    made = []
+    for front, back, clearance, wide in ((-0.108, -0.066, 0.014, 0.020), (-0.138, -0.090, 0.024, 0.023)):
+        tilt = 0.008 * rng.normal()
+        line = _neck_ring(front, back, clearance, ground, turn)
+        line[:, 1] += tilt * np.sin(turn)
+        out = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)
+        rows = []
+        for a in np.linspace(0, 2 * np.pi, 40, endpoint=False):
+            crease = 1 + 0.10 * np.sin(3 * a + 2.0 * np.sin(turn * 2 + rng.uniform(0, 0.2)))
+            rows.append(
+                line + (0.55 * wide * np.cos(a) * crease)[:, None] * out + (wide * np.sin(a) * crease)[:, None] * [0.0, 1.0, 0.0]
+            )  # fmt: skip
+        made.append(_torus(np.stack(rows)))
+    return made
+
+
+def _torus(rows: F64) -> tuple[F32, I32]:
+    """Rings ``(R, C, 3)`` joined by quads in both directions."""
+    count, around = rows.shape[:2]
+    a = np.arange(count)[:, None] * around + np.arange(around)
+    right = np.arange(count)[:, None] * around + (np.arange(around) + 1) % around
+    below = ((np.arange(count) + 1) % count)[:, None] * around
+    quads = np.stack([a, below + np.arange(around), below + (np.arange(around) + 1) % around, right], -1)
+    return rows.reshape(-1, 3).astype(np.float32), quads.reshape(-1, 4).astype(np.int32)

@@ -1,0 +1,1 @@
+"""Blender data that evaluation cases and training instances share: meshes, strands, textures, pictures."""
