@@ -27,7 +27,9 @@ from backend.errors import BadInput
 from backend.shading.transfer import Transfer
 from backend.training import pictures
 from backend.training.schema import (
+    DEPTH_STEP_M,
     META,
+    OPTIONAL_MEMBERS,
     SCHEMA,
     SHARD_FOLDER,
     CameraMeta,
@@ -49,6 +51,21 @@ _AHEAD = 4  # records decoded in advance, for each thread
 
 
 @dataclass(frozen=True)
+class PortraitView:
+    """What the pixels of a rendered portrait show, ``H×W``; geometry is the head's own, without things worn."""
+
+    labels: NDArray[np.uint8]  # 0, or 1 + place in schema.LABELS
+    skin: F32  # share of the pixel that is the head's bare skin
+    coverage: F32  # share that is the person with all that is worn
+    lens: F32  # share that lies behind a lens
+    depth_m: F32  # z in camera space, 0 beside the head
+    normal_camera: F32  # (H, W, 3) unit, smooth; 0 beside the head
+    uv: F32  # (H, W, 2) of the chart
+    face_id: NDArray[np.int32]  # triangle of the head, −1 beside it
+    landmarks: F32  # (478, 6) x, y px; x, y, z metres in head space; 1 where seen. NaN where unknown
+
+
+@dataclass(frozen=True)
 class Instance:
     """One instance. Chart maps are ``S×S``; light is linear, exposed as the portrait is but for t_hom."""
 
@@ -59,6 +76,7 @@ class Instance:
     t_env: F32  # (S, S, 3) the whole chart in the instance's light, seen from its camera
     t_hom: F32  # (S, S, 3) the whole chart in white light of radiance 1, each texel seen from above
     materials: Materials
+    view: PortraitView | None = None  # of instances that Cycles rendered
 
     @property
     def camera(self) -> Camera:
@@ -187,6 +205,29 @@ def decode_instance(record: Record) -> Instance:
         t_env=pictures.read_radiance(members["t_env.png"]),
         t_hom=pictures.read_radiance(members["t_hom.png"]),
         materials=pictures.read_materials(members, meta.person.displacement_scale_m),
+        view=_view(key, members) if meta.renderer == "cycles" else None,
+    )
+
+
+def _view(key: str, members: dict[str, bytes]) -> PortraitView:
+    lost = sorted(set(OPTIONAL_MEMBERS["instances"]) - set(members))
+    if lost:
+        raise BadInput(f"record {key} lacks {', '.join(lost)}")
+    face_id = pictures.read_wide(members["face_id.png"]).astype(np.int32) - 1
+    inside = face_id >= 0
+    cover = pictures.read_share(members["cover.png"])
+    normal = pictures.read_photo(members["normal_camera.png"]).astype(np.float32) / np.float32(127.5) - 1
+    length = np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), np.float32(1e-6))
+    return PortraitView(
+        labels=pictures.read_labels(members["labels.png"]),
+        skin=cover[..., 0],
+        coverage=cover[..., 1],
+        lens=cover[..., 2],
+        depth_m=pictures.read_wide(members["depth.png"]) * np.float32(DEPTH_STEP_M),
+        normal_camera=np.where(inside[..., None], normal / length, 0).astype(np.float32),
+        uv=pictures.read_wide(members["uv.png"])[..., :2] / np.float32(65535),
+        face_id=face_id,
+        landmarks=pictures.read_array(members["landmarks.npy"]),
     )
 
 

@@ -77,6 +77,14 @@ def read_labels(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(_read(data), np.uint8)
 
 
+def read_wide(data: bytes) -> F32:
+    """The numbers ``(H, W[, C])`` of a 16-bit picture. Raises: BadInput."""
+    values = _read(data)
+    if values.dtype != np.uint16:
+        raise BadInput("a picture of the record does not have 16 bits")
+    return values.astype(np.float32)
+
+
 def position_png(metres_head: F32) -> bytes:
     """Positions ``(S, S, 3)`` within half of POSITION_RANGE_M as 16 bits a channel, 9 µm apart."""
     share = np.clip(metres_head / np.float32(POSITION_RANGE_M) + np.float32(0.5), 0, 1)

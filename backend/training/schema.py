@@ -17,6 +17,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Kind = Literal["instances", "heads", "moments"]
 Light = Literal["panorama", "studio", "sky"]
+Renderer = Literal["transfer", "cycles"]
 
 # Every member of a record beside its metadata, by kind: what verify demands and the reader decodes.
 INSTANCE_MEMBERS = (
@@ -44,7 +45,20 @@ HEAD_MEMBERS = (
 )
 MOMENT_MEMBERS = ("texture.png", "shaded.png", "inside.png", "position.png")
 # Members that a record may have besides: all of its kind's, or none.
-OPTIONAL_MEMBERS: dict[Kind, tuple[str, ...]] = {}
+OPTIONAL_MEMBERS: dict[Kind, tuple[str, ...]] = {
+    "instances": (
+        "labels.png",
+        "cover.png",
+        "depth.png",
+        "normal_camera.png",
+        "uv.png",
+        "face_id.png",
+        "landmarks.npy",
+    )
+}
+DEPTH_STEP_M = 1e-4  # of depth.png
+# What labels.png counts from 1 on; 0 is neither the person nor anything worn.
+LABELS = ("skin", "hair", "cloth", "frame", "lens", "hat", "hand", "eyes", "mouth")
 META = "meta.msgpack"
 
 
@@ -102,6 +116,29 @@ class LightMeta(msgspec.Struct, frozen=True, kw_only=True):
     key_share: float  # |degree 1| over degree 0 of the luminance, 0 even … 1 one lamp
 
 
+class DressMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rendered person wears; names as ``synthdata.cycles`` has them, "" for nothing."""
+
+    hair: str
+    hair_linear: tuple[float, float, float]
+    beard: str
+    glasses: str
+    lens_transmittance: tuple[float, float, float]  # (1, 1, 1) without glasses
+    hat: str
+    garment: str
+    has_scarf: bool
+    has_hand: bool
+
+
+class LensMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rendered picture's lens and sensor do besides projecting."""
+
+    f_number: float  # of a lens before a sensor 24 mm high
+    focus_m: float  # depth that is sharp
+    shake_px: float  # length of the way that the picture moved while it was taken
+    white_balance: tuple[float, float, float]  # times ``exposure`` by channel, in portrait, t_inc and t_env
+
+
 class InstanceMeta(msgspec.Struct, frozen=True, kw_only=True, tag="instance"):
     """The metadata of one instance."""
 
@@ -114,6 +151,9 @@ class InstanceMeta(msgspec.Struct, frozen=True, kw_only=True, tag="instance"):
     light: LightMeta
     exposure: float  # radiance times this is what portrait, t_inc and t_env hold; t_hom is in radiance 1
     seen_share: float  # of the chart's texels that the portrait shows
+    renderer: Renderer = "transfer"
+    lens: LensMeta | None = None  # of renderer cycles, as the next
+    dress: DressMeta | None = None
 
 
 class HeadMeta(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
@@ -177,6 +217,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     texels: int
     portrait_px: int
     cameras: int = 0  # of a dome; 0: one free camera for each instance
+    cycles_every: int = 0  # every such person is rendered by Cycles; 0: none, 1: all
+    cycles_instances: int = 0  # of each of them
+    cycles_samples: int = 0  # a pixel
     panoramas: tuple[Licence, ...]
     head: str = "open"
     head_sha256: str

@@ -1,1 +1,1 @@
-"""Training instances by Cycles: skin with light under it, strands, glasses, hats, clothes (docs/dataset.md)."""
+"""Training instances by Cycles: skin with light under it, strands and clothes (docs/dataset.md)."""

@@ -13,13 +13,16 @@ from synthdata.cycles.ground import F32, F64, I32, Ground, smoothstep
 
 Garment = Literal["tee", "v-neck", "turtleneck", "shirt", "jacket", "hoodie"]
 GARMENTS: tuple[Garment, ...] = ("tee", "v-neck", "turtleneck", "shirt", "jacket", "hoodie")
-_AROUND = 220
-# Distance from the neck's axis and height, from the neckline to the hips: at the sides, in front, behind.
-_SIDE = ((0.064, -0.098), (0.115, -0.118), (0.168, -0.138), (0.206, -0.168), (0.228, -0.225), (0.238, -0.34), (0.236, -0.52))
-_FRONT = ((0.058, -0.118), (0.063, -0.140), (0.076, -0.170), (0.094, -0.215), (0.110, -0.265), (0.122, -0.34), (0.118, -0.52))
-_BACK = ((0.066, -0.092), (0.084, -0.125), (0.096, -0.160), (0.105, -0.205), (0.112, -0.255), (0.114, -0.34), (0.108, -0.52))  # fmt: skip
+_AROUND, _ROWS = 220, 80
+# Heights from the neck to the hips, and there half the width and the depths before and behind the axis.
+_HEIGHT = (-0.060, -0.090, -0.100, -0.115, -0.135, -0.165, -0.220, -0.340, -0.520)
+_WIDE = (0.056, 0.060, 0.070, 0.108, 0.162, 0.203, 0.226, 0.236, 0.232)
+_FRONT = (0.050, 0.052, 0.054, 0.057, 0.062, 0.073, 0.094, 0.120, 0.116)
+_BACK = (0.058, 0.064, 0.072, 0.083, 0.092, 0.099, 0.107, 0.114, 0.108)
+_SQUARE = 2.5  # exponent of a slice's outline: a body is between an ellipse and a box
 _AXIS_Z = -0.007
 _CLOTH_M = 0.004  # off the skin
+_UP = np.array([0.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -48,93 +51,100 @@ def outfit(plan: OutfitPlan, ground: Ground) -> tuple[Piece, ...]:
     turn = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)
     pieces: list[Piece] = []
     if plan.garment in ("jacket", "hoodie"):
-        under = _shell(plan, turn, _round_neck(turn, 0.02), ground, rng, 0.0)
+        under = _shell(plan, turn, _round_neck(turn, 0.004), ground, rng, 0.0)
         pieces += [Piece(*grid(under), "under"), Piece(*_edge(under[0], 0.0032), "under")]
     if plan.garment == "tee":
-        rows = _shell(plan, turn, _round_neck(turn, float(rng.uniform(0.0, 0.10))), ground, rng, 0.0)
+        rows = _shell(plan, turn, _round_neck(turn, float(rng.uniform(0.0, 0.022))), ground, rng, 0.0)
         pieces += [Piece(*grid(rows), "main"), Piece(*_edge(rows[0], 0.0042), "main")]
     elif plan.garment == "v-neck":
-        rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.20, 0.36))), ground, rng, 0.0)
+        rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.035, 0.075))), ground, rng, 0.0)
         pieces += [Piece(*grid(rows), "main"), Piece(*_edge(rows[0], 0.0030), "main")]
     elif plan.garment == "turtleneck":
-        rows = _shell(plan, turn, 0 * turn, ground, rng, 0.0)
+        rows = _shell(plan, turn, _round_neck(turn, -0.006), ground, rng, 0.0)
         high = float(rng.uniform(0.020, 0.042))
         pieces += [Piece(*grid(rows), "main"), Piece(*grid(_roll(rows[0], high, ground)), "main")]
     elif plan.garment == "shirt":
-        rows = _shell(plan, turn, _v_neck(turn, 0.10), ground, rng, 0.0)
+        rows = _shell(plan, turn, _v_neck(turn, 0.03, 0.5), ground, rng, 0.0)
         pieces += [Piece(*grid(rows), "main"), *_shirt_collar(ground, rng)]
     elif plan.garment == "jacket":
-        rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.62, 0.80)), 1.1), ground, rng, 0.010)
+        rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.16, 0.24)), 1.1), ground, rng, 0.010)
         pieces += [Piece(*grid(rows), "main", 0.003), Piece(*_edge(rows[0], 0.0035), "main")]
         if rng.random() < 0.6:
             pieces += _shirt_collar(ground, rng, "under")
     else:
-        rows = _shell(plan, turn, _round_neck(turn, 0.10), ground, rng, 0.006)
+        rows = _shell(plan, turn, _round_neck(turn, 0.02), ground, rng, 0.006)
         pieces += [Piece(*grid(rows), "main"), Piece(*_hood(ground), "main")]
     if plan.scarf:
         pieces += [Piece(*mesh, "scarf") for mesh in _scarf(ground, rng)]
     return tuple(pieces)
 
 
-def _round_neck(turn: F64, low: float) -> F64:
-    """Where along the profile the cloth begins: 0 close to the neck, 1 at the hips."""
-    return low * (0.35 + 0.65 * (0.5 + 0.5 * np.cos(turn)) ** 1.5)
+def _round_neck(turn: F64, low_m: float) -> F64:
+    """Heights at which the cloth begins: close to the neck, ``low_m`` deeper in front."""
+    front, back = smoothstep(-0.2, 1.0, np.cos(turn)), smoothstep(0.2, -1.0, np.cos(turn))
+    return np.asarray(-0.101 + 0.010 * back - (0.016 + low_m) * front)
 
 
-def _v_neck(turn: F64, low: float, width: float = 0.75) -> F64:
+def _v_neck(turn: F64, low_m: float, width: float = 0.75) -> F64:
+    """The same, pointed in front."""
     front = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
-    return np.asarray(low * np.clip(1 - front / width, 0, 1) ** 0.9)
+    return np.asarray(_round_neck(turn, 0.0) - low_m * np.clip(1 - front / width, 0, 1) ** 0.9)
 
 
-def _profile(turn: F64, t: F64, build: float) -> F64:
-    """Places ``(rows, around, 3)`` of a body without a head; ``t`` ``(rows, around)`` in [0, 1]."""
-    knots = np.linspace(0, 1, len(_SIDE)) ** 1.35
-    side, front, back = (np.array(p) for p in (_SIDE, _FRONT, _BACK))
-    aside = np.abs(np.sin(turn))[None] ** 1.7
-    ahead = smoothstep(-0.35, 0.35, np.cos(turn))[None]
+def _body(turn: F64, height: F64, build: float) -> F64:
+    """Places ``(rows, around, 3)`` of a body without a head at ``height`` ``(rows, around)``."""
+    wide, front, back = (_at(height, table) for table in (_WIDE, _FRONT, _BACK))
+    wide = wide * (1 + (build - 1) * smoothstep(-0.10, -0.15, height))
+    deep = np.where(np.cos(turn)[None] > 0, front, back)
+    # Round above, where it is a neck, squarer below.
+    power = 2 / (2 + (_SQUARE - 2) * smoothstep(-0.10, -0.16, height))
+    x = wide * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power
+    z = deep * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power
+    return np.stack([x, height, _AXIS_Z + z], -1)
 
-    def at(profile: F64, column: int) -> F64:
-        from scipy.interpolate import PchipInterpolator
 
-        return np.asarray(PchipInterpolator(knots, profile[:, column])(t))
+def _at(height: F64, table: tuple[float, ...]) -> F64:
+    from scipy.interpolate import PchipInterpolator
 
-    out = []
-    for column in (0, 1):
-        middle = ahead * at(front, column) + (1 - ahead) * at(back, column)
-        out.append(aside * at(side, column) + (1 - aside) * middle)
-    far, high = out
-    wide = 1 + (build - 1) * smoothstep(0.05, 0.4, t)
-    # Round the corner between side and front as a body does: a superellipse, not a star.
-    return np.stack([wide * far * np.sin(turn), high, _AXIS_Z + far * np.cos(turn)], -1)
+    return np.asarray(PchipInterpolator(-np.array(_HEIGHT), np.array(table))(-height))
 
 
 def _shell(
     plan: OutfitPlan, turn: F64, start: F64, ground: Ground, rng: np.random.Generator, over_m: float
 ) -> F64:
-    """Cloth from its neckline ``start`` ``(around,)`` down, ``(rows, around, 3)``, with folds."""
-    rows = 64
-    t = start[None] + (1 - start[None]) * np.linspace(0, 1, rows)[:, None] ** 1.4
-    body = _profile(turn, t, plan.build)
+    """Cloth from its neckline's height ``start`` ``(around,)`` down, ``(rows, around, 3)``, with folds."""
+    t = np.linspace(0, 1, _ROWS)[:, None] ** 1.7
+    body = _body(turn, start[None] + (_HEIGHT[-1] - start[None]) * t, plan.build)
     clearance = _CLOTH_M + over_m
     for _ in range(3):
         body, _, _ = ground.lifted(body, clearance)
+    body = _eased(body)
     if over_m:
         middle = np.array([0.0, -0.25, _AXIS_Z])
         gap = body - middle
         body = body + over_m * gap / np.linalg.norm(gap, axis=-1, keepdims=True)
     # Folds hang from shoulders and run down the chest.
-    fold = np.zeros(t.shape)
+    fold = np.zeros(body.shape[:2])
     for _ in range(7):
         direction = np.array([rng.normal(), 0.35 * rng.normal(), rng.normal()])
         direction /= np.linalg.norm(direction)
         wave = rng.uniform(0.03, 0.09)
         fold += np.sin(body @ direction * 2 * np.pi / wave + rng.uniform(0, 6.3)) * wave
-    amount = 0.028 * smoothstep(0.06, 0.5, t)
+    amount = 0.015 * smoothstep(0.02, 0.25, t)
     out = body - np.array([0.0, -0.25, _AXIS_Z])
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
     body = body + (amount * fold)[..., None] * out
     lifted, _, _ = ground.lifted(body, clearance)
     return np.asarray(lifted)
+
+
+def _eased(sheet: F64) -> F64:
+    """``sheet`` without the dents that single vertices of the skin press into it; its edges stay."""
+    for _ in range(3):
+        around = 0.25 * (np.roll(sheet, 1, 1) + np.roll(sheet, -1, 1)) + 0.5 * sheet
+        sheet = around.copy()
+        sheet[1:-1] = 0.5 * around[1:-1] + 0.25 * (around[:-2] + around[2:])
+    return sheet
 
 
 def _edge(line: F64, radius: float) -> tuple[F32, I32]:
@@ -152,14 +162,16 @@ def _neck_ring(front_y: float, back_y: float, clearance: float, ground: Ground, 
     smooth = ring.copy()
     for _ in range(6):
         smooth = 0.5 * smooth + 0.25 * (np.roll(smooth, 1, 0) + np.roll(smooth, -1, 0))
-    return smooth
+    return np.asarray(smooth)
 
 
 def _roll(base: F64, high: float, ground: Ground) -> F64:
     """A turned-down collar that stands up from ``base`` ``(around, 3)``: up inside, over, down outside."""
     turn = np.linspace(0, 2 * np.pi, len(base), endpoint=False)
     rows = [base]
-    for lift, clearance in ((0.35, 0.005), (0.8, 0.005), (1.0, 0.006), (1.05, 0.0075), (1.0, 0.0095), (0.7, 0.011), (0.3, 0.0125)):  # fmt: skip
+    lifts = (0.35, 0.8, 1.0, 1.05, 1.0, 0.7, 0.3)
+    off_m = (0.005, 0.005, 0.006, 0.0075, 0.0095, 0.011, 0.0125)
+    for lift, clearance in zip(lifts, off_m, strict=True):
         rows.append(_neck_ring(-0.112 + lift * high, -0.092 + 1.15 * lift * high, clearance, ground, turn))
     return np.stack(rows)
 
@@ -199,10 +211,10 @@ def _hood(ground: Ground) -> tuple[F32, I32]:
     around = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     thick, wide = 0.010 + 0.012 * back, 0.016 + 0.026 * back
     out = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)
-    rows = [
-        line + (wide * np.cos(a))[:, None] * out * 0.8 + (thick * np.sin(a) + 0.3 * wide * -np.cos(a))[:, None] * [0.0, 1.0, 0.0]
-        for a in around
-    ]  # fmt: skip
+    rows = []
+    for a in around:
+        aside, above = 0.8 * wide * np.cos(a), thick * np.sin(a) - 0.3 * wide * np.cos(a)
+        rows.append(line + aside[:, None] * out + above[:, None] * _UP)
     return _torus(np.stack(rows))
 
 
@@ -218,9 +230,8 @@ def _scarf(ground: Ground, rng: np.random.Generator) -> list[tuple[F32, I32]]:
         rows = []
         for a in np.linspace(0, 2 * np.pi, 40, endpoint=False):
             crease = 1 + 0.10 * np.sin(3 * a + 2.0 * np.sin(turn * 2 + rng.uniform(0, 0.2)))
-            rows.append(
-                line + (0.55 * wide * np.cos(a) * crease)[:, None] * out + (wide * np.sin(a) * crease)[:, None] * [0.0, 1.0, 0.0]
-            )  # fmt: skip
+            aside, above = 0.55 * wide * np.cos(a) * crease, wide * np.sin(a) * crease
+            rows.append(line + aside[:, None] * out + above[:, None] * _UP)
         made.append(_torus(np.stack(rows)))
     return made
 

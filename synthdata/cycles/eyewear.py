@@ -69,7 +69,12 @@ def build_glasses(plan: GlassesPlan, head: ParametricHead, vertices: F32) -> Gla
         temple = np.array([ear[0] + side * 0.004, hinge[1] + 0.001, front - 0.016])
         behind = np.array([ear[0] + side * 0.0065, hinge[1] - 0.004, ear[2] - 0.022])
         hook = behind + np.array([side * 0.001, -0.022, -0.024])
-        line = np.concatenate([_curve(np.stack([hinge, temple, behind])), _curve(np.stack([behind, behind + [0, -0.001, -0.014], hook]))[1:]])
+        line = np.concatenate(
+            [
+                _curve(np.stack([hinge, temple, behind])),
+                _curve(np.stack([behind, behind + np.array([0, -0.001, -0.014]), hook]))[1:],
+            ]
+        )
         arm = plan.rim_m * (0.9 if plan.frame == "acetate" else 0.8)
         vertices_arm, quads = tube_mesh(line, closed=False, radius_m=1.0, sides=12)
         ring = vertices_arm.reshape(len(line), 12, 3) - line[:, None]
@@ -111,7 +116,7 @@ def _lens(rim: F64, centre: F64) -> tuple[F32, I32]:
         ring = flat * share
         radius_2 = (flat[:, :2] ** 2).sum(1)
         bow = radius_2 * (1 - share**2) / (2 * _BASE_CURVE_M)
-        ring[:, 2] = flat[:, 2] * share + bow - (1 - share) * 0.0
+        ring[:, 2] = flat[:, 2] * share + bow
         rows.append(centre + ring)
     stacked = np.stack(rows)
     count, around = stacked.shape[:2]
@@ -135,14 +140,24 @@ def _band(rim: F64, centre: F64, half: float) -> tuple[F32, I32]:
     a = np.arange(count)[:, None] * around + np.arange(around)
     after = ((np.arange(count) + 1) % count)[:, None] * around
     beside = (np.arange(around) + 1) % around
-    quads = np.stack([a, np.arange(count)[:, None] * around + beside, after + beside, after + np.arange(around)], -1)
+    quads = np.stack(
+        [a, np.arange(count)[:, None] * around + beside, after + beside, after + np.arange(around)], -1
+    )
     return ring.reshape(-1, 3).astype(np.float32), quads.reshape(-1, 4).astype(np.int32)
 
 
-def _bridge(plan: GlassesPlan, lenses: list[tuple[F32, I32]], middle_y: float, front: float) -> tuple[F32, I32]:
+def _bridge(
+    plan: GlassesPlan, lenses: list[tuple[F32, I32]], middle_y: float, front: float
+) -> tuple[F32, I32]:
     left, right = (float(np.abs(v[:_AROUND, 0]).min()) for v, _ in lenses)
     y = middle_y + 0.25 * plan.half_height_m
-    ends = np.array([[left + 0.0005, y, front - 0.001], [0.0, y + 0.006, front + 0.002], [-right - 0.0005, y, front - 0.001]])
+    ends = np.array(
+        [
+            [left + 0.0005, y, front - 0.001],
+            [0.0, y + 0.006, front + 0.002],
+            [-right - 0.0005, y, front - 0.001],
+        ]
+    )
     radius = plan.rim_m * (1.15 if plan.frame == "acetate" else 0.9)
     return tube_mesh(_curve(ends), closed=False, radius_m=radius, sides=12)
 

@@ -45,8 +45,8 @@ def grow_brows(plan: FacePlan, head: ParametricHead, vertices: F32) -> Strands:
         along = rng.beta(1.15, 0.95, count)  # 0 at the temple, 1 at the nose
         knots = np.linspace(0, 1, len(upper))
         high, low, ahead = (
-            np.stack([np.interp(np.clip(along + shift, 0, 1), knots, points[list(rim), c]) for c in range(3)], 1)
-            for rim, shift in ((upper, 0.0), (lower, 0.0), (upper, -0.04))
+            np.stack([np.interp(np.clip(along + by, 0, 1), knots, points[list(rim), c]) for c in range(3)], 1)
+            for rim, by in ((upper, 0.0), (lower, 0.0), (upper, -0.04))
         )
         thick = (0.50 + 0.45 * plan.brows) * (0.45 + 0.55 * smoothstep(0.0, 0.35, along))
         across = np.clip(0.5 + 0.5 * thick * np.clip(rng.normal(0, 0.55, count), -1, 1), 0, 1)[:, None]
@@ -64,7 +64,9 @@ def grow_brows(plan: FacePlan, head: ParametricHead, vertices: F32) -> Strands:
         t = np.linspace(0, 1, _BROW_POINTS)
         bow = 0.30 * t - 0.22 * t**2  # off the skin first, then back to it
         step = length[:, None, None]
-        line = root[:, None] + step * (t[None, :, None] * heading[:, None] + bow[None, :, None] * normal[:, None])
+        line = root[:, None] + step * (
+            t[None, :, None] * heading[:, None] + bow[None, :, None] * normal[:, None]
+        )
         line += step * (0.10 * t**2)[None, :, None] * out[:, None]
         both.append(line - 0.0003 * normal[:, None])
     return Strands(np.concatenate(both).astype(np.float32), _BROW_RADIUS_M)
@@ -85,7 +87,7 @@ def grow_beard(plan: FacePlan, head: ParametricHead, vertices: F32, ground: Grou
     first = unit(0.55 * guides_at.normal + laid + rng.normal(0, 0.12, laid.shape))
     growth = Growth(6 if length < 0.015 else 9, 0.35, 0.25, (0.0015, 0.008))
     own = length * np.where(_is_moustache(guides_at.place, mouth), min(1.0, 0.013 / length), 1.0)
-    lines = grow_guides(guides_at, first, lambda at: laid, own, growth, ground, lambda at: _off_lips(at, mouth), rng)
+    lines = grow_guides(guides_at, first, lambda at: laid, own, growth, ground, lambda at: at, rng)
     texture = Texture(0.35, 14, wave_m=0.0012, wave_length_m=0.012, frizz_m=0.0016, uneven=0.3)
     none = np.zeros(len(guides_at), int)
     share = 0.35 + 0.65 * smoothstep(0.1, 0.75, roots.weight)
@@ -110,7 +112,9 @@ def _grown(beard: Beard, head: ParametricHead, vertices: F32) -> F64:
 
 
 def _is_moustache(places: F64, mouth: F64) -> F64:
-    return np.asarray((places[:, 1] > mouth[1] + 0.003) & (np.abs(places[:, 0]) < 0.036) & (places[:, 2] > 0.07))
+    return np.asarray(
+        (places[:, 1] > mouth[1] + 0.003) & (np.abs(places[:, 0]) < 0.036) & (places[:, 2] > 0.07)
+    )
 
 
 def _laid(places: F64, mouth: F64) -> F64:
@@ -120,7 +124,3 @@ def _laid(places: F64, mouth: F64) -> F64:
     down = np.stack([0.2 * np.sign(x), -np.ones(len(x)), np.full(len(x), 0.25)], 1)
     aside = np.stack([np.clip(x / 0.012, -1, 1), -0.75 * np.ones(len(x)), np.full(len(x), 0.15)], 1)
     return unit(np.where(lip[:, None], aside, down))
-
-
-def _off_lips(at: F64, mouth: F64) -> F64:
-    return at

@@ -1,4 +1,4 @@
-"""Strands from guides: a few grow and slide over the head, many follow them in clumps, with waves and frizz."""
+"""Strands from guides: a few grow and slide over the head, many follow in clumps, with waves and frizz."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def grow_guides(
         wanted, out, moved = ground.lifted(keep_off(wanted), ease * clearance)
         travelled = wanted - place
         # Neither pushes may stretch a strand.
-        place = place + step * unit(np.where(np.linalg.norm(travelled, axis=1, keepdims=True) > 1e-9, travelled, direction))
+        place = place + step * unit(
+            np.where(np.linalg.norm(travelled, axis=1, keepdims=True) > 1e-9, travelled, direction)
+        )
         inward = np.minimum((direction * out).sum(1), 0.0) * moved
         direction = unit(0.5 * unit(travelled) + 0.5 * direction - inward[:, None] * out)
         line.append(place)
@@ -121,7 +123,7 @@ def _clumped(strands: F64, t: F64, texture: Texture, rng: np.random.Generator) -
     pull = (texture.clump * rng.uniform(0.5, 1.0, count))[of, None, None] * (t**0.8)[None, :, None]
     drawn = strands + pull * (strands[middle][of] - strands)
     if texture.wave_m <= 0:
-        return drawn
+        return np.asarray(drawn)
     length = np.linalg.norm(np.diff(strands[middle], axis=1), axis=2).sum(1)
     wave = texture.wave_length_m * rng.uniform(0.8, 1.25, count)
     phase = rng.uniform(0, 2 * np.pi, count)
@@ -131,7 +133,8 @@ def _clumped(strands: F64, t: F64, texture: Texture, rng: np.random.Generator) -
     radius = texture.wave_m * rng.uniform(0.7, 1.2, count)[of, None] * np.clip(t / 0.25, 0, 1)
     first, second = _across(drawn)
     return np.asarray(
-        drawn + (radius * (np.cos(turn) - np.cos(turn[:, :1])))[..., None] * first
+        drawn
+        + (radius * (np.cos(turn) - np.cos(turn[:, :1])))[..., None] * first
         + (0.7 * radius * (np.sin(turn) - np.sin(turn[:, :1])))[..., None] * second
     )
 

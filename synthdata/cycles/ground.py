@@ -1,4 +1,4 @@
-"""What strands grow on and slide over: points with normals, and roots sown on a head's skin. Head space, metres."""
+"""What strands grow on and slide over: a surface, and roots sown on a head's skin. Head space, metres."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ground:
         return Ground(every, np.concatenate([self.normals, normals]), cKDTree(every))
 
     def lifted(self, places: F64, clearance_m: F64 | float) -> tuple[F64, F64, NDArray[np.bool_]]:
-        """``places`` ``(..., 3)`` moved out to the clearance, the normals below them, and which were moved."""
+        """``places`` ``(..., 3)`` moved out to the clearance, the normals below, and which were moved."""
         gap, near = self.tree.query(places, distance_upper_bound=_NEAR_M)
         near = np.minimum(near, len(self.points) - 1)
         out = self.normals[near]
@@ -77,7 +77,11 @@ class Roots:
 
 
 def sow(
-    head: ParametricHead, vertices: F32, weight: NDArray[np.floating[Any]], count: int, rng: np.random.Generator
+    head: ParametricHead,
+    vertices: F32,
+    weight: NDArray[np.floating[Any]],
+    count: int,
+    rng: np.random.Generator,
 ) -> Roots:
     """``count`` roots on the skin, as dense as ``weight`` ``(V,)`` in [0, 1] says."""
     skin = head.triangles[head.triangle_part == 0]

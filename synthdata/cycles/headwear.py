@@ -61,7 +61,7 @@ def _cap(
     rows, towards = _crown(planes, centre, up, front, side, turn, 0.0065)
     share = np.linspace(0, 1, _UP)[:, None]
     # Six panels with seams, the two in front stiff and higher.
-    seam = np.exp(-((((turn / (2 * np.pi) * 6) % 1) - 0.5) / 0.02) ** 2)[None]
+    seam = np.exp(-(((((turn / (2 * np.pi) * 6) % 1) - 0.5) / 0.02) ** 2))[None]
     ahead = (0.5 + 0.5 * np.cos(turn))[None] ** 2
     stiff = 0.014 * ahead * np.sin(np.pi * np.clip(share * 1.15, 0, 1)) ** 0.8
     rows = rows + (stiff - 0.0006 * seam)[..., None] * towards
@@ -70,7 +70,13 @@ def _cap(
     line = rows[-1]
     span = 0.36 * np.pi
     fan = np.linspace(-span, span, 80)
-    at = np.stack([np.interp(fan % (2 * np.pi), np.r_[turn, 2 * np.pi], np.r_[line[:, c], line[0, c]]) for c in range(3)], 1)
+    at = np.stack(
+        [
+            np.interp(fan % (2 * np.pi), np.r_[turn, 2 * np.pi], np.r_[line[:, c], line[0, c]])
+            for c in range(3)
+        ],
+        1,
+    )
     long = 0.070 * np.clip(1 - (fan / span) ** 4, 0, 1) ** 0.5 * rng.uniform(0.9, 1.1)
     droop = np.radians(rng.uniform(4, 20))
     ahead_dir = np.cos(droop) * front - np.sin(droop) * up
@@ -78,7 +84,7 @@ def _cap(
     for v in np.linspace(-0.06, 1, 18):
         place = at + (v * long)[:, None] * ahead_dir
         bend = (at - centre) @ side
-        place = place - (0.9 * v * bend**2 / 0.075)[:, None] * up * 0.8
+        place = place - (0.28 * v * bend**2 / 0.075)[:, None] * up
         sheet.append(place)
     sheet_rows = np.stack(sheet)
     count, around = sheet_rows.shape[:2]
@@ -99,7 +105,9 @@ def _brimmed(
     straight = smoothstep(0.0, 0.75, height / most)
     level = rows - centre - height[..., None] * up
     wide = level[-1] * 0.96
-    rows = centre + (1 - 0.55 * straight)[..., None] * level + (0.55 * straight * smoothstep(0, 0.35, np.linspace(0, 1, _UP))[:, None])[..., None] * wide + (1.12 * height)[..., None] * up  # fmt: skip
+    out_to = 0.55 * straight * smoothstep(0, 0.35, np.linspace(0, 1, _UP))[:, None]
+    rows = centre + (1 - 0.55 * straight)[..., None] * level + out_to[..., None] * wide
+    rows = rows + (1.12 * height)[..., None] * up
     across = (rows - centre) @ side
     crease = 0.016 * np.exp(-((across / 0.022) ** 2)) * smoothstep(0.75, 1.0, height / most)
     rows = rows - crease[..., None] * up

@@ -45,7 +45,9 @@ def skin(albedo_linear: F32, roughness: F32, specular: F32, relief_tangent: F32,
     ):
         tree.links.new(texture(tree, name, values).outputs["Color"], principled.inputs[name])
     normal = tree.nodes.new("ShaderNodeNormalMap")
-    tree.links.new(texture(tree, "normal", 0.5 + 0.5 * relief_tangent).outputs["Color"], normal.inputs["Color"])
+    tree.links.new(
+        texture(tree, "normal", 0.5 + 0.5 * relief_tangent).outputs["Color"], normal.inputs["Color"]
+    )
     tree.links.new(normal.outputs["Normal"], principled.inputs["Normal"])
     mark(tree, "skin")
     return material
@@ -82,7 +84,10 @@ def cloth(name: str, fabric: Fabric, kind: str) -> Any:
     mix = add(tree, "ShaderNodeMix", (0.0, 0.0))
     mix.data_type = "RGBA"
     colours = [s for s in mix.inputs if s.type == "RGBA"]
-    colours[0].default_value, colours[1].default_value = (*fabric.colour_linear, 1), (*fabric.second_linear, 1)
+    colours[0].default_value, colours[1].default_value = (
+        (*fabric.colour_linear, 1),
+        (*fabric.second_linear, 1),
+    )
     mix.inputs["Factor"].default_value = 0.0
     result = next(s for s in mix.outputs if s.type == "RGBA")
     if fabric.pattern in ("stripes", "check"):
@@ -145,7 +150,10 @@ def lens(tint: Colour, mirror: float) -> Any:
     share = add(tree, "ShaderNodeMath", (0.0, 0.0))
     share.operation, share.use_clamp = "MULTIPLY_ADD", True
     share.inputs[1].default_value, share.inputs[2].default_value = 1.0 if mirror > 0.05 else 0.6, mirror
-    clear, gloss = add(tree, "ShaderNodeBsdfTransparent", (0.0, 0.0)), add(tree, "ShaderNodeBsdfGlossy", (0.0, 0.0))
+    clear, gloss = (
+        add(tree, "ShaderNodeBsdfTransparent", (0.0, 0.0)),
+        add(tree, "ShaderNodeBsdfGlossy", (0.0, 0.0)),
+    )
     set_inputs(clear, {"Color": tint})
     set_inputs(gloss, {"Color": (1.0, 1.0, 1.0), "Roughness": 0.0})
     mix = add(tree, "ShaderNodeMixShader", (0.0, 0.0))
@@ -170,7 +178,8 @@ def bare_hand(colour_linear: Colour) -> Any:
         principled,
         {
             "Base Color": colour_linear, "Roughness": 0.5, "IOR": 1.5, "Specular IOR Level": 0.35,
-            "Subsurface Weight": 0.7, "Subsurface Radius": SUBSURFACE_RADIUS, "Subsurface Scale": SUBSURFACE_M,
+            "Subsurface Weight": 0.7, "Subsurface Radius": SUBSURFACE_RADIUS,
+            "Subsurface Scale": SUBSURFACE_M,
         },
     )  # fmt: skip
     mark(tree, "hand")

@@ -12,7 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from backend.artifacts import F32
+from backend.artifacts import F32, F64
 from blender_addon.bundle import CameraRecord
 from blender_addon.scene.camera import place_camera
 from blender_addon.scene.nodes import empty_tree
@@ -24,7 +24,6 @@ from synthdata.cycles.stage import Stage
 from synthdata.fixtures import read_exr
 
 _FRAME_MM = 24.0  # of the sensor that focal lengths are told for (run.camera)
-_BAKE_SHARE = 0.25  # of the picture's samples, for each texel
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Taken:
     """A portrait as light."""
 
     rgba_linear: F32  # (H, W, 4) premultiplied; what is behind the head has alpha 0
-    covers: F32  # (H, W, 9) in [0, 1], in the order of ``cover.KINDS``; a lens and what is behind it both count
+    covers: F32  # (H, W, 9) in [0, 1], as ``cover.KINDS``; a lens and what is behind it both count
 
 
 def light_from(stage: Stage, radiance: F32, turn_degrees: float, colour: F32) -> None:
@@ -192,18 +191,61 @@ def bake(stage: Stage, size: int, samples: int, seed: int, from_camera: bool) ->
     return np.ascontiguousarray(flat.reshape(size, size, 4)[::-1, :, :3])
 
 
-def shade_half(stage: Stage, towards_head: F32, across_head: F32, past_m: float) -> Any:
+def denoised(light: F32, albedo_linear: F32, normal: F32) -> F32:
+    """A bake ``(S, S, 3)`` without its noise, by Open Image Denoise with clean guides of the same size."""
+    scene = bpy.data.scenes.new("denoise")
+    size = len(light)
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples = 1
+    set_output(scene, size, size)
+    given = (("light", light), ("albedo", albedo_linear), ("normal", normal))
+    images = [_picture(name, values) for name, values in given]
+    scene.use_nodes = True
+    tree = scene.node_tree
+    tree.nodes.clear()
+    node = tree.nodes.new("CompositorNodeDenoise")
+    node.prefilter, node.use_hdr = "NONE", True
+    for socket, image in zip(("Image", "Albedo", "Normal"), images, strict=True):
+        source = tree.nodes.new("CompositorNodeImage")
+        source.image = image
+        tree.links.new(source.outputs["Image"], node.inputs[socket])
+    writer = tree.nodes.new("CompositorNodeOutputFile")
+    writer.format.file_format, writer.format.color_mode, writer.format.color_depth = "OPEN_EXR", "RGBA", "32"
+    tree.links.new(node.outputs["Image"], writer.inputs[0])
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            writer.base_path = temporary
+            bpy.ops.render.render(write_still=False, scene=scene.name)
+            return np.ascontiguousarray(_exr(Path(temporary), "Image")[..., :3])
+    finally:
+        bpy.data.scenes.remove(scene)
+        for image in images:
+            bpy.data.images.remove(image)
+
+
+def _picture(name: str, values: F32) -> Any:
+    size = len(values)
+    image = bpy.data.images.new(name, size, size, alpha=False, float_buffer=True)
+    image.colorspace_settings.name = "Linear Rec.709"
+    pixels = np.ones((size, size, 4), np.float32)
+    pixels[..., :3] = values[::-1]
+    image.pixels.foreach_set(pixels.ravel())
+    image.update()
+    return image
+
+
+def shade_half(stage: Stage, towards_head: F64, across_head: F64) -> Any:
     """A wall between the light at ``towards_head`` and the face, whose edge's shadow falls over it.
 
-    ``across_head`` ``(3,)`` points into the shade; the edge lies ``past_m`` beyond the head's middle.
+    ``across_head`` ``(3,)`` points into the shade.
     """
     middle = np.array([0.0, 0.01, 0.06]) + 0.7 * towards_head
     along = np.cross(towards_head, across_head)
     corners = [
-        middle + past_m * across_head - 1.5 * along,
-        middle + past_m * across_head + 1.5 * along,
-        middle + (past_m + 3.0) * across_head + 1.5 * along,
-        middle + (past_m + 3.0) * across_head - 1.5 * along,
+        middle - 1.5 * along,
+        middle + 1.5 * along,
+        middle + 3.0 * across_head + 1.5 * along,
+        middle + 3.0 * across_head - 1.5 * along,
     ]
     data = bpy.data.meshes.new("wall")
     data.from_pydata(to_scene(np.stack(corners)).tolist(), [], [(0, 1, 2, 3)])
@@ -211,3 +253,11 @@ def shade_half(stage: Stage, towards_head: F32, across_head: F32, past_m: float)
     obj.visible_camera = obj.visible_glossy = False
     stage.scene.collection.objects.link(obj)
     return obj
+
+
+def take_away(wall: Any) -> None:
+    """Undo ``shade_half``; None is nothing."""
+    if wall is not None:
+        data = wall.data
+        bpy.data.objects.remove(wall)
+        bpy.data.meshes.remove(data)

@@ -30,6 +30,7 @@ from synthdata.scene.pieces import charted, fill, strand_curves
 
 _EYE_WORDS, _MOUTH_WORDS = ("eye", "cornea", "tear", "socket"), ("mouth", "teeth", "gums", "tongue")
 _INNER = ("teeth", "gums", "tongue")
+HAT_STUFFS = ("hat", "visor", "band")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def build_stage(sitter: Sitter) -> Stage:
     stage = Stage(scene, skin, camera)
     _add_parts(stage, sitter)
     brows = grow_brows(sitter.looks.face, head, sitter.vertices)
-    stage.grown.append(_strands(stage, brows, materials.hair("brows", sitter.looks.brow_linear, 0.5 * sitter.looks.grey)))
+    stage.grown.append(
+        _strands(stage, brows, materials.hair("brows", sitter.looks.brow_linear, 0.5 * sitter.looks.grey))
+    )
     return stage
 
 
@@ -99,7 +102,13 @@ def _add_parts(stage: Stage, sitter: Sitter) -> None:
             material = build_eye(part, eye_chart(neutral, part, centre), sitter.iris_srgb)
         else:
             material = build_plain(part, part)
-        kind = "eyes" if any(w in part for w in _EYE_WORDS) else "mouth" if any(w in part for w in _MOUTH_WORDS) else "hair"
+        kind = (
+            "eyes"
+            if any(w in part for w in _EYE_WORDS)
+            else "mouth"
+            if any(w in part for w in _MOUTH_WORDS)
+            else "hair"
+        )
         materials.mark(material.node_tree, kind)
         obj.data.materials.append(material)
         if part in SUBDIVISION:
@@ -107,16 +116,22 @@ def _add_parts(stage: Stage, sitter: Sitter) -> None:
         stage.scene.collection.objects.link(obj)
 
 
+def _kind_of(part: str) -> str:
+    if any(word in part for word in _EYE_WORDS):
+        return "eyes"
+    return "mouth" if any(word in part for word in _MOUTH_WORDS) else "hair"
+
+
 def _as_mesh(head: ParametricHead, vertices: F32) -> bundle.Mesh:
     none = np.zeros((0, len(vertices), 3), np.float32)
-    names = ("quads", "quad_uvs", "quad_part", "part_names", "uvs", "triangles", "triangle_uvs", "triangle_quad")
+    quads, triangles = ("quads", "quad_uvs", "quad_part"), ("triangles", "triangle_uvs", "triangle_quad")
     return bundle.Mesh(
         vertices_neutral_head=vertices,
         expression_names=(),
         expressions=bundle.SparseOffsets.from_dense(none),
         expression_weights=np.zeros(0, np.float32),
         eye_centres_head=head.eye_centres,
-        **{name: getattr(head, name) for name in names},
+        **{name: getattr(head, name) for name in (*quads, *triangles, "part_names", "uvs")},
     )
 
 
@@ -126,7 +141,10 @@ def dress_up(stage: Stage, sitter: Sitter, dress: Dress) -> None:
     head, vertices = sitter.head, sitter.vertices
     skin = skin_ground(head, vertices)
     pieces = outfit(dress.outfit, skin)
-    cloths = {name: materials.cloth(name, fabric, "hat" if name in ("hat", "visor", "band") else "cloth") for name, fabric in dress.fabrics.items()}  # fmt: skip
+    cloths = {
+        name: materials.cloth(name, fabric, "hat" if name in HAT_STUFFS else "cloth")
+        for name, fabric in dress.fabrics.items()
+    }
     for piece in (*pieces, *hat(dress.hat, head, vertices)):
         _worn(stage, piece, cloths[piece.stuff])
     _hair(stage, sitter, dress, _with_clothes(skin, pieces))
@@ -138,7 +156,9 @@ def dress_up(stage: Stage, sitter: Sitter, dress: Dress) -> None:
             for made, quads in meshes:
                 _worn(stage, Piece(made, quads, ""), material)
     if dress.hand:
-        tone = np.median(sitter.albedo_linear.reshape(-1, 3)[sitter.albedo_linear.reshape(-1, 3).sum(1) > 0], axis=0)
+        tone = np.median(
+            sitter.albedo_linear.reshape(-1, 3)[sitter.albedo_linear.reshape(-1, 3).sum(1) > 0], axis=0
+        )
         material = materials.bare_hand((float(tone[0]), float(tone[1]), float(tone[2])))
         for made, quads in hand_meshes(head, vertices, dress.hand):
             _worn(stage, Piece(made, quads, ""), material)
@@ -169,7 +189,9 @@ def _hair(stage: Stage, sitter: Sitter, dress: Dress, ground: Ground) -> None:
         stage.worn.append(_strands(stage, strands, material))
     beard = grow_beard(looks.face, head, vertices, skin_ground(head, vertices))
     if beard is not None:
-        stage.worn.append(_strands(stage, beard, materials.hair("beard", looks.hair_linear, 0.8 * looks.grey)))
+        stage.worn.append(
+            _strands(stage, beard, materials.hair("beard", looks.hair_linear, 0.8 * looks.grey))
+        )
 
 
 def _strands(stage: Stage, strands: Strands, material: Any) -> Any:

@@ -68,7 +68,7 @@ def licence_line(folder: Path) -> str:
     return _UNKNOWN
 
 
-def load(path: Path) -> Environment:
-    """At most ROWS high. Raises: BadInput."""
+def load(path: Path, rows: int = ROWS) -> Environment:
+    """At most ``rows`` high. Raises: BadInput."""
     environment = read_hdr(path)
-    return Environment(path.stem, latlong.shrink(environment.radiance, ROWS))
+    return Environment(path.stem, latlong.shrink(environment.radiance, rows))

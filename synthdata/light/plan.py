@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from backend.training.schema import Light, LightMeta
 from synthdata.light.sky import clear_sky
 from synthdata.light.studio import random_studio
 
+SHARP: dict[str, Any] = {"rows": 256, "sun_radius_deg": 1.2}  # of a sky's picture
 PANORAMA_SHARE = 0.6  # of instances, where there are panoramas
 
 
@@ -42,8 +44,8 @@ def plan_light(rng: np.random.Generator, panoramas: int) -> LightPlan:
     return LightPlan(kind, -1, seed, 0.0, (colour[0], colour[1], colour[2]))
 
 
-def procedural(plan: LightPlan) -> Environment:
-    """The light of a ``plan`` without a panorama."""
+def procedural(plan: LightPlan, is_sharp: bool = False) -> Environment:
+    """The light of a ``plan`` without a panorama; ``is_sharp``: with a sun small enough for hard shadows."""
     rng = np.random.default_rng([plan.seed, 7])
     if plan.kind == "studio":
         name, light = random_studio(rng)
@@ -52,7 +54,8 @@ def procedural(plan: LightPlan) -> Environment:
     cover = float(rng.choice((0.0, rng.uniform(0.3, 0.85)), p=(0.35, 0.65)))
     ground = np.exp(0.3 * rng.normal(size=3)) * rng.uniform(0.08, 0.35)
     name = "sun and sky" if cover > 0 else "sky without sun"
-    return Environment(name, clear_sky(sun, float(rng.uniform(2, 7)), cover, ground))
+    drawn = SHARP if is_sharp else {}
+    return Environment(name, clear_sky(sun, float(rng.uniform(2, 7)), cover, ground, **drawn))
 
 
 def described(plan: LightPlan, name: str, radiance_sh: F64, strength: float) -> LightMeta:

@@ -35,14 +35,21 @@ _ZENITH_Y = (
 )
 
 
-def clear_sky(sun_head: F64, turbidity: float, sun_share: float, ground_linear: F64) -> F32:
-    """A lat-long ``(128, 256, 3)``: radiance relative to the sky's mean.
+def clear_sky(
+    sun_head: F64,
+    turbidity: float,
+    sun_share: float,
+    ground_linear: F64,
+    rows: int = _ROWS,
+    sun_radius_deg: float = _SUN_RADIUS_DEG,
+) -> F32:
+    """A lat-long ``(rows, 2 rows, 3)``: radiance relative to the sky's mean.
 
     ``sun_head`` ``(3,)`` is the unit direction towards the sun, above the horizon; ``turbidity`` is 2 (clear)
     to 8 (hazy); ``sun_share`` is what the sun adds of a level surface's irradiance, 0 (behind a cloud) to
     0.9; ``ground_linear`` ``(3,)`` is the albedo of what lies below the horizon.
     """
-    at = latlong.directions(_ROWS)
+    at = latlong.directions(rows)
     angle = np.arccos(np.clip(at @ sun_head, -1, 1))
     zenith_angle = math.acos(float(np.clip(sun_head[1], 0.02, 1)))
     up = np.maximum(at[..., 1], 0.01)
@@ -56,10 +63,10 @@ def clear_sky(sun_head: F64, turbidity: float, sun_share: float, ground_linear: 
     xyz = np.stack([x / y, np.ones_like(x), (1 - x - y) / y], -1) * np.maximum(luminance, 0)[..., None]
     dome = np.maximum(xyz @ np.linalg.inv(RGB_TO_XYZ).T, 0)
     above = at[..., 1] > 0
-    share = latlong.solid_angles(_ROWS)
+    share = latlong.solid_angles(rows)
     onto_level = np.where(above, share * at[..., 1], 0)
     from_dome = (dome * onto_level[..., None]).sum((0, 1))
-    disc = np.degrees(angle) < _SUN_RADIUS_DEG
+    disc = np.degrees(angle) < sun_radius_deg
     warm = _sun_colour(zenith_angle, turbidity)
     strength = sun_share / (1 - sun_share) * from_dome.mean() / max(float((disc * onto_level).sum()), 1e-9)
     sky = np.where(above[..., None], dome, 0) + (disc & above)[..., None] * strength * warm

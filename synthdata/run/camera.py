@@ -11,7 +11,7 @@ from backend.artifacts import F32, F64, Camera
 from backend.colour import linear_to_srgb
 from synthdata.headmodel.preview import look_at
 
-_FRAME_MM = 24.0  # height of the full frame that focal lengths are told for
+FRAME_MM = 24.0  # height of the full frame that focal lengths are told for
 _ASIDE_MOST_DEG, _UP_MOST_DEG = 80.0, 25.0
 
 
@@ -27,16 +27,21 @@ class CameraPlan:
     jpeg_quality: int
 
 
-def plan_camera(rng: np.random.Generator, centre_head: F64, size_px: int) -> CameraPlan:
-    """A square portrait around ``centre_head`` ``(3,)``: 24 to 135 mm, most from the front."""
+def plan_camera(
+    rng: np.random.Generator, centre_head: F64, size_px: int, frame_m: tuple[float, float] = (0.30, 0.40)
+) -> CameraPlan:
+    """A square portrait around ``centre_head`` ``(3,)``: 24 to 135 mm, most from the front.
+
+    ``frame_m``: between which heights of the scene fills the picture.
+    """
     yaw = rng.uniform(-_ASIDE_MOST_DEG, _ASIDE_MOST_DEG) if rng.random() < 0.3 else 16 * rng.normal()
     pitch = float(np.clip(7 * rng.normal(), -_UP_MOST_DEG, _UP_MOST_DEG))
     yaw = float(np.clip(yaw, -_ASIDE_MOST_DEG, _ASIDE_MOST_DEG))
     focal_mm = float(np.exp(rng.uniform(np.log(24), np.log(135))))
-    frame_m = float(rng.uniform(0.30, 0.40))
-    distance_m = max(frame_m * focal_mm / _FRAME_MM, 0.34)
+    height_m = float(rng.uniform(*frame_m))
+    distance_m = max(height_m * focal_mm / FRAME_MM, 0.34)
     target = (float(centre_head[0]), float(centre_head[1]), float(centre_head[2]))
-    camera = look_at(target, yaw, pitch, distance_m, frame_m, size_px)
+    camera = look_at(target, yaw, pitch, distance_m, height_m, size_px)
     return CameraPlan(
         camera=_off_centre(_rolled(camera, float(4 * rng.normal())), 0.05 * rng.normal(size=2)),
         yaw_degrees=yaw,

@@ -52,6 +52,10 @@ def run(
         str | None,
         typer.Option(metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT."),
     ] = None,
+    path: Annotated[
+        str,
+        typer.Option(help="transfer (fast), cycles (hair, glasses, hats) or both; else the preset's."),
+    ] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the set in DIR.")] = False,
 ) -> None:
     """Make a training set (docs/dataset.md), here or on a cluster (docs/synth-cluster.md)."""
@@ -71,7 +75,7 @@ def run(
     if per_person is not None:
         sizes = replace(sizes, instances_per_person=per_person)
     folders = panorama_folders(hdris or ())
-    asked = Asked(preset, count, seed, head, folders, scans, scan_share, identities)
+    asked = Asked(preset, count, seed, head, folders, scans, scan_share, identities, path)
     try:
         with progress_reporter(enabled=True) as reporter:
             inputs = gather(asked, sizes, out, reporter.on_progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from backend.head.registry import load_head
 from backend.training.schema import Licence, Recipe
 from synthdata.light.panoramas import Folder, survey
 from synthdata.run.faces import Faces, fitted_faces
-from synthdata.run.plan import Preset
+from synthdata.run.plan import CYCLES_INSTANCES, CYCLES_SAMPLES, RENDERERS, Preset
 from synthdata.run.scanned import ScanFolder, survey_scans
 from synthdata.run.sources import Job
 
 LIBRARIES = ("numpy", "torch", "opencv-contrib-python", "embreex", "scipy", "numba")
 FACES_FOLDER = ".faces"
 _REGIONS = ("face", "brows", "scalp")
+_BOTH_EVERY = 8  # persons, where a preset does not say
 
 Watch = Callable[[str, float], None]
 
@@ -39,6 +41,7 @@ class Asked:
     scans: Path | None = None
     scan_share: float = 1.0
     photographs: Path | None = None
+    renderer: str = ""  # of RENDERERS; "": as the preset has it
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,14 @@ def gather(asked: Asked, sizes: Preset, out: Path, watch: Watch = lambda stage, 
     """
     head = load_head(asked.head)
     _check_head(head, asked.head)
+    every = _cycles_every(asked, sizes)
     light = _joined([survey(folder) for folder in asked.panoramas])
     scans = survey_scans(asked.scans) if asked.scans is not None else ScanFolder()
     faces = Faces()
     if asked.photographs is not None:
         faces = fitted_faces(asked.photographs, head, out / FACES_FOLDER, watch)
-        most = len(faces.modes) * sizes.instances_per_person
+        fewest = CYCLES_INSTANCES if every == 1 else sizes.instances_per_person
+        most = len(faces.modes) * fewest
         if asked.count > most:
             raise BadInput(
                 f"{len(faces.modes)} faces give {most} instances of this preset, not {asked.count}; "
@@ -78,13 +83,16 @@ def gather(asked: Asked, sizes: Preset, out: Path, watch: Watch = lambda stage, 
         texels=sizes.texels,
         portrait_px=sizes.portrait_px,
         cameras=sizes.cameras,
+        cycles_every=every,
+        cycles_instances=CYCLES_INSTANCES if every else 0,
+        cycles_samples=CYCLES_SAMPLES if every else 0,
         panoramas=light.licences,
         head=asked.head,
         head_sha256=head.weights_sha256 or "",
         photographs=faces.licences,
         scans=scans.licences,
         scan_share=asked.scan_share if scans.folders else 0.0,
-        versions={"likeness": __version__, **_versions()},
+        versions={"likeness": __version__, **_versions(every > 0)},
     )
     job = Job(
         recipe_json=msgspec.json.encode(recipe),
@@ -111,8 +119,27 @@ def _check_head(head: ParametricHead, asked: str) -> None:
         raise BadInput(f"head '{asked}' has no regions {', '.join(lacking)}; take open or ict:PATH")
 
 
-def _versions() -> dict[str, str]:
+def _cycles_every(asked: Asked, sizes: Preset) -> int:
+    """Which persons Cycles renders: 0 none, 1 all, k every k-th. Raises: BadInput, Missing."""
+    every = {"transfer": 0, "cycles": 1, "both": sizes.cycles_every or _BOTH_EVERY, "": sizes.cycles_every}
+    if asked.renderer not in every:
+        raise BadInput(f"--path '{asked.renderer}' is not offered; take one of {', '.join(RENDERERS)}")
+    wanted = every[asked.renderer]
+    if wanted and sizes.cameras:
+        raise BadInput(f"preset '{asked.preset}' is drawn by transfer alone; leave out --path")
+    if wanted and asked.head != "open":
+        raise BadInput(f"Cycles renders the open head, not '{asked.head}'; add --path transfer")
+    if wanted and importlib.util.find_spec("bpy") is None:
+        raise Missing(
+            "this set is rendered by Cycles, and Blender's module is not installed; "
+            "pip install 'likeness[blend]' or add --path transfer"
+        )
+    return wanted
+
+
+def _versions(is_rendered: bool) -> dict[str, str]:
     try:
-        return {name: importlib.metadata.version(name) for name in LIBRARIES}
+        names = (*LIBRARIES, "bpy") if is_rendered else LIBRARIES
+        return {name: importlib.metadata.version(name) for name in names}
     except importlib.metadata.PackageNotFoundError as error:
         raise Missing(f"{error.name} is not installed; pip install 'likeness[train]'") from error

@@ -15,11 +15,14 @@ from backend.head.base import ParametricHead
 from backend.training.schema import PersonMeta
 from backend.uvspace.chart import chart_maps
 from synthdata.painted_skin import Hair, paint_skin
+from synthdata.skin.draw import draw_skin
+from synthdata.skin.parameters import SkinParameters
 
 SPREAD, FARTHEST = 0.8, 2.2  # standard deviations; rarer shapes let mouths cross the skin
 TONE_RANGE = 1.9  # standard deviations of the albedo basis' first mode, from darkest to lightest
 COLOUR_SPREAD = 0.6
 SKIN = "open albedo basis, painted detail"
+DRAWN_SKIN = "procedural (docs/skin.md)"
 _HAIR_LINEAR = ((0.012, 0.009, 0.007), (0.030, 0.019, 0.013), (0.11, 0.07, 0.04), (0.25, 0.24, 0.23))
 _IRIS_SRGB = ((0.30, 0.19, 0.12), (0.36, 0.26, 0.15), (0.36, 0.40, 0.24), (0.35, 0.46, 0.55))
 # Expressions that occur together, at full strength; both sides are named once, without Left and Right.
@@ -57,9 +60,7 @@ def make_person(
     ``face`` holds coefficients of the head's modes ``(≤ K_id,)`` to take instead of drawn ones.
     """
     rng = np.random.default_rng([seed, 1, identity])
-    shape = np.clip(rng.normal(size=len(head.identity_basis)), -FARTHEST, FARTHEST) * SPREAD
-    if face is not None:
-        shape = np.asarray(face, np.float64)
+    shape = _shape(rng, head, face)
     colour = COLOUR_SPREAD * rng.normal(size=len(head.albedo_basis))
     colour[0] = rng.uniform(-TONE_RANGE, TONE_RANGE)
     weights = draw_expression(rng, head.expression_names)
@@ -84,6 +85,75 @@ def make_person(
         displacement_scale_m=displacement_scale(materials.displacement_m),
     )
     return Person(meta, vertices, chart, materials, bare, _IRIS_SRGB[iris])
+
+
+def make_drawn_person(
+    head: ParametricHead,
+    identity: int,
+    seed: int,
+    texels: int,
+    skin: SkinParameters,
+    face: NDArray[np.floating[Any]] | None = None,
+) -> tuple[Person, F32]:
+    """A person with a skin of ``synthdata.skin``, and normals of all its relief ``(S, S, 3)``.
+
+    Shape, expression and eyes are drawn as ``make_person`` draws them. Bare is the chart without its scalp,
+    brows and beard where the skin has hair there.
+    """
+    rng = np.random.default_rng([seed, 6, identity])
+    shape = _shape(rng, head, face)
+    weights = draw_expression(rng, head.expression_names)
+    iris = _IRIS_SRGB[int(rng.integers(2 if skin.melanin > 0.08 else len(_IRIS_SRGB)))]
+    vary = np.exp(0.12 * rng.normal(size=3))
+    relaxed = {f"eyeBlink{side}": float(rng.uniform(0.02, 0.20)) for side in ("Left", "Right")}
+    if weights.get("eyeBlinkLeft", 0.0) < 0.5 and weights.get("eyeWideLeft", 0.0) == 0.0:
+        lid = min(relaxed.values())  # both lids hang alike
+        weights |= {name: lid + 0.15 * (value - lid) for name, value in relaxed.items()}
+    expression = np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32)
+    neutral, vertices = head.shape(shape), head.shape(shape, expression)
+    maps = draw_skin(skin, head, texels, neutral, weights)
+    chart = chart_maps(head, vertices, texels)
+    bare = _bare(head, chart, skin)
+    materials = Materials(
+        albedo_linear=maps.albedo_linear,
+        normal_tangent=maps.normal_tangent,
+        roughness=maps.roughness_u8.astype(np.float32) / np.float32(255),
+        specular=maps.specular_u8.astype(np.float32) / np.float32(255),
+        displacement_m=maps.displacement_mm * np.float32(1e-3),
+    )
+    tone, mean = tone_of(materials.albedo_linear[chart.inside & (bare > 0.9)])
+    meta = PersonMeta(
+        identity=identity,
+        seed=seed,
+        identity_coefficients=tuple(float(np.float32(c)) for c in shape),
+        expression=weights,
+        skin=DRAWN_SKIN,
+        albedo_coefficients=(),
+        tone_ita_degrees=tone,
+        mean_albedo_linear=mean,
+        displacement_scale_m=displacement_scale(materials.displacement_m),
+    )
+    r, g, b = (float(np.clip(c * f, 0.02, 0.9)) for c, f in zip(iris, vary, strict=True))
+    return Person(meta, vertices, chart, materials, bare, (r, g, b)), maps.relief_tangent
+
+
+def _shape(
+    rng: np.random.Generator, head: ParametricHead, face: NDArray[np.floating[Any]] | None
+) -> NDArray[np.float64]:
+    drawn = np.clip(rng.normal(size=len(head.identity_basis)), -FARTHEST, FARTHEST) * SPREAD
+    return drawn if face is None else np.asarray(face, np.float64)
+
+
+def _bare(head: ParametricHead, chart: ChartMaps, skin: SkinParameters) -> F32:
+    """``(S, S)`` 1 on skin, 0 under hair that the skin's maps show."""
+    covered = 0.9 * head.regions["brows"] * min(2 * skin.brows, 1.0)
+    if skin.cropped_mm > 0:
+        covered = np.maximum(covered, head.regions["scalp"])
+    if skin.stubble_mm > 0.6:
+        covered = np.maximum(covered, skin.stubble * head.regions["beard"])
+    corners = head.triangles[np.maximum(chart.face_id, 0)]
+    shown = np.einsum("ijk,ijk->ij", chart.barycentric, covered.astype(np.float32)[corners])
+    return np.asarray(np.clip(1 - shown, 0, 1) * chart.inside, np.float32)
 
 
 def tone_of(skin_linear: F32) -> tuple[float, tuple[float, float, float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.training.schema import SPLITS, Kind, Recipe, Split
+from backend.training.schema import SPLITS, Kind, Recipe, Renderer, Split
 
 _BLOCK: tuple[Split, ...] = ("train",) * 8 + ("val", "test")  # of every ten identities, in random order
 
@@ -21,10 +21,15 @@ class Preset:
     texels: int
     portrait_px: int
     cameras: int = 0
+    cycles_every: int = 0  # persons; 0: the preset renders none unless it is asked to
 
+
+CYCLES_INSTANCES = 2  # of a person: more than that and sets of hundreds show few people
+CYCLES_SAMPLES = 32
+RENDERERS = ("transfer", "cycles", "both")
 
 PRESETS = {
-    "smoke": Preset(instances_per_person=4, persons_per_shard=8, texels=256, portrait_px=384),
+    "smoke": Preset(instances_per_person=4, persons_per_shard=8, texels=256, portrait_px=384, cycles_every=8),
     "marcus": Preset(instances_per_person=8, persons_per_shard=16, texels=512, portrait_px=512),
     "fica": Preset(instances_per_person=6, persons_per_shard=4, texels=256, portrait_px=512, cameras=16),
 }
@@ -38,6 +43,7 @@ class Unit:
     split: Split
     first: int  # instance
     end: int
+    renderer: Renderer = "transfer"
 
     @property
     def count(self) -> int:
@@ -59,12 +65,17 @@ class ShardPlan:
 
 def plan_units(recipe: Recipe) -> tuple[Unit, ...]:
     """All units by identity; unit k is the same whatever the count, but for the last one's end."""
-    step = recipe.instances_per_person
-    starts = range(0, recipe.count, step)
-    return tuple(
-        Unit(number, split_of(number, recipe.seed), start, min(start + step, recipe.count))
-        for number, start in enumerate(starts)
-    )
+    out: list[Unit] = []
+    start = 0
+    while start < recipe.count:
+        number = len(out)
+        is_rendered = recipe.cycles_every > 0 and number % recipe.cycles_every == recipe.cycles_every - 1
+        step = recipe.cycles_instances if is_rendered else recipe.instances_per_person
+        end = min(start + step, recipe.count)
+        split = split_of(number, recipe.seed)
+        out.append(Unit(number, split, start, end, "cycles" if is_rendered else "transfer"))
+        start = end
+    return tuple(out)
 
 
 def plan_shards(recipe: Recipe) -> tuple[ShardPlan, ...]:

@@ -17,14 +17,16 @@ import msgspec
 import numpy as np
 
 from backend import __version__
+from backend.artifacts import F32
 from backend.errors import BadInput, Missing
 from backend.head.registry import load_head
 from backend.shading.environment import Environment
 from backend.training.schema import Licence, Recipe
 from synthdata.light.panoramas import load
-from synthdata.run.people import Person, make_person
+from synthdata.run.people import Person, make_drawn_person, make_person
 from synthdata.run.scanned import scan_digest, with_scan
 from synthdata.skin.maps import SkinMaps
+from synthdata.skin.parameters import SkinParameters
 from synthdata.skin.scans import find_scans, read_scan
 
 _PANORAMAS_HELD = 16  # prefiltered, 4 MB each
@@ -68,6 +70,20 @@ class Sources:
             return drawn
         number = int(np.random.default_rng([recipe.seed, 5, identity]).integers(len(job.scans)))
         return with_scan(drawn, self._scan(number), job.scans[number].name, recipe.scan_share)
+
+    def drawn_person(self, identity: int, texels: int, skin: SkinParameters) -> tuple[Person, F32]:
+        """As ``person``, with a skin of ``synthdata.skin`` at ``texels``, and normals of all its relief."""
+        recipe, job = self.recipe, self._job
+        face = np.array(job.faces[identity]) if job.faces else None
+        drawn, relief = make_drawn_person(self.head, identity, recipe.seed, texels, skin, face)
+        if not job.scans:
+            return drawn, relief
+        number = int(np.random.default_rng([recipe.seed, 5, identity]).integers(len(job.scans)))
+        scan = read_scan(find_scans(job.scans[number])[0], texels)
+        mixed_in = with_scan(drawn, scan, job.scans[number].name, recipe.scan_share)
+        share = np.float32(recipe.scan_share)
+        normal = (1 - share) * relief + share * mixed_in.materials.normal_tangent
+        return mixed_in, normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), np.float32(1e-6))
 
     def _load_panorama(self, number: int) -> Environment:
         path = self._job.panoramas[number]

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, Camera, FaceBox, HeadFit, Observation, PartialUV, Photo, Run
 from backend.colour import luminance
+from backend.head.base import ParametricHead
 from backend.shading import harmonics, transferred
 from backend.shading.transfer import Transfer
 from backend.training import pictures
 from backend.training.schema import SCHEMA, CameraMeta, HeadMeta, InstanceMeta, Kind, Recipe
 from backend.training.shards import record_bytes
-from backend.uvspace.render import GBuffer
 from backend.uvspace.unwrap import unwrap
 from synthdata.light.plan import described, plan_light, procedural
 from synthdata.run.camera import photographed, plan_camera
@@ -36,7 +36,7 @@ def make_unit(unit: Unit, recipe: Recipe, sources: Sources) -> dict[Kind, bytes]
     sitter = LitHead(head, person, transfer)
     even = sitter.even()
     instances = [_instance(k, recipe, sitter, even, sources) for k in range(unit.first, unit.end)]
-    return {"instances": b"".join(instances), "heads": _head_record(person, transfer)}
+    return {"instances": b"".join(instances), "heads": head_record(person, transfer)}
 
 
 def _instance(index: int, recipe: Recipe, sitter: LitHead, even: F32, sources: Sources) -> bytes:
@@ -56,7 +56,13 @@ def _instance(index: int, recipe: Recipe, sitter: LitHead, even: F32, sources: S
     behind = backdrop(surroundings, shot.camera, plan.turn_degrees) * tint * np.float32(exposure)
     picture = buffer.resolve(radiance * np.float32(exposure), behind)
     portrait = pictures.photo_jpeg(photographed(picture, shot, rng), shot.jpeg_quality)
-    partial = _unwrapped(sitter, shot.camera, pictures.read_photo(portrait), buffer, recipe.texels)
+    step = buffer.supersample
+    size = shot.camera.height_px, step, shot.camera.width_px, step
+    skin_share = (buffer.part == 0).reshape(size).mean((1, 3)).astype(np.float32)
+    seen = pictures.read_photo(portrait)
+    partial = unwrapped(
+        sitter.head, sitter.person, shot.camera, seen, skin_share, buffer.coverage(), recipe.texels
+    )
     t_env = sitter.on_chart(light, shot.camera.centre_head, plan.turn_degrees) * tint * np.float32(exposure)
     turned = harmonics.about_y(2, plan.turn_degrees) @ harmonics.project(surroundings.radiance, 2)
     person, inside = sitter.person, sitter.person.chart.inside
@@ -81,7 +87,8 @@ def _instance(index: int, recipe: Recipe, sitter: LitHead, even: F32, sources: S
     return record_bytes(f"{index:09d}", "instances", meta, members)
 
 
-def _head_record(person: Person, transfer: Transfer) -> bytes:
+def head_record(person: Person, transfer: Transfer) -> bytes:
+    """A posed head with its transfer, to be relit while training."""
     degree = harmonics.degree_of
     meta = HeadMeta(
         schema=SCHEMA,
@@ -104,14 +111,20 @@ def _head_record(person: Person, transfer: Transfer) -> bytes:
     return record_bytes(f"head{person.meta.identity:07d}", "heads", meta, members)
 
 
-def _unwrapped(
-    sitter: LitHead, camera: Camera, portrait: NDArray[np.uint8], buffer: GBuffer, texels: int
+def unwrapped(
+    head: ParametricHead,
+    person: Person,
+    camera: Camera,
+    portrait: NDArray[np.uint8],
+    skin_share: F32,
+    coverage: F32,
+    texels: int,
 ) -> PartialUV:
-    """The portrait as a reconstruction with a perfect fit would unwrap it."""
+    """The portrait as a reconstruction with a perfect fit would unwrap it.
+
+    ``skin_share``, ``coverage`` ``(H, W)``: of each pixel, what is bare skin and what is the person.
+    """
     height, width = portrait.shape[:2]
-    coverage = buffer.coverage()
-    step = buffer.supersample
-    skin = (buffer.part == 0).reshape(height, step, width, step).mean((1, 3)).astype(np.float32)
     nowhere = np.zeros((478, 2), np.float32)
     observation = Observation(
         photo=Photo("portrait", "", portrait.astype(np.float32) / np.float32(255), None, (width, height)),
@@ -120,15 +133,15 @@ def _unwrapped(
         landmarks_px=nowhere,
         landmarks_depth=nowhere[:, 0],
         landmarks_visible=nowhere[:, 0],
-        skin_mask=skin,
+        skin_mask=skin_share,
         person_mask=coverage,
         focal_px=camera.focal_px,
         focal_source="exif",
     )
     none = np.zeros(0, np.float32)
-    vertices = sitter.person.vertices_head
+    vertices = person.vertices_head
     fit = HeadFit(
-        head=sitter.head,
+        head=head,
         identity=none,
         expression=none,
         albedo_coefficients=none,
@@ -136,7 +149,7 @@ def _unwrapped(
         camera=camera,
         vertices_head=vertices,
         neutral_head=vertices,
-        iris_srgb=np.array(sitter.person.iris_srgb, np.float32),
+        iris_srgb=np.array(person.iris_srgb, np.float32),
         landmark_error_px=0.0,
         landmark_error_iod=0.0,
         photometric_psnr_db=0.0,

@@ -84,6 +84,10 @@ def make(job: Job, unit: Unit) -> Made:
         from synthdata.views.unit import make_moments
 
         return make_moments(unit, sources.recipe, sources)
+    if unit.renderer == "cycles":
+        from synthdata.cycles.unit import make_rendered
+
+        return make_rendered(unit, sources.recipe, sources)
     from synthdata.run.unit import make_unit
 
     return make_unit(unit, sources.recipe, sources)
