@@ -52,7 +52,7 @@ _AHEAD = 4  # records decoded in advance, for each thread
 
 @dataclass(frozen=True)
 class PortraitView:
-    """What the pixels of a rendered portrait show, ``H×W``; geometry is the head's own, without things worn."""
+    """What the pixels of a rendered portrait show, ``H×W``; geometry is the bare head's."""
 
     labels: NDArray[np.uint8]  # 0, or 1 + place in schema.LABELS
     skin: F32  # share of the pixel that is the head's bare skin
