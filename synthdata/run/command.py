@@ -73,7 +73,7 @@ def run(
         raise BadInput(f"output folder '{out.parent}' does not exist; create it or choose another")
     sizes = PRESETS[preset]
     if per_person is not None:
-        sizes = replace(sizes, instances_per_person=per_person)
+        sizes = replace(sizes, instances_per_person=per_person, cycles_instances=per_person)
     folders = panorama_folders(hdris or ())
     asked = Asked(preset, count, seed, head, folders, scans, scan_share, identities, path)
     try:

@@ -17,7 +17,7 @@ from backend.head.registry import load_head
 from backend.training.schema import Licence, Recipe
 from synthdata.light.panoramas import Folder, survey
 from synthdata.run.faces import Faces, fitted_faces
-from synthdata.run.plan import CYCLES_INSTANCES, CYCLES_SAMPLES, RENDERERS, Preset
+from synthdata.run.plan import CYCLES_SAMPLES, RENDERERS, Preset
 from synthdata.run.scanned import ScanFolder, survey_scans
 from synthdata.run.sources import Job
 
@@ -67,7 +67,7 @@ def gather(asked: Asked, sizes: Preset, out: Path, watch: Watch = lambda stage, 
     faces = Faces()
     if asked.photographs is not None:
         faces = fitted_faces(asked.photographs, head, out / FACES_FOLDER, watch)
-        fewest = CYCLES_INSTANCES if every == 1 else sizes.instances_per_person
+        fewest = sizes.cycles_instances if every == 1 else sizes.instances_per_person
         most = len(faces.modes) * fewest
         if asked.count > most:
             raise BadInput(
@@ -84,7 +84,7 @@ def gather(asked: Asked, sizes: Preset, out: Path, watch: Watch = lambda stage, 
         portrait_px=sizes.portrait_px,
         cameras=sizes.cameras,
         cycles_every=every,
-        cycles_instances=CYCLES_INSTANCES if every else 0,
+        cycles_instances=sizes.cycles_instances if every else 0,
         cycles_samples=CYCLES_SAMPLES if every else 0,
         panoramas=light.licences,
         head=asked.head,

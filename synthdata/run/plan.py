@@ -22,9 +22,9 @@ class Preset:
     portrait_px: int
     cameras: int = 0
     cycles_every: int = 0  # persons; 0: the preset renders none unless it is asked to
+    cycles_instances: int = 2  # of a person: with more, sets of hundreds show few people
 
 
-CYCLES_INSTANCES = 2  # of a person: more than that and sets of hundreds show few people
 CYCLES_SAMPLES = 32
 RENDERERS = ("transfer", "cycles", "both")
 
