@@ -51,7 +51,7 @@ def outfit(plan: OutfitPlan, ground: Ground) -> tuple[Piece, ...]:
     turn = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)
     pieces: list[Piece] = []
     if plan.garment in ("jacket", "hoodie"):
-        under = _shell(plan, turn, _round_neck(turn, 0.004), ground, rng, 0.0)
+        under = _shell(plan, turn, _round_neck(turn, 0.004) + 0.010, ground, rng, 0.0)
         pieces += [Piece(*grid(under), "under"), Piece(*_edge(under[0], 0.0032), "under")]
     if plan.garment == "tee":
         rows = _shell(plan, turn, _round_neck(turn, float(rng.uniform(0.0, 0.022))), ground, rng, 0.0)
@@ -64,7 +64,7 @@ def outfit(plan: OutfitPlan, ground: Ground) -> tuple[Piece, ...]:
         high = float(rng.uniform(0.020, 0.042))
         pieces += [Piece(*grid(rows), "main"), Piece(*grid(_roll(rows[0], high, ground)), "main")]
     elif plan.garment == "shirt":
-        rows = _shell(plan, turn, _v_neck(turn, 0.03, 0.5), ground, rng, 0.0)
+        rows = _shell(plan, turn, _v_neck(turn, 0.03, 0.4) + 0.012, ground, rng, 0.0)
         pieces += [Piece(*grid(rows), "main"), *_shirt_collar(ground, rng)]
     elif plan.garment == "jacket":
         rows = _shell(plan, turn, _v_neck(turn, float(rng.uniform(0.16, 0.24)), 1.1), ground, rng, 0.010)
@@ -152,7 +152,9 @@ def _edge(line: F64, radius: float) -> tuple[F32, I32]:
     return tube_mesh(line, closed=True, radius_m=radius, sides=10)
 
 
-def _neck_ring(front_y: float, back_y: float, clearance: float, ground: Ground, turn: F64) -> F64:
+def _neck_ring(
+    front_y: float, back_y: float, clearance: float, ground: Ground, turn: F64, is_closed: bool = True
+) -> F64:
     """A line round the neck, ``(around, 3)``."""
     y = back_y + (front_y - back_y) * (0.5 + 0.5 * np.cos(turn))
     ring = np.stack([0.056 * np.sin(turn), y, _AXIS_Z + 0.056 * np.cos(turn)], -1)
@@ -161,7 +163,8 @@ def _neck_ring(front_y: float, back_y: float, clearance: float, ground: Ground, 
         ring[:, 1] = y
     smooth = ring.copy()
     for _ in range(6):
-        smooth = 0.5 * smooth + 0.25 * (np.roll(smooth, 1, 0) + np.roll(smooth, -1, 0))
+        eased = 0.5 * smooth + 0.25 * (np.roll(smooth, 1, 0) + np.roll(smooth, -1, 0))
+        smooth = eased if is_closed else np.concatenate([smooth[:1], eased[1:-1], smooth[-1:]])
     return np.asarray(smooth)
 
 
@@ -178,21 +181,22 @@ def _roll(base: F64, high: float, ground: Ground) -> F64:
 
 def _shirt_collar(ground: Ground, rng: np.random.Generator, stuff: str = "main") -> list[Piece]:
     """A band round the neck, open in front, and the leaf that falls over it with two points."""
-    gap = float(rng.uniform(0.10, 0.45))  # radians on either side of the front
-    turn = np.linspace(gap, 2 * np.pi - gap, _AROUND)
-    front = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
-    point = np.exp(-(((front - gap) / 0.38) ** 2))
-    drop = 0.020 * np.exp(-(((front - gap) / 0.5) ** 2))
+    gap = float(rng.uniform(0.08, 0.30))  # radians on either side of the front
+    leaf = float(rng.uniform(0.034, 0.046))
     rows = []
     steps = (
-        (-0.008, 0.004, 0.0), (0.008, 0.0055, 0.0), (0.022, 0.007, 0.0), (0.027, 0.009, 0.0),
-        (0.026, 0.0115, 0.05), (0.016, 0.0135, 0.3), (0.004, 0.016, 0.65), (-0.008, 0.019, 1.0),
+        (-0.010, 0.0045, 0.0), (0.006, 0.0055, 0.0), (0.020, 0.0065, 0.0), (0.026, 0.0085, 0.0),
+        (0.024, 0.0115, 0.05), (0.015, 0.0140, 0.30), (0.004, 0.0170, 0.62), (-0.008, 0.0200, 1.0),
     )  # fmt: skip
     for lift, clearance, along in steps:
-        ring = _neck_ring(-0.112 + lift, -0.088 + lift, clearance, ground, turn)
-        ring[:, 1] -= drop + along * (0.030 * point)
-        ring[:, 2] += along * 0.020 * point
-        ring[:, 0] += np.sign(np.sin(turn)) * along * 0.016 * point
+        # The front edges of the leaf run apart, so that it ends in two points.
+        turn = np.linspace(gap + 0.30 * along, 2 * np.pi - gap - 0.30 * along, _AROUND)
+        front = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
+        ahead = np.exp(-(((front - gap) / 0.7) ** 2))
+        ring = _neck_ring(-0.112 + lift, -0.088 + lift, clearance, ground, turn, is_closed=False)
+        ring[:, 1] -= 0.016 * np.exp(-(((front - gap) / 0.6) ** 2)) + along * leaf * (0.25 + 0.55 * ahead)
+        out = np.stack([np.sin(turn), 0 * turn, np.cos(turn)], -1)
+        ring += (along * 0.016 * ahead)[:, None] * out
         rows.append(ring)
     sheet = np.stack(rows)
     sheet, _, _ = ground.lifted(sheet, 0.004)

@@ -156,7 +156,7 @@ def draw_dress(rng: np.random.Generator, skin: SkinParameters, looks: Looks) -> 
         glasses=glasses,
         hat=HatPlan(kind, int(rng.integers(1, 2**31))),  # type: ignore[arg-type]
         outfit=OutfitPlan(
-            garment=GARMENTS[int(rng.choice(len(GARMENTS), p=(0.26, 0.14, 0.12, 0.20, 0.18, 0.10)))],
+            garment=GARMENTS[int(rng.choice(len(GARMENTS), p=(0.27, 0.15, 0.13, 0.21, 0.18, 0.06)))],
             scarf=bool(rng.random() < SCARF_SHARE),
             build=float(rng.normal(1.02 if skin.is_male else 0.90, 0.05)),
             seed=int(rng.integers(1, 2**31)),

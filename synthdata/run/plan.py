@@ -25,7 +25,7 @@ class Preset:
     cycles_instances: int = 2  # of a person: with more, sets of hundreds show few people
 
 
-CYCLES_SAMPLES = 32
+CYCLES_SAMPLES = 20
 RENDERERS = ("transfer", "cycles", "both")
 
 PRESETS = {
