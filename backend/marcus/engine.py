@@ -23,6 +23,7 @@ from backend.artifacts import (
     Run,
 )
 from backend.engines import Engine, Given, Stage
+from backend.errors import BadInput, BadWeights
 from backend.head.base import ParametricHead
 from backend.head.hifi3dpp import load_hifi3dpp
 from backend.marcus.arithmetic import Passes, Size, cascade_flop
@@ -66,16 +67,18 @@ def marcus_engine(options: MarcusOptions, reason: str) -> Engine:
     base = release.base(options.turbo)
     distilled = base.name != LONGCAT
     sampling = turbo(Sampling(), distilled) if options.turbo else Sampling()
-    cost = cascade_flop(_size(base, options.chart), _passes(sampling))
+    chart = release.chart()
+    cost = cascade_flop(_size(base, chart), _passes(sampling))
     models = Models(base, place(options.device, sum(cost.values())))
     label = ("turbo (distilled), " if distilled else "turbo, ") if options.turbo else ""
     files = identity(release.inpaint(), release.homogenise(), release.materials(), base)
     networks = _Networks(
-        options,
+        options.caption,
+        chart,
         release,
         models,
         Cascade(models, release, sampling),
-        load_hifi3dpp(release.head_model),
+        _head(release),
         f"LongCat-Image-Edit with LoRA, {label}{sampling.label}, weights {files}",
     )
     regressor, regressor_name = load_regressor(release)
@@ -124,7 +127,8 @@ def marcus_engine(options: MarcusOptions, reason: str) -> Engine:
 class _Networks:
     """The stages' functions on one set of networks."""
 
-    options: MarcusOptions
+    caption: str | None  # the user's
+    chart: int  # side of the charts that the diffusion stages work on
     release: Release
     models: Models
     cascade: Cascade
@@ -132,15 +136,15 @@ class _Networks:
     label: str
 
     def describe(self, observation: Observation, run: Run) -> Description:
-        if self.options.caption is not None:
-            return Description(self.options.caption, self.options.caption)
+        if self.caption is not None:
+            return Description(self.caption, self.caption)
         return self.cascade.describe(_face(observation))
 
     def unwrap(self, observation: Observation, fit: HeadFit, size: int, run: Run) -> PartialUV:
-        return unwrap(observation, fit, self.options.chart, run)
+        return unwrap(observation, fit, self.chart, run)
 
     def charted(self, observation: Observation, fit: HeadFit, size: int, run: Run) -> Given:
-        return {"chart": lambda: chart_maps(fit.head, fit.vertices_head, self.options.chart)}
+        return {"chart": lambda: chart_maps(fit.head, fit.vertices_head, self.chart)}
 
     def complete(self, description: Description, seen: PartialUV, fit: HeadFit, run: Run) -> CompleteUV:
         drawn = self.cascade.inpaint(
@@ -176,18 +180,18 @@ class _Networks:
             lambda picture: run.on_preview(MATERIALS, picture),
         )
         made = materials_of(drawn, chart, green_is_up(self.release))
-        return made if size <= self.options.chart else self._enlarged(made, fit, chart, size, run)
+        return made if size <= self.chart else self._enlarged(made, fit, chart, size, run)
 
     def _enlarged(self, made: Materials, fit: HeadFit, chart: ChartMaps, size: int, run: Run) -> Materials:
         path = self.release.super_resolution()
         if path is None:
             run.warn(
-                f"Maps above {self.options.chart} are interpolated: Real-ESRGAN is not fetched "
+                f"Maps above {self.chart} are interpolated: Real-ESRGAN is not fetched "
                 "(likeness weights fetch real-esrgan)."
             )
             return resized_materials(made, size)
         network = load_checkpoint(path).to(self.models.placement.device)
-        large = network.scale * self.options.chart
+        large = network.scale * self.chart
         grown = enlarged_materials(
             made,
             partial(enlarge, network, device=self.models.placement.device),
@@ -206,6 +210,14 @@ def _describer(options: MarcusOptions) -> str:
 def _digest(description: Description) -> str:
     text = f"{description.lit}\0{description.unlit}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _head(release: Release) -> ParametricHead:
+    """The fetched HiFi3D++. Raises: Missing, BadWeights."""
+    try:
+        return load_hifi3dpp(release.head_model)
+    except BadInput as error:  # what the user gives as --head hifi3dpp:PATH is input; this is not
+        raise BadWeights(f"{error}; fetch it again") from error
 
 
 def _size(base: Path, chart: int) -> Size:

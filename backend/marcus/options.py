@@ -8,10 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class MarcusOptions:
-    """The published adapters know charts of 1024 texels; other sizes are for networks trained otherwise."""
+    """Options of one call; its result depends on caption and turbo, and on the weights."""
 
     caption: str | None = None  # of the face; None lets Qwen2.5-VL look
     turbo: bool = False  # few steps, another result
     device: str | None = None  # "cuda", "cuda:1", "cpu"; None takes the GPU there is
     weights: Path | None = None  # folder of fetched weights; None is the user's own
-    chart: int = 1024  # side of the charts that the diffusion stages work on

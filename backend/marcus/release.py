@@ -9,7 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.errors import Missing
+from backend.errors import BadWeights, Missing
+from backend.weights.components import read_json
 
 MARCUS, LONGCAT, TURBO, DINO = (
     "marcus",
@@ -18,6 +19,8 @@ MARCUS, LONGCAT, TURBO, DINO = (
     "dinov3-convnext-small",
 )
 SUPER_RESOLUTION = "real-esrgan"
+MODEL = "likeness-model.json"
+PUBLISHED_CHART = 1024
 
 _INPAINT = ("transformer_caption", "transformer")
 _ALIGN = ("33000.safetensors", "27000_0120.safetensors", "18000.safetensors")
@@ -53,6 +56,17 @@ class Release:
         """LongCat-Image-Edit, or where it is wanted and there, its distilled variant."""
         distilled = self.root / TURBO
         return distilled if turbo and (distilled / "transformer").is_dir() else self.root / LONGCAT
+
+    def chart(self) -> int:
+        """Side of the charts that the adapters were trained for, texels. Raises: BadWeights.
+
+        The published ones know 1024. Adapters that were trained otherwise say so in ``likeness-model.json``.
+        """
+        path = self.marcus / MODEL
+        size = read_json(path).get("chart", PUBLISHED_CHART) if path.is_file() else PUBLISHED_CHART
+        if not isinstance(size, int) or size < 16 or size % 16:
+            raise BadWeights(f"'{path}' names a chart of {size} texels; it must be a multiple of 16")
+        return size
 
     def inpaint(self) -> Path:
         """The adapter of the inpainting stage. Raises: Missing."""
