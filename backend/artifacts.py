@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from backend.errors import Cancelled
 
 if TYPE_CHECKING:
+    from backend.gaussians.surface import BoundGaussians
     from backend.head.base import ParametricHead
 
 F32 = NDArray[np.float32]
@@ -263,3 +264,4 @@ class Reconstruction:
     stages: tuple[StageRecord, ...]
     warnings: tuple[str, ...]
     others: tuple[Observation, ...] = ()  # further photographs of the same person that took part
+    splats: BoundGaussians | None = None  # None: not asked for

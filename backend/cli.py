@@ -75,6 +75,10 @@ def reconstruct(
     blend: Annotated[
         bool, typer.Option("--blend/--no-blend", help="Also write avatar.blend and avatar.glb (needs bpy).")
     ] = True,
+    splats: Annotated[
+        bool,
+        typer.Option("--splats", help="Also write splats.ply: the head with its hair as 3D Gaussians."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per avatar.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace avatars already there.")] = False,
     caption: Annotated[
@@ -112,6 +116,7 @@ def reconstruct(
         same_person=same_person,
         seed=seed,
         blend=blend,
+        splats=splats,
         overwrite=overwrite,
         marcus=MarcusOptions(caption=caption, turbo=turbo),
     )
@@ -137,7 +142,9 @@ def reconstruct(
 @app.command()
 def render(
     avatar: Annotated[Path, typer.Argument(help="An avatar folder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="PNG", help="The picture to write.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="PNG", help="The picture to write.")
+    ] = None,
     hdri: Annotated[
         Path | None,
         typer.Option(help="An .hdr or .exr environment; without it, the photo's estimated light."),
@@ -145,12 +152,28 @@ def render(
     view: Annotated[str, typer.Option(help="photo, front, left, right or YAW,PITCH in degrees.")] = "photo",
     size: Annotated[int, typer.Option(help="Longer side in pixels.", min=16, max=8192)] = 512,
     samples: Annotated[int, typer.Option(help="Cycles samples per pixel.", min=1, max=16384)] = 64,
+    splats: Annotated[
+        bool, typer.Option("--splats", help="Draw the avatar's splats, as lit in the photo.")
+    ] = False,
+    turntable: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --splats: a turn about the head, .webp or .mp4; .png: five views."
+        ),
+    ] = None,
 ) -> None:
-    """Render an avatar in Cycles (Standard view transform)."""
+    """Render an avatar in Cycles (Standard view transform), or its splats without Blender."""
     from backend.artifacts import Run
-    from backend.export.blender_process import render_avatar
     from backend.progress import progress_reporter
 
+    if (out is None) == (turntable is None):
+        raise BadInput("give the picture to write with -o, or the moving one with --turntable")
+    if splats or turntable is not None:
+        _render_splats(avatar, out, turntable, view, size, hdri, splats)
+        return
+    from backend.export.blender_process import render_avatar
+
+    assert out is not None
     with progress_reporter(enabled=True) as reporter:
         run = Run(on_progress=reporter.on_progress)
         render_avatar(avatar, hdri=hdri, view=view, output=out, size=size, samples=samples, run=run)
@@ -231,6 +254,32 @@ app.add_typer(synth_app, name="synth")
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 app.command("bench")(bench)
+
+
+def _render_splats(
+    avatar: Path,
+    out: Path | None,
+    turntable: Path | None,
+    view: str,
+    size: int,
+    hdri: Path | None,
+    splats: bool,
+) -> None:
+    from backend.artifacts import Run
+    from backend.gaussians.turntable import render_splats, render_turntable
+    from backend.progress import progress_reporter
+
+    if not splats:
+        raise BadInput("--turntable turns about an avatar's splats; give --splats as well")
+    if hdri is not None:
+        raise BadInput(
+            "splats are shown in the photo's light here; leave out --hdri, or relight them in Blender"
+        )
+    with progress_reporter(enabled=True) as reporter:
+        if turntable is not None:
+            render_turntable(avatar, turntable, size, Run(on_progress=reporter.on_progress))
+        elif out is not None:
+            render_splats(avatar, view, out, size)
 
 
 @app.command()

@@ -28,6 +28,7 @@ class Job:
     same_person: bool = False  # all photographs show one person and make one avatar
     seed: int = 0
     blend: bool = True
+    splats: bool = False
     overwrite: bool = False
     marcus: MarcusOptions = field(default_factory=MarcusOptions)
 
@@ -137,6 +138,8 @@ def _reconstruct(
         if job.all_faces and len(reconstruction.observation.faces) > 1:
             name += f"-face{reconstruction.observation.face_index}"
         own = replace(run, warnings=list(reconstruction.warnings))
+        if job.splats:
+            reconstruction = pipeline.with_splats(reconstruction, own)
         directory = job.out / name
         warnings = write_avatar(reconstruction, directory, blender=blender, overwrite=job.overwrite, run=own)
         yield Outcome(
@@ -167,6 +170,8 @@ def _reconstruct_same_person(
     check_destination(directory, overwrite=job.overwrite)
     made = pipeline.reconstruct_same_person(photos, engine=engine, head=job.head, maps=job.maps, run=run)
     own = replace(run, warnings=list(made.warnings))
+    if job.splats:
+        made = pipeline.with_splats(made, own)
     warnings = write_avatar(made, directory, blender=blender, overwrite=job.overwrite, run=own)
     return Outcome(
         photo=photos[0],

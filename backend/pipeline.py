@@ -14,6 +14,8 @@ from backend.artifacts import F32, HeadFit, Observation, OnHead, PartialUV, Phot
 from backend.corrections import Corrections, Pin, excluding
 from backend.engines import Engine, Given, Stage
 from backend.errors import BadInput
+from backend.gaussians.embedded import IMPLEMENTATION, STAGE, make_splats
+from backend.gaussians.surface import BoundGaussians
 from backend.geometry.joint import fit_same_person
 from backend.geometry.pins import follow_pins
 from backend.head.base import ParametricHead
@@ -108,6 +110,14 @@ def reconstruct_same_person(
     return replace(made, others=tuple(observations[1:]))
 
 
+def with_splats(made: Reconstruction, run: Run) -> Reconstruction:
+    """``made`` with Gaussian splats of the whole head, hair included. Raises: Cancelled."""
+    do = Stages(run)
+    splats = do(_SPLATS, made, run)
+    stages = (*made.stages, *do.records)
+    return replace(made, splats=splats, stages=stages, warnings=tuple(run.warnings))
+
+
 def _choose(engine: str | Engine, head: str, maps: int) -> tuple[Engine, ParametricHead]:
     """What the options name; wrong ones are told before any work is done."""
     if maps not in MAP_SIZES:
@@ -189,6 +199,7 @@ _EXCLUDE: Stage[[Observation, F32, Run], Observation] = Stage(
 _FIT_TOGETHER: Stage[[Sequence[Observation], ParametricHead, Run], tuple[HeadFit, ...]] = Stage(
     "head fit", "landmark and photometric Gauss-Newton, one identity for all photographs", fit_same_person
 )
+_SPLATS: Stage[[Reconstruction, Run], BoundGaussians] = Stage(STAGE, IMPLEMENTATION, make_splats, kept=False)
 _FUSE: Stage[[Sequence[PartialUV], Sequence[HeadFit], Run], PartialUV] = Stage(
     "fused UV", "first photograph before the others, tints matched", fuse
 )

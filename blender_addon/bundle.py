@@ -103,6 +103,15 @@ class Eyes(msgspec.Struct, frozen=True, kw_only=True):
     centres: tuple[tuple[float, float, float], tuple[float, float, float]]  # head space, metres: left, right
 
 
+class SplatsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The avatar's Gaussian splats: ``splats.ply`` and its tie to the mesh, ``splats.npz``."""
+
+    count: int
+    sh_degree: int
+    sha256: str  # of splats.ply
+    binding_sha256: str  # of splats.npz
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """``avatar.json``."""
 
@@ -126,6 +135,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     expression: dict[str, float]  # fitted weight in [0, 1] by expression name
     identity: tuple[float, ...] | None = None  # of the head's basis, standard deviations; None: not kept
     photos: tuple[PhotoRecord, ...] = ()  # all of one person that took part, ``photo`` first; (): it alone
+    splats: SplatsRecord | None = None  # None: the avatar has none
     partial: bool = False  # the reconstruction is still at work: maps missing or preliminary
 
 

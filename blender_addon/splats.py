@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,16 +151,14 @@ def write_ply(path: Path, splats: Splats) -> None:
     table[:, -4:] = splats.rotations
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(splats)}"]
     header += [*(f"property float {name}" for name in names), "end_header", ""]
-    scratch: str | None = None
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        handle, scratch = tempfile.mkstemp(prefix=".splats-", suffix=".ply", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with scratch.open("wb") as file:
             file.write("\n".join(header).encode("ascii"))
             table.tofile(file)
         os.replace(scratch, path)
     except OSError as error:
-        if scratch is not None:
-            Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise SplatsError(f"'{path}' cannot be written ({error.strerror or error}).") from error
 
 

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from backend.artifacts import Reconstruction, Run, StageRecord
 from backend.export.blender_process import BlenderProcess, export_avatar
 from backend.export.bundle_writer import Fitted, amend_manifest, manifest_of, write_fit, write_rest
 from backend.export.preview import preview
 from backend.export.staging import check_destination, staged_folder
+from backend.gaussians.files import write_splats
 from backend.stages import Finished, Watcher
 from backend.weights.used import photo_weights
 from blender_addon import bundle
@@ -65,6 +68,10 @@ def fill_avatar(
 
     with _Timed("maps", "PNG", stages, run, watcher):
         write_rest(reconstruction, folder, map_written)
+    record = None
+    if reconstruction.splats is not None:
+        with _Timed("splat files", "3DGS PLY", stages, run, watcher):
+            record = write_splats(reconstruction.splats, reconstruction.fit, folder)
     with _Timed("preview", "own rasteriser", stages, run, watcher):
         Image.fromarray(preview(reconstruction)).save(folder / "preview.png", compress_level=3)
     whole = replace(
@@ -72,7 +79,8 @@ def fill_avatar(
         stages=(*reconstruction.stages, *stages),
         warnings=tuple(dict.fromkeys((*reconstruction.warnings, *run.warnings))),
     )
-    bundle.write_manifest(folder, manifest_of(whole, photo_weights()))
+    manifest = msgspec.structs.replace(manifest_of(whole, photo_weights()), splats=record)
+    bundle.write_manifest(folder, manifest)
     if blender is not None:
         stages.clear()
         with _Timed("blender", "bpy in its own process", stages, run, watcher):

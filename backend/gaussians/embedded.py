@@ -1,0 +1,57 @@
+"""Splats of a reconstruction without learned weights: decode, grow hair, match the photo."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backend.artifacts import Reconstruction, Run
+from backend.errors import BadInput
+from backend.gaussians.decoder import decode, on_scalp, skin_seen
+from backend.gaussians.hair import grow_hair, under_hair
+from backend.gaussians.hair_mask import find_hair, head_window
+from backend.gaussians.surface import BoundGaussians, placed
+
+STAGE = "splats"
+IMPLEMENTATION = "decoder without weights, matched to the photo"
+_REGIONS = ("scalp", "forehead", "face", "ears", "neck")
+_SALT = 9  # of the job's random numbers
+
+
+def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
+    """Gaussians of the whole head on the photographed face.
+
+    Raises: BadInput (a head without regions), Cancelled.
+    """
+    # torch takes a second to load: only who wants splats pays it.
+    from backend.gaussians.numba_renderer import NumbaRenderer
+    from backend.gaussians.optimise import match_photo
+
+    fit = made.fit
+    missing = [name for name in _REGIONS if name not in fit.head.regions]
+    if missing:
+        raise BadInput(
+            f"head '{fit.head.name}' does not say where its {missing[0]} is; splats need --head open"
+        )
+    run.progress(STAGE, 0.0)
+    bound = decode(made)
+    window = head_window(made.observation, fit)
+    seen = find_hair(window, fit)
+    if seen is not None:
+        run.progress(STAGE, 0.1)
+        hair = grow_hair(window, seen, fit, run.rng(_SALT))
+        if hair is not None:
+            bound = _dressed(made, bound, hair)
+    else:
+        run.warn("No hair was found on the photograph; the splats are bald.")
+
+    def told(share: float) -> None:
+        run.progress(STAGE, 0.2 + 0.8 * share)
+
+    return match_photo(bound, window, seen, fit, NumbaRenderer(), told)
+
+
+def _dressed(made: Reconstruction, bare: BoundGaussians, hair: BoundGaussians) -> BoundGaussians:
+    vertices, triangles = made.fit.vertices_head, made.fit.head.triangles
+    here, there = (placed(b, vertices, triangles).positions for b in (bare, hair))
+    scalp = np.clip(2 * on_scalp(made, bare), 0, 1).astype(np.float32)
+    return under_hair(bare, here, scalp, skin_seen(made, bare), hair, there).joined(hair)
