@@ -5,7 +5,9 @@ another surface in the same light. In a face that is the white of the eye: its a
 people. Three cues are weighed on a grid of lightness, each with the spread that it has in photographs:
 
 - skin below the eye over the white of the eye (both shaded by the brow, the white by the lids as well, the
-  more the narrower they are; the skin's own gloss, about 4 % of the light, lies on top of its albedo),
+  more the narrower they are; the skin's own gloss, about 4 % of the light, lies on top of its albedo). Of two
+  eyes one tells: not a foreshortened one, whose white is mostly lids, and else the one with the brighter skin:
+  below the other lies a shadow,
 - the skin's hue, after the light's colour (the camera's white balance, and the eyes' white): melanin takes
   blue before green before red,
 - the face's brightness in the picture, weakly: dark skin is exposed darker, though not by as much as it is.
@@ -32,13 +34,14 @@ _LIKELY_LIGHTNESS = (26.0, 72.0)  # all tones between are equally likely; beyond
 _LIKELY_MARGIN = 5.0
 
 _SCLERA = np.array([0.72, 0.68, 0.64])  # linear albedo
-_WHITE_SHOWN = 0.52  # radiance of an open eye's white over a white card's below the eye: albedo × lids
+_WHITE_SHOWN = 0.50  # radiance of an open eye's white over a white card's below the eye: albedo × lids
 # A narrower eye's white lies deeper in the shadow of lids and lashes: openings between which the logarithm
 # of what it shows falls, per iris diameter of opening. Read off a few portraits with squints and smiles.
 _NARROW, _OPEN, _NARROWING = 0.55, 0.85, 4.0
 _GLOSS = 0.04  # of a card's radiance, what skin adds by its surface
-_RATIO_SIGMA = (0.40, 0.35)  # of the log ratio: when the white looks darker (lashes, lids), when lighter
+_RATIO_SIGMA = 0.32  # of the log ratio
 _ONE_EYE = 1.3  # times as uncertain
+_FORESHORTENED = 0.85  # of the other eye's width
 # An outline that shows lids or a tinted lens instead of the white is as bright and as coloured as skin.
 _NO_WHITE_RATIO, _NO_WHITE_TINT = 0.9, 1.2
 
@@ -78,8 +81,9 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
     light: F64 = np.zeros(2)
     spread: F64 = np.square(_BALANCE_SIGMA)
     if shown:
-        gap = _ratio_log(shown) - np.log((luminance + _GLOSS) / _white_shown(shown))
-        sigma = np.where(gap > 0, *_RATIO_SIGMA) * (_ONE_EYE if len(shown) == 1 else 1.0)
+        eye = _telling(shown)
+        gap = np.log(_ratio(eye)) - np.log((luminance + _GLOSS) / _white_shown(eye))
+        sigma = _RATIO_SIGMA * (_ONE_EYE if len(shown) == 1 else 1.0)
         log_p -= 0.5 * (gap / sigma) ** 2
         told = np.mean([_chroma(eye.white) for eye in shown], axis=0) - _chroma(_SCLERA)
         light = told * spread / (spread + _SCLERA_SIGMA**2)
@@ -114,16 +118,20 @@ def _shows_white(eye: EyeWhite) -> bool:
     return not (_y(ratio) > _NO_WHITE_RATIO and ratio[0] / ratio[2] < _NO_WHITE_TINT)
 
 
-def _ratio_log(eyes: Sequence[EyeWhite]) -> float:
-    """Log of skin over white: of each eye, and of the brightest of both, which no nose shades."""
-    each = np.mean([np.log(_y(eye.skin) / _y(eye.white)) for eye in eyes])
-    brightest = np.log(max(_y(eye.skin) for eye in eyes) / max(_y(eye.white) for eye in eyes))
-    return float(0.5 * (each + brightest))
+def _telling(eyes: Sequence[EyeWhite]) -> EyeWhite:
+    """The one of ``eyes`` that is seen wide, and in the same light as the skin below it."""
+    widest = max(eye.width for eye in eyes)
+    return max((eye for eye in eyes if eye.width >= _FORESHORTENED * widest), key=_ratio)
 
 
-def _white_shown(eyes: Sequence[EyeWhite]) -> float:
-    """Radiance of these whites over that of a white card below the eye."""
-    opening = float(np.clip(np.mean([eye.opening for eye in eyes]), _NARROW, _OPEN))
+def _ratio(eye: EyeWhite) -> float:
+    """Skin below the eye over its white."""
+    return _y(eye.skin) / _y(eye.white)
+
+
+def _white_shown(eye: EyeWhite) -> float:
+    """Radiance of this white over that of a white card below the eye."""
+    opening = min(max(eye.opening, _NARROW), _OPEN)
     return float(_WHITE_SHOWN * np.exp(-_NARROWING * (_OPEN - opening)))
 
 

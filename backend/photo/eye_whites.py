@@ -17,6 +17,7 @@ from backend.photo.mesh_topology import IRIS_CENTRES
 _BELOW_RIGHT = (31, 228, 229, 230, 231, 232, 233, 121, 120, 119, 118, 117, 111)
 _BELOW_LEFT = (261, 448, 449, 450, 451, 452, 453, 350, 349, 348, 347, 346, 340)
 _LIDS_RIGHT, _LIDS_LEFT = (159, 145), (386, 374)  # middles of the upper and the lower lid's edge
+_CORNERS_RIGHT, _CORNERS_LEFT = (33, 133), (263, 362)
 _LIMBUS = 1.12  # iris radii from which on there is no iris, whatever the landmarks' error
 _LID_MARGIN = 0.12  # iris radii to stay away from the lids
 # Per cent of brightness that are taken for the white: above lashes and the upper lid's shadow, below glints.
@@ -35,6 +36,9 @@ class EyeWhite:
     white: F64  # (3,) of the better lit part of the sclera
     skin: F64  # (3,) median of the skin below the eye
     opening: float  # between the lids over the iris' diameter
+    width: (
+        float  # from corner to corner over the iris' diameter: foreshortened in the far eye of a turned face
+    )
 
 
 def eye_whites(
@@ -50,16 +54,19 @@ def eye_whites(
     """
     points = np.asarray(landmarks_px, np.float64)
     found = []
-    for centre, eye, below, lids in (
-        (IRIS_CENTRES[0], regions.RIGHT_EYE, _BELOW_RIGHT, _LIDS_RIGHT),
-        (IRIS_CENTRES[1], regions.LEFT_EYE, _BELOW_LEFT, _LIDS_LEFT),
+    for centre, eye, below, lids, corners in (
+        (IRIS_CENTRES[0], regions.RIGHT_EYE, _BELOW_RIGHT, _LIDS_RIGHT, _CORNERS_RIGHT),
+        (IRIS_CENTRES[1], regions.LEFT_EYE, _BELOW_LEFT, _LIDS_LEFT, _CORNERS_LEFT),
     ):
         if visible is not None and float(visible[list(eye)].mean()) < _LEAST_VISIBLE:
             continue
         white, skin = _white(photo, points, centre, eye), _skin(photo, points, below)
         if white is not None and skin is not None:
-            apart = float(np.linalg.norm(points[lids[0]] - points[lids[1]]))
-            found.append(EyeWhite(white, skin, apart / (2 * _iris_radius(points, centre))))
+            across = 2 * _iris_radius(points, centre)
+            opening, width = (
+                float(np.linalg.norm(points[a] - points[b])) / across for a, b in (lids, corners)
+            )
+            found.append(EyeWhite(white, skin, opening, width))
     return tuple(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def face(lightness, light=GREY, lids=0.75, gloss=0.04, opening=1.0):
     """Both eyes and 200 pixels of a face of ``lightness``: sclera × lids, and skin with its gloss."""
     albedo = skin_of_lightness(np.array([float(lightness)]))[0]
     skin = light * (albedo + gloss)
-    eye = EyeWhite(light * lids * np.array([0.72, 0.68, 0.64]), skin, opening)
+    eye = EyeWhite(light * lids * np.array([0.72, 0.68, 0.64]), skin, opening, 2.4)
     pixels = skin * np.linspace(0.5, 1.3, 200)[:, None]
     return albedo, (eye, eye), pixels
 
@@ -40,7 +42,7 @@ def test_dark_skin_in_strong_light_is_not_light_skin_in_weak_light():
 
 def test_a_squint_shades_the_white_and_does_not_make_the_skin_light():
     albedo, eyes, pixels = face(40, lids=0.35, opening=0.65)
-    wide = [EyeWhite(eye.white, eye.skin, 1.0) for eye in eyes]
+    wide = [replace(eye, opening=1.0) for eye in eyes]
     told, misled = (believe_tone(e, pixels).colour_linear @ LUMINANCE for e in (eyes, wide))
     assert told == pytest.approx(albedo @ LUMINANCE, rel=0.25)
     assert misled > 1.2 * told
@@ -49,9 +51,16 @@ def test_a_squint_shades_the_white_and_does_not_make_the_skin_light():
 def test_a_shadow_over_one_eye_is_not_dark_skin():
     albedo, (eye, _), pixels = face(62)
     # The nose shades the skin below one eye, and not its white, which lies higher.
-    shaded = EyeWhite(eye.white, 0.3 * eye.skin, eye.opening)
+    shaded = replace(eye, skin=0.3 * eye.skin)
     found = believe_tone((eye, shaded), pixels).colour_linear @ LUMINANCE
-    assert found == pytest.approx(albedo @ LUMINANCE, rel=0.3)
+    assert found == pytest.approx(albedo @ LUMINANCE, rel=0.15)
+
+
+def test_the_far_eye_of_a_turned_face_shows_lids_and_is_not_asked():
+    _, (eye, _), pixels = face(40)
+    far = replace(eye, white=0.5 * eye.white, width=0.7 * eye.width)
+    near = believe_tone((far, eye), pixels).colour_linear
+    assert near == pytest.approx(believe_tone((eye, eye), pixels).colour_linear, rel=0.05)
 
 
 def test_the_colour_of_the_light_is_partly_seen_in_the_eyes():
@@ -66,7 +75,7 @@ def test_the_colour_of_the_light_is_partly_seen_in_the_eyes():
 
 def test_an_outline_that_shows_lids_is_no_white_and_leaves_the_belief_wide():
     _, eyes, pixels = face(60)
-    lids = [EyeWhite(eye.skin * 0.8, eye.skin, eye.opening) for eye in eyes]
+    lids = [replace(eye, white=eye.skin * 0.8) for eye in eyes]
     unseen, seen = believe_tone(lids, pixels), believe_tone(eyes, pixels)
     assert unseen.eyes == 0
     assert unseen.sigma_lightness > 1.3 * seen.sigma_lightness
