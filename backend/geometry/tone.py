@@ -6,8 +6,8 @@ people. Three cues are weighed on a grid of lightness, each with the spread that
 
 - skin below the eye over the white of the eye (both shaded by the brow, the white by the lids as well, the
   more the narrower they are; the skin's own gloss, about 4 % of the light, lies on top of its albedo). Of two
-  eyes one tells: not a foreshortened one, whose white is mostly lids, and else the one with the brighter skin:
-  below the other lies a shadow,
+  eyes one tells: not a foreshortened one, whose white is mostly lids, and else the one with the brighter
+  skin: below the other lies a shadow,
 - the skin's hue, after the light's colour (the camera's white balance, and the eyes' white): melanin takes
   blue before green before red,
 - the face's brightness in the picture, weakly: dark skin is exposed darker, though not by as much as it is.
@@ -30,7 +30,7 @@ from backend.head.skin_tones import skin_of_lightness
 from backend.photo.eye_whites import EyeWhite
 
 _LIGHTNESS = np.linspace(16.0, 82.0, 133)  # the grid, L*
-_LIKELY_LIGHTNESS = (26.0, 72.0)  # all tones between are equally likely; beyond, less so
+_LIKELY_LIGHTNESS = (26.0, 75.0)  # all tones between are equally likely; beyond, less so
 _LIKELY_MARGIN = 5.0
 
 _SCLERA = np.array([0.72, 0.68, 0.64])  # linear albedo
@@ -46,7 +46,7 @@ _FORESHORTENED = 0.85  # of the other eye's width
 _NO_WHITE_RATIO, _NO_WHITE_TINT = 0.9, 1.2
 
 # Logarithmic chroma along (half blue over red, green over the mean of both).
-_BALANCE_SIGMA = np.array([0.15, 0.06])  # of light's colour in a white-balanced photo
+_BALANCE_SIGMA = np.array([0.20, 0.08])  # of light's colour in a white-balanced photo
 _SCLERA_SIGMA = np.array([0.20, 0.10])  # of its colour as the eyes tell it
 _PERSON_SIGMA = np.array([0.10, 0.05])  # of skins of one lightness
 _HUE_TAILS = 3.0  # degrees of freedom
