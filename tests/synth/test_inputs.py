@@ -98,6 +98,23 @@ def test_a_scan_is_taken_instead_or_mixed_in(tmp_path: Path) -> None:
     assert "0.5 of scan one" in half.meta.skin
 
 
+def test_a_run_gives_its_people_the_scans_it_was_given(tmp_path: Path) -> None:
+    _scan(tmp_path / "scans" / "one")
+    _scan(tmp_path / "scans" / "half", without="Normal")
+    sizes = replace(PRESETS["smoke"], texels=64)
+    inputs = gather(Asked("smoke", count=1, scans=tmp_path / "scans"), sizes, tmp_path / "set")
+    assert len(inputs.skipped) == 1
+    assert inputs.recipe.scan_share == 1.0
+    assert any(licence.what == "scan one" for licence in inputs.licences)
+    sitter = Sources(inputs.job).person(0)
+    assert sitter.meta.skin == "scan one"
+    wanted = (np.array(SCAN_SRGB) / 255) ** 2.2
+    np.testing.assert_allclose(sitter.meta.mean_albedo_linear, wanted, atol=0.02)
+    (tmp_path / "scans" / "one" / "Head_Colour.png").write_bytes(b"other")
+    with pytest.raises(BadInput, match="scan 'one' on this machine is not the one"):
+        Sources(inputs.job).person(0)
+
+
 def test_workers_refuse_inputs_that_are_not_those_the_set_was_begun_with(tmp_path: Path) -> None:
     write_hdr(tmp_path / "one.hdr", np.ones((8, 16, 3), np.float32))
     folder = survey(tmp_path)
