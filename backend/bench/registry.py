@@ -40,6 +40,13 @@ ALL = (
         script="transfer.py",
         needs=("bpy", "embreex"),
     ),
+    Benchmark(
+        "cycles_instances",
+        "A training instance by Cycles",
+        "nothing; its steps beside each other",
+        script="cycles_instances.py",
+        needs=("bpy", "embreex"),
+    ),
     Benchmark("shader", "Shader", "mitsuba, the plain twin", module="backend.bench.shader"),
     Benchmark(
         "server",
