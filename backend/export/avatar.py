@@ -16,7 +16,7 @@ from backend.export.preview import preview
 from backend.export.staging import check_destination, staged_folder
 from backend.gaussians.files import write_splats
 from backend.stages import Finished, Watcher
-from backend.weights.used import photo_weights
+from backend.weights.used import fetched_weights, photo_weights
 from blender_addon import bundle
 
 __all__ = ["check_destination", "fill_avatar", "write_avatar"]
@@ -79,7 +79,8 @@ def fill_avatar(
         stages=(*reconstruction.stages, *stages),
         warnings=tuple(dict.fromkeys((*reconstruction.warnings, *run.warnings))),
     )
-    manifest = msgspec.structs.replace(manifest_of(whole, photo_weights()), splats=record)
+    weights = (*photo_weights(), *fetched_weights(whole.engine))
+    manifest = msgspec.structs.replace(manifest_of(whole, weights), splats=record)
     bundle.write_manifest(folder, manifest)
     if blender is not None:
         stages.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,11 @@ def marcus_engine(options: MarcusOptions, reason: str) -> Engine:
     release = release_of(options)
     require(release)
     require_accepted(release.root, "marcus")
+    return _made(options, reason, release, identity(release.marcus, release.base(options.turbo)))
+
+
+@lru_cache(maxsize=1)  # a server asks for every photograph anew, and the networks are large
+def _made(options: MarcusOptions, reason: str, release: Release, files: str) -> Engine:
     base = release.base(options.turbo)
     distilled = base.name != LONGCAT
     sampling = turbo(Sampling(), distilled) if options.turbo else Sampling()
@@ -71,7 +76,6 @@ def marcus_engine(options: MarcusOptions, reason: str) -> Engine:
     cost = cascade_flop(_size(base, chart), _passes(sampling))
     models = Models(base, place(options.device, sum(cost.values())))
     label = ("turbo (distilled), " if distilled else "turbo, ") if options.turbo else ""
-    files = identity(release.inpaint(), release.homogenise(), release.materials(), base)
     networks = _Networks(
         options.caption,
         chart,

@@ -31,6 +31,25 @@ def photo_weights() -> tuple[Weights, ...]:
     )
 
 
+def fetched_weights(engine: str) -> tuple[Weights, ...]:
+    """Every fetched file that ``engine`` may have read, as it was recorded. Raises: BadWeights."""
+    if engine != "marcus":
+        return ()
+    from backend.weights.catalogue import catalogue
+    from backend.weights.fetch import read_record
+    from backend.weights.places import weights_folder
+
+    found = []
+    for one in catalogue().values():
+        record = read_record(weights_folder() / one.folder).get(one.name, {"files": {}})
+        found += [
+            Weights(name=f"{one.folder}/{path}", sha256=facts["sha256"], licence=one.licence)
+            for path, facts in record["files"].items()
+            if path.endswith((".safetensors", ".pth", ".mat"))
+        ]
+    return tuple(found)
+
+
 def _mediapipe_modules() -> Path:
     found = importlib.util.find_spec("mediapipe")
     if found is None or found.origin is None:

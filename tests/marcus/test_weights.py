@@ -201,3 +201,16 @@ def test_the_list_names_size_licence_and_state(tmp_path: Path, capsys, monkeypat
     assert run("list", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert {row["name"] for row in content["weights"]} == set(catalogue())
+
+
+def test_an_avatar_names_the_fetched_files(host, tmp_path: Path, monkeypatch):
+    from backend.weights.used import fetched_weights
+
+    monkeypatch.setenv("LIKENESS_WEIGHTS", str(tmp_path))
+    one = weight_set("marcus")
+    fetch(tmp_path, one, listing(one, host.url), silent)
+    (found,) = fetched_weights("marcus")
+    assert found.name == f"marcus/{LARGE}"
+    assert found.sha256 == hashlib.sha256(FILES[LARGE]).hexdigest()
+    assert "HiFi3D++" in found.licence
+    assert fetched_weights("embedded") == ()

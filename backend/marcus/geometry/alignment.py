@@ -19,8 +19,9 @@ from backend.marcus.geometry.face_model import DISTANCE, FOCAL, FRAME
 
 PIXELS_PER_UNIT = 102.0
 # Face Mesh's points for the picture's left eye, right eye, nose, left and right mouth corner. The release
-# takes an eye's middle from two iBUG points each, its corners.
-_FIVE = ((33, 133), (362, 263), (1,), (61,), (291,))
+# takes an eye's middle from two iBUG points each, its corners; iBUG's nose is Face Mesh's 4, not its tip 1
+# (bench/marcus_alignment.py: the frames lie 1.3 px apart, with the tip 2.7).
+_FIVE = ((33, 133), (362, 263), (4,), (61,), (291,))
 # iBUG's (1-based 37,40; 43,46; 31; 49; 55), for the standard points and for heads that have them.
 _FIVE_IBUG = ((36, 39), (42, 45), (30,), (48,), (54,))
 
