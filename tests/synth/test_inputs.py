@@ -102,7 +102,9 @@ def test_a_run_gives_its_people_the_scans_it_was_given(tmp_path: Path) -> None:
     _scan(tmp_path / "scans" / "one")
     _scan(tmp_path / "scans" / "half", without="Normal")
     sizes = replace(PRESETS["smoke"], texels=64)
-    inputs = gather(Asked("smoke", count=1, scans=tmp_path / "scans"), sizes, tmp_path / "set")
+    inputs = gather(
+        Asked("smoke", count=1, scans=tmp_path / "scans", renderer="transfer"), sizes, tmp_path / "set"
+    )
     assert len(inputs.skipped) == 1
     assert inputs.recipe.scan_share == 1.0
     assert any(licence.what == "scan one" for licence in inputs.licences)
@@ -166,7 +168,7 @@ def test_photographs_without_faces_are_skipped_and_fits_are_kept(
     assert fitted_faces(photos, head, kept) == found
     assert made == ["a.png", "b.png"]
     (photos / "broken.jpg").unlink()
-    asked = Asked("smoke", count=9, photographs=photos)
+    asked = Asked("smoke", count=9, photographs=photos, renderer="transfer")
     with pytest.raises(BadInput, match="2 faces give 8 instances"):
         gather(asked, PRESETS["smoke"], tmp_path / "set")
 
@@ -179,7 +181,9 @@ def test_a_photographs_face_is_a_persons(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     save(astronaut(), photos / "astronaut.png")
-    inputs = gather(Asked("smoke", count=4, photographs=photos), PRESETS["smoke"], tmp_path / "set")
+    inputs = gather(
+        Asked("smoke", count=4, photographs=photos, renderer="transfer"), PRESETS["smoke"], tmp_path / "set"
+    )
     (modes,) = inputs.job.faces
     assert np.abs(modes).max() > 0.1
     assert inputs.recipe.photographs == (
