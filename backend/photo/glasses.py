@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from backend.artifacts import F32, F64
 from backend.photo import face_regions as regions
 
-_STRONG, _WEAK = 10.0, 7.0  # lightness units (CIE L*) against the surroundings
-_LIGHT_SKIN = 65.0  # lightness of skin before which they hold; the darker the skin, the fainter the frames
-_LEAST_SCALE = 0.4
+# Share of the lightness around (CIE L*) that a line takes away: dark skin and shadow show frames fainter.
+_STRONG, _WEAK = 0.155, 0.11
+_DARKEST = 26.0  # lightness below which surroundings count as this light: there noise makes lines
+# A faint line across the nose may be a wrinkle, unless there are rims below both eyes; a small or blurred
+# picture has frames that are so much fainter everywhere.
+_FAINT_BRIDGE, _FAINT_RIM, _FULL_BRIDGE, _FAINTEST = 0.05, 0.06, 0.25, 0.35
 _CORE = 0.3  # of the strongest response beside it
-_HAIRS = 13.0  # lightness units, in brows, lids and lashes
+_HAIRS = 0.20  # in brows, lids and lashes
 _BRIGHT = 0.8  # metal and rims of lenses may shine, but so does skin
 _LIDS, _AROUND_BROWS = 0.035, 0.02  # of the face's width: their reach beyond eyes' and brows' outlines
 _TEMPLE, _ARMS = 0.12, 0.10  # of the face's width: from the eyes' corners outwards, above and below the eyes
@@ -21,6 +24,7 @@ _PIECE, _BESIDE = (
     0.02,
 )  # of the face's width: extent of a piece of frame beside a found one, its distance
 _BRIDGE = (168, 6, 197)  # the nose's root, where no wrinkle is that dark and thin
+_BELOW_EYES = (0.05, 0.20)  # of the face's width below the lower lid: where rims run
 # Brows to mid-cheek, out to the temples.
 _AREA = (
     *(8, 107, 66, 105, 63, 70, 156, 127, 234, 123, 50, 36, 142, 197),
@@ -40,13 +44,14 @@ def frame_mask(lightness: F32, points: F64) -> F32:
     width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
     k = max(3, round(0.045 * width)) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (k, k))
-    dark = cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, disc)
-    bright = cv2.morphologyEx(lightness, cv2.MORPH_TOPHAT, disc)
-    if not _crosses_bridge(dark, points, width):
+    around = np.maximum(cv2.morphologyEx(lightness, cv2.MORPH_CLOSE, disc), _DARKEST)
+    dark = cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, disc) / around
+    bright = cv2.morphologyEx(lightness, cv2.MORPH_TOPHAT, disc) / around
+    bridge = _bridge(dark, points, width)
+    if bridge < _STRONG and not (bridge > _FAINT_BRIDGE and _rims(dark, points, width) > _FAINT_RIM):
         return nothing
     # From here on there are spectacles: rims and arms may be fainter than the bridge.
-    face = regions.fill(shape, points, regions.FACE_OVAL) > 0
-    scale = float(np.clip(np.median(lightness[face]) / _LIGHT_SKIN, _LEAST_SCALE, 1.0))
+    scale = float(np.clip(bridge / _FULL_BRIDGE, _FAINTEST, 1.0))
     ridge = _ridge(shape, points)
     line = np.where(ridge, dark, np.maximum(dark, _BRIGHT * bright))
     faint = np.where(_hairy(shape, points, width), _HAIRS, _WEAK)
@@ -108,11 +113,29 @@ def _ridge(shape: tuple[int, ...], points: F64) -> NDArray[np.bool_]:
     return ridge
 
 
-def _crosses_bridge(dark: F32, points: F64, width: float) -> bool:
-    """Whether every column of a strip about the nose's root meets a dark thin line."""
+def _bridge(dark: F32, points: F64, width: float) -> float:
+    """The faintest dark line that every column of a strip about the nose's root meets."""
     top, bottom = points[_BRIDGE[0], 1] - 0.06 * width, points[_BRIDGE[2], 1]
     middle, half = points[_BRIDGE[1], 0], 0.035 * width
-    strip = dark[max(0, int(top)) : int(bottom) + 1, max(0, int(middle - half)) : int(middle + half) + 1]
-    if strip.size == 0:
-        return False
-    return bool(strip.max(0).min() > _STRONG)
+    return _crossed(dark, (middle - half, top, middle + half, bottom), 0.0)
+
+
+def _rims(dark: F32, points: F64, width: float) -> float:
+    """The dark line that nearly every column below the eyes meets, below the eye where it is fainter."""
+    found = []
+    for corners, lid in (((33, 133), 145), ((362, 263), 374)):
+        left, right = np.sort(points[list(corners), 0]) + 0.15 * np.ptp(points[list(corners), 0]) * np.array(
+            [1, -1]
+        )
+        y = points[lid, 1]
+        found.append(
+            _crossed(dark, (left, y + _BELOW_EYES[0] * width, right, y + _BELOW_EYES[1] * width), 0.15)
+        )
+    return min(found)
+
+
+def _crossed(dark: F32, box: tuple[float, float, float, float], share: float) -> float:
+    """The quantile ``share`` over the columns of ``box`` (x0, y0, x1, y1) of each one's darkest line."""
+    x0, y0, x1, y1 = (max(0, int(edge)) for edge in box)
+    strip = dark[y0 : y1 + 1, x0 : x1 + 1]
+    return float(np.quantile(strip.max(0), share)) if strip.size else 0.0

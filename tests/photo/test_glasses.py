@@ -11,6 +11,7 @@ from photo_pictures import as_photo
 
 from backend.artifacts import Run
 from backend.photo import face_regions as regions
+from backend.photo.glasses import frame_mask
 from backend.photo.observe import observe
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "portrait_front.jpg"
@@ -50,3 +51,28 @@ def test_frames_are_not_skin_and_cheeks_are(gain: float) -> None:
         below = regions.fill(skin.shape, points, patch) > 0
         below[: int(points[195, 1]) + 4] = False
         assert skin[below].mean() > 0.9
+
+
+@pytest.mark.parametrize("how", ["in the shadow of a side light", "small and blurred"])
+def test_faint_frames_are_found_as_well(how: str) -> None:
+    bare = cv2.imread(str(PORTRAIT), cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32)
+    points = observe(as_photo(bare.astype(np.uint8)), Run()).landmarks_px
+    cover = _frame(bare.shape, points)
+    worn = bare * (1 - 0.8 * cover[..., None])
+    if how == "small and blurred":
+        worn = cv2.GaussianBlur(worn, (0, 0), 0.015 * float(np.linalg.norm(points[454] - points[234])))
+    else:
+        lit = np.clip((np.arange(bare.shape[1]) - points[6, 0]) / 60 + 0.5, 0.2, 1)
+        worn = 0.5 * worn * lit[None, :, None]
+    skin = observe(as_photo(worn.astype(np.uint8)), Run()).skin_mask
+    bridge = (cover > 0.9) & (np.abs(np.arange(bare.shape[1]) - points[6, 0]) < 8)
+    assert skin[bridge].mean() < 0.2
+    assert skin[cover > 0.9].mean() < 0.35
+
+
+def test_a_face_without_spectacles_has_no_frames() -> None:
+    bare = cv2.imread(str(PORTRAIT), cv2.IMREAD_COLOR)
+    points = observe(as_photo(bare[..., ::-1]), Run()).landmarks_px
+    for gain in (1.0, 0.3):
+        lightness = cv2.cvtColor((bare * gain / 255).astype(np.float32), cv2.COLOR_BGR2Lab)[..., 0]
+        assert not frame_mask(lightness, points.astype(np.float64)).any()
