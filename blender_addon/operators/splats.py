@@ -11,11 +11,15 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 from mathutils import Matrix
 
+from .. import heads
+from ..scene import identity
+from ..scene.splat_binding import ROLE, set_relightable, show_splats
 from ..scene.splats import AXES_TURN, add_splats, extract_splats, is_splats, prepare_cycles
 from ..scene.splats_native import add_native_splats
 from ..splats import SplatsError, read_ply, write_ply
 from .base import LikenessOperator, Refusal
 
+NO_SPLATS = "This head has no splats; reconstruct it with --splats"
 AXES = (
     ("HEAD", "+Y up, front to +Z", "Likeness heads and glTF"),
     ("COLMAP", "−Y up, view to +Z", "Captures trained on COLMAP cameras, where Y points down"),
@@ -101,6 +105,49 @@ class LIKENESS_OT_export_splats(LikenessOperator, ExportHelper):
             raise Refusal(str(error)) from error
 
 
+class LIKENESS_OT_show_splats(LikenessOperator):
+    """Show the head as Gaussian splats with its hair, or as its mesh: the same rig moves both"""
+
+    bl_idname = "likeness.show_splats"
+    bl_label = "Splats or Mesh"
+    bl_options = {"REGISTER", "UNDO"}
+
+    shown: BoolProperty(name="Splats", default=True)
+
+    @classmethod
+    def obstacle(cls, context: Any) -> str | None:
+        return heads.obstacle(context) or _no_splats(heads.active(context) or "")
+
+    def run(self, context: Any) -> None:
+        uuid = heads.active(context) or ""
+        objects = identity.find(uuid)
+        if objects is None or not show_splats(objects, uuid, self.shown):
+            raise Refusal(NO_SPLATS)
+        prepare_cycles(context.scene)
+
+
+class LIKENESS_OT_relight_splats(LikenessOperator):
+    """Light the head's splats by the scene's lights, or show them in the light of the photo"""
+
+    bl_idname = "likeness.relight_splats"
+    bl_label = "Relight Splats"
+    bl_options = {"REGISTER", "UNDO"}
+
+    lit: BoolProperty(name="Lit by the scene", default=True)
+
+    @classmethod
+    def obstacle(cls, context: Any) -> str | None:
+        return heads.obstacle(context) or _no_splats(heads.active(context) or "")
+
+    def run(self, context: Any) -> None:
+        if not set_relightable(heads.active(context) or "", self.lit):
+            raise Refusal(NO_SPLATS)
+
+
+def _no_splats(uuid: str) -> str | None:
+    return None if identity.first("objects", uuid, ROLE) is not None else NO_SPLATS
+
+
 class LIKENESS_FH_splats(bpy.types.FileHandler):
     """Drop a PLY file into the 3D view; Blender's own importer is offered beside it"""
 
@@ -115,4 +162,10 @@ class LIKENESS_FH_splats(bpy.types.FileHandler):
         return context.area is not None and context.area.type == "VIEW_3D"
 
 
-CLASSES = (LIKENESS_OT_import_splats, LIKENESS_OT_export_splats, LIKENESS_FH_splats)
+CLASSES = (
+    LIKENESS_OT_import_splats,
+    LIKENESS_OT_export_splats,
+    LIKENESS_OT_show_splats,
+    LIKENESS_OT_relight_splats,
+    LIKENESS_FH_splats,
+)

@@ -12,6 +12,8 @@ from ..scene import identity
 from ..scene.maps import skin_material
 from ..scene.material import skin_node
 from ..scene.skin_group import SLIDERS
+from ..scene.splat_binding import ROLE as SPLATS_ROLE
+from ..scene.splat_material import RELIGHT_PROPERTY
 from .photo import LikenessPanel
 from .widgets import draw_button, draw_reason
 
@@ -58,6 +60,14 @@ class LIKENESS_PT_head(LikenessPanel, bpy.types.Panel):
         rig = identity.first("objects", uuid, "rig")
         if rig is not None:
             row.prop(rig, "hide_viewport", text="Bones", icon="ARMATURE_DATA", invert_checkbox=True)
+        splats = identity.first("objects", uuid, SPLATS_ROLE)
+        if splats is not None:
+            row = layout.row(align=True)
+            are_shown = not splats.hide_viewport
+            row.operator("likeness.show_splats", text="Mesh", depress=not are_shown).shown = False
+            row.operator("likeness.show_splats", text="Splats", depress=are_shown).shown = True
+            is_lit = bool(splats.get(RELIGHT_PROPERTY, 0.0))
+            row.operator("likeness.relight_splats", text="Relight", depress=is_lit).lit = not is_lit
 
 
 class LIKENESS_PT_expression(LikenessPanel, bpy.types.Panel):

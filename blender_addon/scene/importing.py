@@ -16,6 +16,7 @@ from .camera import build_camera, place_camera
 from .identity import AvatarObjects, find, first, remove, tag
 from .maps import Storage
 from .quality import remember_source
+from .splat_binding import bring_splats
 from .surface import surface_steps
 
 __all__ = ["AvatarObjects", "ImportOptions", "find", "import_steps", "remove"]
@@ -53,6 +54,8 @@ def import_steps(directory: Path, options: ImportOptions, *, collection_uuid: st
         if _world(manifest, collection_uuid, activate=options.set_world):
             yield "light"
         yield from surface_steps(directory, head, collection_uuid, storage, proxies=options.proxies)
+        if bring_splats(directory, head.mesh, manifest, collection_uuid):
+            yield "splats"
         if options.mark_asset and not manifest.partial:
             yield from asset.asset_steps(collection_uuid, directory, manifest)
     except Gone:

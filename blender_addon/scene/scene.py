@@ -17,6 +17,7 @@ from .camera import build_camera
 from .identity import UUID_KEY, AvatarObjects, tag
 from .maps import Storage
 from .render import configure_eevee
+from .splat_binding import bring_splats
 from .surface import surface_steps
 
 __all__ = ["EYES", "HELPER_PARTS", "assemble_scene", "build_avatar", "head_sphere", "set_output"]
@@ -37,6 +38,7 @@ def build_avatar(avatar: Avatar, parent: Any) -> AvatarObjects:
         pass
     for _ in surface_steps(avatar.directory, head, own, _PACKED, proxies=False):
         pass
+    bring_splats(avatar.directory, avatar.mesh, manifest, own)
     return found(own)
 
 

@@ -19,6 +19,9 @@ from .nodes import new_material
 from .splat_nodes import FAINTEST, ROTATION, SHAPE
 
 CHANNELS = ("r", "g", "b")
+ALBEDO, NORMAL = "splat_albedo", "splat_normal"  # linear colour; unit, the object's frame
+RELIGHT_PROPERTY = "likeness_relight"  # of the object: 0 as captured, 1 lit by the scene
+RELIT_ROUGHNESS = 0.55
 MOST_OPAQUE = 0.99  # as the original
 SRGB_KNEE = 0.04045
 
@@ -33,8 +36,12 @@ def quad_count(degree: int) -> int:
     return math.ceil(splat_sh.coefficient_count(degree) / 4)
 
 
-def build_splat_material(name: str, degree: int) -> Any:
-    """A material for splats of SH ``degree``; 14 attributes at degree 3, as many as EEVEE takes."""
+def build_splat_material(name: str, degree: int, *, is_relightable: bool = False) -> Any:
+    """A material for splats of SH ``degree``; 14 attributes at degree 3, as many as EEVEE takes.
+
+    ``is_relightable``: splats have ALBEDO and NORMAL, and the object's RELIGHT_PROPERTY mixes between what
+    was captured and what the scene's lights make of them; to degree 2, or EEVEE has too many attributes.
+    """
     material, tree, principled = new_material(name)
     tree.nodes.remove(principled)
     output = tree.nodes[0]
@@ -59,7 +66,7 @@ def build_splat_material(name: str, degree: int) -> Any:
     mix = sheet.node("ShaderNodeMixShader")
     sheet.feed(mix.inputs[0], coverage.outputs["Alpha"])
     sheet.feed(mix.inputs[1], sheet.node("ShaderNodeBsdfTransparent").outputs[0])
-    sheet.feed(mix.inputs[2], light.outputs[0])
+    sheet.feed(mix.inputs[2], light.outputs[0] if not is_relightable else _relightable(sheet, light))
     sheet.feed(output.inputs["Surface"], mix.outputs[0])
     sheet.feed(output.inputs["Displacement"], coverage.outputs["Displacement"])
 
@@ -67,6 +74,22 @@ def build_splat_material(name: str, degree: int) -> Any:
     material.surface_render_method = "DITHERED"
     material.cycles.emission_sampling = "NONE"  # a million lamps would be sampled otherwise
     return material
+
+
+def _relightable(sheet: Sheet, captured: Any) -> Any:
+    """Emission and a lit surface, mixed by the object's property; the surface closure."""
+    lit = sheet.node("ShaderNodeBsdfPrincipled")
+    lit.inputs["Roughness"].default_value = RELIT_ROUGHNESS
+    albedo = sheet.node("ShaderNodeAttribute", attribute_name=ALBEDO)
+    sheet.feed(lit.inputs["Base Color"], albedo.outputs["Color"])
+    normal = sheet.node("ShaderNodeAttribute", attribute_name=NORMAL)
+    sheet.feed(lit.inputs["Normal"], _transform(sheet, normal.outputs["Vector"], "OBJECT", "WORLD"))
+    chosen = sheet.node("ShaderNodeAttribute", attribute_name=RELIGHT_PROPERTY, attribute_type="OBJECT")
+    mix = sheet.node("ShaderNodeMixShader")
+    sheet.feed(mix.inputs[0], chosen.outputs["Fac"])
+    sheet.feed(mix.inputs[1], captured.outputs[0])
+    sheet.feed(mix.inputs[2], lit.outputs[0])
+    return mix.outputs[0]
 
 
 def _group(name: str, inputs: dict[str, str], outputs: dict[str, str]) -> Any:

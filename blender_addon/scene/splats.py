@@ -34,8 +34,12 @@ CYCLES_TRANSPARENT_BOUNCES = 512
 _VALUE = {"FLOAT_VECTOR": "vector", "FLOAT_COLOR": "color"}
 
 
-def add_splats(splats: Splats, collection: Any, name: str, axes: Axes = "HEAD") -> Any:
+def add_splats(
+    splats: Splats, collection: Any, name: str, axes: Axes = "HEAD", *, is_relightable: bool = False
+) -> Any:
     """An object called ``name`` that draws ``splats``, linked to ``collection``.
+
+    ``is_relightable``: see ``splat_material.build_splat_material``.
 
     When anything goes wrong nothing stays behind. Raises: what Blender raises.
     """
@@ -44,7 +48,7 @@ def add_splats(splats: Splats, collection: Any, name: str, axes: Axes = "HEAD") 
         mesh = bpy.data.meshes.new(name)
         made.append((bpy.data.meshes, mesh))
         _write_attributes(mesh, splats)
-        material = build_splat_material(name, splats.degree)
+        material = build_splat_material(name, splats.degree, is_relightable=is_relightable)
         made.append((bpy.data.materials, material))
         thing = bpy.data.objects.new(name, mesh)
         made.append((bpy.data.objects, thing))
