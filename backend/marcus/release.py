@@ -83,14 +83,20 @@ class Release:
         return self._first([*(folder / name for name in _ALIGN), *others], "three-branch material LoRA")
 
     def resnet(self) -> Path:
-        return self._ckpts / "deep3d_model" / "epoch_latest.pth"
+        """The ResNet's checkpoint: one trained here (`likeness train`) before the published one."""
+        return self._regressor("deep3d_model")
 
     def mssf(self) -> Path:
-        return self._ckpts / "deep3d_merge_model" / "epoch_latest.pth"
+        """The MSSF encoder's checkpoint, chosen likewise."""
+        return self._regressor("deep3d_merge_model")
+
+    def _regressor(self, folder: str) -> Path:
+        own = self._ckpts / folder / "net_recon.safetensors"
+        return own if own.is_file() else self._ckpts / folder / "epoch_latest.pth"
 
     def super_resolution(self) -> Path | None:
         """A Real-ESRGAN checkpoint, None where none was fetched."""
-        for name in ("RealESRGAN_x4plus.pth", "realesr-general-x4v3.pth"):
+        for name in ("realesrgan_x4.safetensors", "RealESRGAN_x4plus.pth", "realesr-general-x4v3.pth"):
             for folder in (self.root / SUPER_RESOLUTION, self._ckpts / "sr_model"):
                 if (folder / name).is_file():
                     return folder / name

@@ -165,3 +165,19 @@ def test_mssf_size_is_convnext_v2_base_plus_dino_small():
     dino = sum(p.numel() for p in model.dinov3.parameters())
     assert dino == 50_223_688 - 1000 * 768 - 1000 - 2 * 768  # ConvNeXt Small less norm and classifier
     assert sum(model.final_layers[k][4].out_features for k in range(7)) == 1049
+
+
+def test_a_regressor_trained_here_comes_before_the_published_one(tmp_path: Path):
+    from safetensors.torch import save_file
+
+    from backend.marcus.geometry.fit import load_regressor
+    from backend.marcus.release import Release
+
+    release = Release(tmp_path)
+    assert release.resnet().name == "epoch_latest.pth"
+    release.resnet().parent.mkdir(parents=True)
+    state = ResNetRegressor(TINY_RESNET).state_dict()
+    save_file(state, release.resnet().parent / "net_recon.safetensors")
+    model, name = load_regressor(release, TINY_RESNET)
+    assert name == "ResNet-50 regressor"
+    assert torch.equal(model.state_dict()["final_layers.0.weight"], state["final_layers.0.weight"])

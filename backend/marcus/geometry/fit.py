@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from backend.marcus.geometry.resnet import ResNetConfig, load_resnet
 from backend.marcus.release import Release
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.sampling import linear_light, sample_bilinear
-from backend.weights.reading import read_pickled
+from backend.weights.reading import read_pickled, read_safetensors
 
 NAME = "head fit"
 FACING = 0.4  # least n·v of a vertex whose colour speaks of the light
@@ -103,9 +104,9 @@ def _five_error(head: ParametricHead, vertices: F32, px: F64, five: F64) -> floa
     return float(np.linalg.norm(al.five_of_ibug(points) - five, axis=1).mean())
 
 
-def _state(path: Any) -> Mapping[str, Any]:
+def _state(path: Path) -> Mapping[str, Any]:
     """The network's tensors in a published checkpoint, which may hold an optimiser's beside them."""
-    content = read_pickled(path)
+    content: Any = read_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path)
     for key in ("net_recon", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
