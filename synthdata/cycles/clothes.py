@@ -81,7 +81,7 @@ def outfit(plan: OutfitPlan, ground: Ground) -> tuple[Piece, ...]:
 
 def _round_neck(turn: F64, low_m: float) -> F64:
     """Heights at which the cloth begins: close to the neck, ``low_m`` deeper in front."""
-    front, back = smoothstep(-0.2, 1.0, np.cos(turn)), smoothstep(0.2, -1.0, np.cos(turn))
+    front, back = np.maximum(np.cos(turn), 0) ** 2.2, smoothstep(-0.1, -1.0, np.cos(turn))
     return np.asarray(-0.101 + 0.010 * back - (0.016 + low_m) * front)
 
 

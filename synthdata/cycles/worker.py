@@ -5,7 +5,9 @@ Long loops in one Blender degrade, and a crash must not take the run with it.
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +36,12 @@ from synthdata.cycles.stage import Sitter, Stage, build_stage, dress_up
 _BAKE_SHARE = 0.15  # of a picture's samples, for each texel, before noise is taken out
 _LEAST_SAMPLES = 4
 _PAD_TEXELS = 8
+_LOOK_EVERY_S = 2.0
 
 
 def main() -> None:
     """Do the job in the folder that is the one argument."""
+    _follow_parent()
     folder = Path(sys.argv[1])
     start = time.process_time()
     job = msgspec.json.decode((folder / JOB_NAME).read_bytes(), type=RenderJob)
@@ -61,6 +65,18 @@ def main() -> None:
     for number in range(len(job.shots)):
         _shoot(stage, sitter, job, chart, folder, number, spent)
     (folder / SPENT_NAME).write_bytes(msgspec.json.encode(spent))
+
+
+def _follow_parent() -> None:
+    """End when the process that wants the pictures has ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass(frozen=True)

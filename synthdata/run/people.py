@@ -104,7 +104,7 @@ def make_drawn_person(
     shape = _shape(rng, head, face)
     weights = draw_expression(rng, head.expression_names)
     iris = _IRIS_SRGB[int(rng.integers(2 if skin.melanin > 0.08 else len(_IRIS_SRGB)))]
-    vary = np.exp(0.12 * rng.normal(size=3))
+    vary = 0.85 * np.exp(0.06 * rng.normal(size=3))
     relaxed = {f"eyeBlink{side}": float(rng.uniform(0.02, 0.20)) for side in ("Left", "Right")}
     if weights.get("eyeBlinkLeft", 0.0) < 0.5 and weights.get("eyeWideLeft", 0.0) == 0.0:
         lid = min(relaxed.values())  # both lids hang alike
