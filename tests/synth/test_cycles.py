@@ -265,7 +265,7 @@ def test_a_path_that_cannot_be_taken_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.blend
-def test_a_rendered_person_agrees_with_itself_and_with_its_numbers(tmp_path: Path) -> None:
+def test_a_rendered_person_is_whole_and_its_picture_agrees_with_its_chart(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from backend.cli import app
@@ -285,14 +285,11 @@ def test_a_rendered_person_agrees_with_itself_and_with_its_numbers(tmp_path: Pat
             "--per-person",
             "1",
         ]
-        for name in ("one", "two"):
-            done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / name)])
-            assert done.exit_code == 0, done.output
+        done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "one")])
+        assert done.exit_code == 0, done.output
     finally:
         del PRESETS["tiny"]
     assert verify(tmp_path / "one").problems == ()
-    shards = [sorted(p.read_bytes() for p in (tmp_path / n / "shards").iterdir()) for n in ("one", "two")]
-    assert shards[0] == shards[1]
     data = open_set(tmp_path / "one")
     (one,) = [i for s in ("train", "val", "test") for i in instances(data, Reading(split=s))]
     assert one.view is not None
@@ -301,6 +298,6 @@ def test_a_rendered_person_agrees_with_itself_and_with_its_numbers(tmp_path: Pat
     assert seen.any()
     inside = one.t_hom.sum(-1) > 0
     assert (one.t_env[inside].sum(-1) > 0).all()
-    # Where bare skin is seen without anything's shadow the picture shows the chart's light.
+    # What is worn may shade the skin in the picture, never light it up: the brightest texels agree.
     ratio = one.t_inc[seen].sum(-1) / np.maximum(one.t_env[seen].sum(-1), 1e-3)
-    assert 0.6 < np.median(ratio) < 1.4
+    assert 0.4 < np.quantile(ratio, 0.9) < 1.6
