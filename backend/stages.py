@@ -26,6 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _COMPUTING = (
+    "gaussians",
     "geometry",
     "head",
     "marcus",
@@ -33,8 +34,9 @@ _COMPUTING = (
     "shading",
     "texture",
     "uvspace",
+    "weights",
 )  # packages whose code counts
-_COMPUTING_MODULES = ("artifacts.py", "colour.py", "corrections.py", "engines.py", "pipeline.py")
+_COMPUTING_MODULES = ("artifacts.py", "colour.py", "corrections.py", "engines.py", "exr.py", "pipeline.py")
 _LIBRARIES = ("numpy", "scipy", "numba", "opencv-contrib-python", "mediapipe", "pillow", "torch")
 
 

@@ -141,7 +141,9 @@ def test_an_avatar_is_made_once(
 
 def test_names_that_do_not_exist() -> None:
     assert check_method("engine:embedded") == "engine:embedded"
-    with pytest.raises(BadInput, match="'guess' is unknown; take of engine:embedded, mean-head, no-delight"):
+    with pytest.raises(
+        BadInput, match="'guess' is unknown; take of engine:embedded, engine:marcus, mean-head, no-delight"
+    ):
         check_method("guess")
     with pytest.raises(BadInput, match="no metrics called 'beauty'; take of realy, now"):
         choose_groups(["beauty"])
