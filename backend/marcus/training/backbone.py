@@ -20,6 +20,7 @@ from backend.marcus.latents import Grid
 from backend.training.recipe import ReleasedBackbone, TinyBackbone
 
 _WORDS = 24  # tokens of the tiny text
+_GATE = 0.5  # of the tiny backbone's blocks
 
 
 class Codec(Protocol):
@@ -123,7 +124,22 @@ def _tiny(backbone: TinyBackbone, device: torch.device) -> Assembled:
         rope_axes=backbone.rope_axes,
     )
     transformer: Any = build_transformer(config, seed=backbone.seed).to(device)
-    with torch.no_grad():  # what goes in comes out, as in a network that has learned to denoise
-        transformer.proj_out.weight.copy_(torch.linalg.pinv(transformer.x_embedder.weight))
-        transformer.proj_out.bias.zero_()
+    _open(transformer)
     return Assembled(transformer, Pixels(), HashedWords(backbone.text_dim, backbone.seed), Shift())
+
+
+@torch.no_grad()
+def _open(transformer: Any) -> None:
+    """What goes in comes out, and every block is heard: as in a network that has learned something.
+
+    AdaLN-Zero's gates are random and near zero here; an adapter behind a shut gate learns slowly.
+    """
+    transformer.proj_out.weight.copy_(torch.linalg.pinv(transformer.x_embedder.weight))
+    transformer.proj_out.bias.zero_()
+    for block in transformer.transformer_blocks:
+        for norm in (block.norm1, block.norm1_context):
+            chunks = norm.linear.bias.view(6, -1)  # shift, scale, gate of attention, then of feed-forward
+            chunks[2] += _GATE
+            chunks[5] += _GATE
+    for block in transformer.single_transformer_blocks:
+        block.norm.linear.bias.view(3, -1)[2] += _GATE

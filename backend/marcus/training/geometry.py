@@ -55,8 +55,12 @@ class GeometryObjective(nn.Module):
         """``portrait`` ``(B, 3, P, P)``, ``attention`` ``(B, 1, P, P)``, ``landmarks`` ``(B, 88, 2)`` pixels,
         ``weight`` ``(B, 88)``.
         """
+        coefficients = self.coefficients(batch["portrait"])
+        with torch.autocast(batch["portrait"].device.type, enabled=False):  # places need all their digits
+            return self._judged(coefficients, batch)
+
+    def _judged(self, coefficients: Coefficients, batch: dict[str, Tensor]) -> tuple[Tensor, Terms]:
         weights, portrait = self._recipe.weights, batch["portrait"]
-        coefficients = self.coefficients(portrait)
         drawn, cover, points = self.draw(coefficients, portrait.shape[-1])
         in_frame = FRAME / portrait.shape[-1]
         shown = cover * drawn + (1 - cover) * portrait
@@ -100,6 +104,7 @@ class GeometryTask(Task):
     ) -> None:
         self._recipe, self._data, self._device = recipe, data, device
         self._sitters = Sitters(head, recipe.pixels)
+        embedder = embedder or losses.find_embedder(recipe.embedder)
         model = FaceModel.of(head).to(device)
         if recipe.identity is not None:
             model.identity = model.identity[: recipe.identity]
@@ -114,7 +119,7 @@ class GeometryTask(Task):
             self._sitters,
             renderer,
             recipe,
-            embedder or losses.find_embedder(recipe.embedder),
+            embedder,
         )
         self.players = [Player("geometry", self._objective)]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backend.artifacts import F32
 from backend.marcus import flow, prompts
-from backend.marcus.adapters import add_adapter, save_adapter
+from backend.marcus.adapters import adapter_parameters, add_adapter, save_adapter
 from backend.marcus.latents import pack, unpack
 from backend.marcus.longcat import predict
 from backend.marcus.training import uv_maps
@@ -69,6 +69,8 @@ class UVFlowTask(Task):
     def __init__(self, stage: Stage, recipe: UVFlowRecipe, backbone: Assembled, data: Instances) -> None:
         self._stage, self._recipe, self._backbone, self._data = stage, recipe, backbone, data
         add_adapter(backbone.transformer, stage, rank=recipe.rank, seed=recipe.seed)
+        for parameter in adapter_parameters(backbone.transformer, stage):
+            parameter.data = parameter.data.float()  # a step of 1e-4 is lost in bf16
         self.players = [Player(stage, FlowObjective(backbone, recipe.texels))]
 
     def __len__(self) -> int:
@@ -133,7 +135,8 @@ def sample_pictures(
 
     With several ``branches`` (of a LoRA bank) ``texts`` has one for each picture that is made.
     """
-    device = next(backbone.transformer.parameters()).device
+    weight = backbone.transformer.x_embedder.weight
+    device, halved = weight.device, weight.dtype == torch.bfloat16
     texels, rows = conditions.shape[-1], conditions.repeat_interleave(branches, 0).to(device)
     condition = pack(backbone.codec.encode(rows))
     text = backbone.text.encode(texts, rows)
@@ -143,7 +146,8 @@ def sample_pictures(
     levels = flow.sigmas(steps, backbone.mu(texels))
 
     def velocity(z: Tensor, sigma: float) -> Tensor:
-        return predict(backbone.transformer, z, condition, sigma, text, grid)
+        with torch.autocast(device.type, torch.bfloat16, enabled=halved):
+            return predict(backbone.transformer, z, condition, sigma, text, grid)
 
     tokens = flow.integrate(velocity, pack(noise).to(condition), levels)
     return backbone.codec.decode(unpack(tokens, grid)).clamp(0, 1).float().cpu()
