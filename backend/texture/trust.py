@@ -18,6 +18,10 @@ INNER_FEATHER_M = 0.0015  # around eyes, mouth and other small holes in the seen
 _SMALL_HOLE_M2 = 25e-4  # 25 cm²: an eye behind a lens, an open mouth
 _LEAK_BAND_M = 0.018
 _LEAK_DARK, _LEAK_BRIGHT = 0.38, 0.55  # log contrast to the skin farther in
+_LEAK_RIM, _LEAK_RIM_M = (
+    0.12,
+    0.006,
+)  # log contrast of the shadow that hair throws on the skin beside it, its width
 _NEIGHBOURHOOD_M = 0.010
 _UNLIT = (0.12, 0.28)  # of the skin's median luminance: deep shadow, none
 _STAIN = (0.10, 0.20)  # log: a tint off the skin's that skin may have, that it has not
@@ -99,7 +103,8 @@ def _leaks(
         & (depth_m < _LEAK_BAND_M)
         & ((smooth < typical - _LEAK_DARK) | (smooth > typical + _LEAK_BRIGHT))
     )
-    return odd
+    rim = seen & (smooth < typical - _LEAK_RIM) & (_distance(odd) * texel_m < _LEAK_RIM_M)
+    return odd | rim
 
 
 def smoothstep(t: NDArray[np.floating[Any]]) -> F32:

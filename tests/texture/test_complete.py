@@ -115,6 +115,21 @@ def test_a_dark_lock_of_hair_at_the_border_is_not_believed(scene):
     assert np.median(done.rgb_linear[lock] / lit[lock]) > 0.8
 
 
+def test_the_shadow_that_a_lock_throws_on_the_skin_beside_it_goes_with_it(scene):
+    head, chart, light, lit = scene
+    partial = eh.half_seen(chart, lit, yaw=0.0)
+    lon, lat = eh.chart_coordinates(SIZE)
+    low = (partial.confidence > 0) & (np.abs(lat) < 0.5)
+    lock, rim = low & (np.abs(lon) > 1.05), low & (np.abs(np.abs(lon) - 0.99) < 0.06)
+    outer = rim & (np.abs(lon) < 1.0)  # 4 to 9 mm from the lock
+    photo = lit.copy()
+    photo[lock] *= 0.15
+    photo[rim] *= np.array([0.8, 0.7, 0.68], np.float32)
+    done = complete(replace(partial, rgb_linear=photo), eh.make_fit(head, light), Run())
+    assert done.seen[outer].mean() < 0.3
+    assert np.median(done.rgb_linear[rim] / lit[rim]) > 0.9
+
+
 def test_hair_of_another_tint_stays_where_it_is_seen(scene):
     head, chart, light, lit = scene
     lon, lat = eh.chart_coordinates(SIZE)
