@@ -4,13 +4,13 @@ Laid flat by its Face Mesh points, a face shows where these err: lips are not wh
 turns round a cheek that they make too flat. Linear regressions from gradient histograms and the points,
 learned on drawn portraits (``synthdata/shape_portraits``), tell the errors of all points with what is left of
 them, and the neutral shape likewise. One pair is for frontal faces and one for turned ones; the points' own
-yaw fades between them.
+yaw fades between them. What these leave a network tells from a second look (``second_look.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
-from backend.errors import Missing
+from backend.errors import BadInput, Missing
+from backend.geometry import second_look
 from backend.geometry.face_patch import (
     PATCH_PX,
     PatchLayout,
@@ -30,11 +31,14 @@ from backend.geometry.face_patch import (
 )
 from backend.geometry.gradient_histograms import describe, mirrored
 from backend.geometry.landmark_errors import PixelErrors
+from backend.geometry.second_look import Left, SecondLook
 from backend.geometry.shape_belief import ShapeBelief, ShapeFields
 
 FILE = Path(__file__).resolve().parents[1] / "weights" / "embedded" / "face_sight.safetensors"
+SECOND_FILE = FILE.with_name("face_second_look.safetensors")
 FRONTAL_TO_TURNED = (0.25, 0.45)  # |yaw| in radians between which one regression fades to the other
 MOST_YAW = 1.05  # radians: faces turned farther were not learned from
+BOTH_BELOW = 0.3  # |yaw| in radians below which a second look also sees the mirror image
 VIEWS = ("frontal", "turned")  # turned: to the subject's left
 
 
@@ -71,6 +75,7 @@ class FaceSight:
     views: tuple[ViewSight, ViewSight]  # as VIEWS
     fields: ShapeFields
     shape_mirror: F64  # (C, C) coefficients of the mirror image of a shape
+    second: SecondLook | None = None
 
     def look(self, rgb_srgb: F32, landmarks_px: F32, depth_px: F32) -> tuple[PixelErrors, ShapeBelief] | None:
         """How the points ``(478, 2)`` err on this photo, in pixels, and what shape the face has.
@@ -81,33 +86,65 @@ class FaceSight:
         yaw = float(points.ravel() @ self.yaw[:-1] + self.yaw[-1])
         if abs(yaw) > MOST_YAW:
             return None
-        features = describe(flatten(rgb_srgb, landmarks_px, self.layout)[None])
-        is_flipped = yaw < 0
-        if is_flipped:
-            points = points[self.mirror] * np.array([-1, 1, 1], np.float32)
-            features = mirrored(features, PATCH_PX)
-        x = np.concatenate([points.ravel(), features[0]]).astype(np.float64)
         low, high = FRONTAL_TO_TURNED
         t = float(np.clip((abs(yaw) - low) / (high - low), 0, 1))
-        parts = [(share, view) for share, view in zip((1 - t, t), self.views, strict=True) if share > 0]
-        offset = sum((s * v.errors(x) for s, v in parts), np.zeros(1)).reshape(-1, 2)
-        fields = np.concatenate([np.sqrt(s) * v.error_fields for s, v in parts])
-        sigma = np.sqrt(sum((s * v.error_sigma**2 for s, v in parts), np.zeros(1)))
-        mean = sum((s * v.shape(x) for s, v in parts), np.zeros(1))
-        covariance = sum((s * v.shape_covariance for s, v in parts), np.zeros((1, 1)))
-        if is_flipped:
-            flip = np.array([-1.0, 1.0])
-            offset, fields, sigma = (
-                offset[self.mirror] * flip,
-                fields[:, self.mirror] * flip,
-                sigma[self.mirror],
-            )
-            mean = self.shape_mirror @ mean
-            covariance = self.shape_mirror @ covariance @ self.shape_mirror.T
+        shares = (1 - t, t)
+        sides = [yaw < 0]
+        if self.second is not None and abs(yaw) < BOTH_BELOW:
+            sides.append(yaw >= 0)
+        told = [self._from(is_flipped, shares, rgb_srgb, landmarks_px, points) for is_flipped in sides]
+        offset = sum((one for one, _ in told), np.zeros(1)) / len(told)
+        mean = sum((shape for _, shape in told), np.zeros(1)) / len(told)
+        fields, sigma, covariance = self._left(shares, yaw < 0)
         frame = level_frame(landmarks_px)
         back = frame.turn.T * frame.size_px  # level to photo
         errors = PixelErrors(offset @ back, fields @ back, sigma * frame.size_px)
         return errors, ShapeBelief(self.fields, mean, covariance)
+
+    def _from(
+        self,
+        is_flipped: bool,
+        shares: tuple[float, float],
+        rgb_srgb: F32,
+        landmarks_px: F32,
+        points: F32,
+    ) -> tuple[F64, F64]:
+        """Level errors ``(478, 2)`` and the shape's coefficients, from the picture or its mirror image."""
+        grey = flatten(rgb_srgb, landmarks_px, self.layout)
+        features = describe(grey[None])
+        if is_flipped:
+            points = points[self.mirror] * np.array([-1, 1, 1], np.float32)
+            features = mirrored(features, PATCH_PX)
+        x = np.concatenate([points.ravel(), features[0]]).astype(np.float64)
+        parts = [(share, view) for share, view in zip(shares, self.views, strict=True) if share > 0]
+        errors = sum((share * view.errors(x) for share, view in parts), np.zeros(1))
+        shape = sum((share * view.shape(x) for share, view in parts), np.zeros(1))
+        if self.second is not None:
+            frame = level_frame(landmarks_px)
+            offset = self._mirrored(errors) if is_flipped else errors.reshape(-1, 2)
+            moved = landmarks_px - offset @ (frame.turn.T * frame.size_px)
+            again = flatten(rgb_srgb, moved.astype(np.float32), self.layout)
+            inside = self.layout.weights.sum(-1) > 0.5
+            again = again[:, ::-1] if is_flipped else again
+            errors, shape = self.second(again, inside, points, errors, shape)
+        if is_flipped:
+            return self._mirrored(errors), self.shape_mirror @ shape
+        return errors.reshape(-1, 2), shape
+
+    def _mirrored(self, errors: F64) -> F64:
+        return np.asarray(errors.reshape(-1, 2)[self.mirror] * [-1.0, 1.0])
+
+    def _left(self, shares: tuple[float, float], is_flipped: bool) -> tuple[F64, F64, F64]:
+        """Fields and sigmas of what is left of the errors, and the shape's covariance."""
+        left: tuple[ViewSight | Left, ...] = self.views if self.second is None else self.second.left
+        parts = [(share, view) for share, view in zip(shares, left, strict=True) if share > 0]
+        fields = np.concatenate([np.sqrt(share) * view.error_fields for share, view in parts])
+        sigma = np.sqrt(sum((share * view.error_sigma**2 for share, view in parts), np.zeros(1)))
+        covariance = sum((share * view.shape_covariance for share, view in parts), np.zeros((1, 1)))
+        if is_flipped:
+            fields, sigma = fields[:, self.mirror] * [-1.0, 1.0], sigma[self.mirror]
+            covariance = self.shape_mirror @ covariance @ self.shape_mirror.T
+        return fields, sigma, covariance
 
 
 def to_arrays(sight: FaceSight) -> dict[str, NDArray[Any]]:
@@ -165,9 +202,24 @@ def from_arrays(stored: Mapping[str, NDArray[Any]]) -> FaceSight:
 
 @cache
 def open_head_sight() -> FaceSight:
-    """What was learned of the open head's points. Raises: Missing."""
+    """What was learned of the open head's points. Raises: Missing, BadInput (a damaged file)."""
+    sight = from_arrays(_stored(FILE))
+    try:
+        return replace(sight, second=second_look.from_arrays(_stored(SECOND_FILE)))
+    except (KeyError, ValueError) as error:
+        raise BadInput(
+            f"'{SECOND_FILE.name}' is not of this version ({error}); reinstall Likeness"
+        ) from error
+
+
+def _stored(file: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    if not FILE.is_file():
-        raise Missing(f"'{FILE.name}' is missing from backend/weights/embedded; reinstall Likeness")
-    return from_arrays(load_file(FILE))
+    if not file.is_file():
+        raise Missing(f"'{file.name}' is missing from backend/weights/embedded; reinstall Likeness")
+    try:
+        stored: dict[str, NDArray[Any]] = load_file(file)
+    except SafetensorError as error:
+        raise BadInput(f"'{file.name}' is damaged ({error}); reinstall Likeness") from error
+    return stored

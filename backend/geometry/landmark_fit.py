@@ -291,7 +291,7 @@ def measured_problem(observation: Observation, head: ParametricHead, options: Fi
     if told is None:
         return replace(problem, errors=errors)
     # The outline's term follows Face Mesh's points as they are; here they are put right first.
-    shape = told[1].term(head, options.shape_weight)
+    shape = told[1].term(head, options.shape_weight, options.shape_population)
     return replace(problem, errors=told[0], shape=shape, outline=None)
 
 

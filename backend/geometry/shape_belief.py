@@ -42,22 +42,25 @@ class ShapeBelief:
     mean: F64
     covariance: F64
 
-    def term(self, head: ParametricHead, weight: float) -> ShapeTerm:
+    def term(self, head: ParametricHead, weight: float, population: float = 0.0) -> ShapeTerm:
         """The belief as a cost of the identity; its evidence counts ``weight`` times.
 
         A belief tells of the picture and of the population both. The fit has its own prior, so the
-        population's share, N(0, 1), is taken out: what the picture did not tell weighs nothing.
+        population's share, N(0, 1), is taken out: what the picture did not tell weighs nothing. It comes
+        back ``population`` times: a prior on the face's form that leaves its size alone.
         """
         precision = np.linalg.inv(self.covariance)
         value, axes = np.linalg.eigh(precision - np.eye(len(self.mean)))
         told = (axes * np.maximum(value, 0)) @ axes.T
         pull = axes @ (np.where(value > 0, 1.0, 0.0) * (axes.T @ (precision @ self.mean)))
         a, b = self.fields.of_identity(head)
-        hessian = weight * (a.T @ told @ a)
+        told = weight * told + population * np.eye(len(told))
+        pull = weight * pull
+        hessian = a.T @ told @ a
         return ShapeTerm(
             hessian=0.5 * (hessian + hessian.T),
-            slope=weight * (a.T @ (told @ b - pull)),
-            constant=weight * float(0.5 * b @ told @ b - b @ pull),
+            slope=a.T @ (told @ b - pull),
+            constant=float(0.5 * b @ told @ b - b @ pull),
         )
 
 

@@ -87,6 +87,16 @@ def read_examples(folder: Path, mirror: NDArray[np.intp], mirror_face: NDArray[n
     )
 
 
+def read_patches(folder: Path) -> NDArray[np.uint8]:
+    """The flat pictures ``(N, P, P)`` of the portraits that ``read_examples`` reads, in its order."""
+    found = []
+    for file in sorted(folder.glob("portraits_*.npz")):
+        with np.load(file, allow_pickle=False) as stored:
+            error = stored["points"][:, :, :2].astype(np.float32) - stored["true"].astype(np.float32)
+            found.append(stored["patch"][np.linalg.norm(error, axis=2).mean(1) < LOST])
+    return np.concatenate(found)
+
+
 @dataclass(frozen=True)
 class Whitened:
     """Principal components with variance 1."""
@@ -128,17 +138,9 @@ class Learner:
         examples = self.examples
         _, _, axes = principal(examples.error[own], ERROR_AXES)
         told = (examples.error @ axes.astype(np.float32)).astype(np.float64)
-        left, wrong = np.zeros_like(examples.error), np.zeros_like(self.coefficients)
-        for fold in range(FOLDS):
-            asked = own & (examples.fold == fold)
-            given = weight * (examples.fold != fold)
-            bias = weighted_mean(examples.error, given)
-            at = self._ridge(told - bias @ axes, given)
-            left[asked] = examples.error[asked] - bias - self.heard[asked] @ at @ axes.T
-            middle = weighted_mean(self.coefficients, given)
-            shape = self._ridge(self.coefficients - middle, given)
-            wrong[asked] = self.coefficients[asked] - middle - self.heard[asked] @ shape
-        rest, off = left[own].astype(np.float64), wrong[own]
+        errors, shapes = self.by_others(weight, own)
+        rest = (examples.error - errors)[own].astype(np.float64)
+        off = (self.coefficients - shapes)[own]
         report("errors of the points [% of the eyes' distance]", examples, examples.error[own], rest)
         fields, sigma = factors(rest.reshape(len(rest), 478, 2))
         covariance = off.T @ off / len(off)
@@ -152,6 +154,22 @@ class Learner:
             ),
             shape_covariance=(1 - SHRUNK) * covariance + SHRUNK * np.diag(np.diag(covariance)),
         )
+
+    def by_others(self, weight: F64, own: NDArray[np.bool_]) -> tuple[F32, F64]:
+        """Errors ``(2N, 478·2)`` and coefficients ``(2N, C)`` as regressions tell them that did not learn
+        from the example's fold; as in ``view``."""
+        examples = self.examples
+        _, _, axes = principal(examples.error[own], ERROR_AXES)
+        told = (examples.error @ axes.astype(np.float32)).astype(np.float64)
+        errors, shapes = np.zeros_like(examples.error), np.zeros_like(self.coefficients)
+        for fold in range(FOLDS):
+            asked = examples.fold == fold
+            given = weight * ~asked
+            bias = weighted_mean(examples.error, given)
+            errors[asked] = bias + self.heard[asked] @ self._ridge(told - bias @ axes, given) @ axes.T
+            middle = weighted_mean(self.coefficients, given)
+            shapes[asked] = middle + self.heard[asked] @ self._ridge(self.coefficients - middle, given)
+        return errors, shapes
 
     def _ridge(self, target: F64, weight: F64) -> F64:
         """``(K, R)`` weights from what is heard to ``target`` ``(2N, R)``."""

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from synthetic_head import synthetic_head
 
 from backend.geometry.face_patch import (
@@ -19,10 +20,12 @@ from backend.geometry.face_patch import (
 )
 from backend.geometry.face_sight import FaceSight, Regression, ViewSight, from_arrays, to_arrays
 from backend.geometry.gradient_histograms import describe, mirrored
+from backend.geometry.second_look import Heard, Left, SecondLook, Whitening
 from backend.geometry.shape_belief import ShapeBelief, ShapeFields, similarity_fields
 from backend.geometry.state import SHAPE
 from backend.head.open_head import load_open_head
 from synthdata.headmodel.landmarks import mirror_landmarks
+from synthdata.shape_portraits.network import Shape, TrainedSight, exported
 
 RNG = np.random.default_rng(3)
 
@@ -113,10 +116,28 @@ def test_stored_and_read_again_it_says_the_same(points, layout):
     np.testing.assert_allclose(other.mean, shape.mean, atol=0.02)
 
 
-def test_in_a_mirror_errors_and_shape_are_mirrored(points, layout):
+def made_up_second() -> SecondLook:
+    torch.manual_seed(2)
+    shape = Shape(vector=10, said=8, channels=(4, 4, 4, 4), seen=8, heard=4)
+    network = TrainedSight(shape)
+    torch.nn.init.normal_(network.say.weight, std=0.3)
+
+    def seen(width: int, count: int) -> Whitening:
+        axes = RNG.normal(size=(width, count)) / np.sqrt(width)
+        return Whitening(np.zeros(width, np.float32), axes.astype(np.float32))
+
+    left = Left(0.01 * RNG.normal(size=(3, 478, 2)), RNG.uniform(0.01, 0.02, 478), 0.3 * np.eye(5))
+    heard = Heard(seen(478 * 3, 2), seen(956, 3), np.ones(5, np.float32))
+    axes = 0.01 * RNG.normal(size=(3, 956)).astype(np.float32)
+    return SecondLook(exported(network.eval()), heard, axes, (left, left))
+
+
+@pytest.mark.parametrize("second", [None, made_up_second()], ids=["once", "twice"])
+@pytest.mark.parametrize("turn", [1.0, 30.0], ids=["ahead", "aside"])
+def test_in_a_mirror_errors_and_shape_are_mirrored(points, layout, second, turn):
     """The points' own yaw has a sign, so one of the two is looked at through the mirror inside."""
     sight = made_up_sight(points, layout)
-    centred = dataclasses.replace(sight, layout=layout)
+    centred = dataclasses.replace(sight, yaw=turn * sight.yaw, second=second)
     photo = RNG.random((301, 301, 3)).astype(np.float32)
     seen = np.stack([150.5 + 900 * points[:, 0] + 9 * points[:, 2], 150.5 - 900 * points[:, 1]], 1)
     depth = -900 * points[:, 2]
@@ -126,6 +147,19 @@ def test_in_a_mirror_errors_and_shape_are_mirrored(points, layout):
     scale = np.abs(one.offset_px).max()
     np.testing.assert_allclose(two.offset_px, one.offset_px[sight.mirror] * [-1, 1], atol=0.15 * scale)
     np.testing.assert_allclose(turned.mean, sight.shape_mirror @ belief.mean, atol=0.1)
+    np.testing.assert_allclose(two.sigma_px, one.sigma_px[sight.mirror], rtol=1e-6)
+
+
+def test_a_second_look_tells_other_errors_and_what_it_leaves(points, layout):
+    sight, second = made_up_sight(points, layout), made_up_second()
+    photo = RNG.random((300, 300, 3)).astype(np.float32)
+    seen = np.stack([150 + 900 * points[:, 0], 150 - 900 * points[:, 1]], 1).astype(np.float32)
+    depth = -900 * points[:, 2]
+    twice = dataclasses.replace(sight, second=second)
+    (one, shape), (two, other) = (s.look(photo, seen, depth) for s in (sight, twice))
+    assert np.abs(two.offset_px - one.offset_px).max() > 0.01
+    assert np.abs(other.mean - shape.mean).max() > 0.01
+    np.testing.assert_allclose(other.covariance, 0.3 * np.eye(5), atol=1e-12)
 
 
 def test_faces_turned_beyond_what_was_learned_are_left_alone(points, layout):
@@ -171,6 +205,17 @@ def test_a_belief_that_the_population_has_anyway_weighs_nothing():
     term = believed(head, np.eye(4), np.zeros(4)).term(head, 1.0)
     np.testing.assert_allclose(term.hessian, 0, atol=1e-9)
     np.testing.assert_allclose(term.slope, 0, atol=1e-9)
+
+
+def test_the_population_counted_again_is_a_prior_on_form():
+    """A belief that tells nothing, with the population once: N(0, 1) of the coefficients, and no more."""
+    head = synthetic_head()
+    belief = believed(head, np.eye(4), np.zeros(4))
+    a, b = belief.fields.of_identity(head)
+    term = belief.term(head, 1.0, 1.0)
+    at = 0.3 * RNG.normal(size=len(head.identity_basis))
+    c = a @ at + b
+    assert term.cost(AtIdentity(at)) == pytest.approx(0.5 * c @ c)
 
 
 def test_with_the_populations_prior_the_term_gives_the_belief_back():

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from backend.geometry.face_patch import PATCH_PX
+from backend.geometry.face_patch import PATCH_PX, flatten, level_frame
 from backend.head.open_head import load_open_head
 from synthdata.shape_portraits.drawing import DRAWN_PX, spoiled
 from synthdata.shape_portraits.learn import Examples, Learner, principal, whitened
-from synthdata.shape_portraits.sightings import face_rows
+from synthdata.shape_portraits.lesson import Lesson
+from synthdata.shape_portraits.realign import Realigner
+from synthdata.shape_portraits.sightings import face_rows, layout_of
+from synthdata.shape_portraits.spoil import spoil
+from synthdata.shape_portraits.train import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +77,79 @@ def test_a_linear_relation_is_learned_and_its_noise_measured(head, monkeypatch):
     assert left.std() < 0.2 * examples.error.std()
     assert np.diag(view.shape_covariance).max() < 0.1  # of a population whose variance is 1
     assert view.error_sigma.mean() == pytest.approx(0.02, rel=0.4)
+
+
+def test_points_that_move_show_what_the_photo_shows_there(head):
+    """Against laying the photo flat by the moved points themselves."""
+    layout = layout_of(head)
+    points = head.mediapipe.positions(head.mean_vertices, head.triangles).astype(np.float64)
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:500, :500] / 500
+    waves = sum(np.sin(a * x + b * y + c) for a, b, c in rng.normal(size=(9, 3)) * [40, 40, 3])
+    photo = np.repeat((0.5 + 0.07 * waves)[..., None], 3, 2).astype(np.float32)
+    photo_px = np.stack([250 + 1800 * points[:, 0], 250 - 1800 * points[:, 1]], 1)
+    frame = level_frame(photo_px)
+    level = frame.level(photo_px)
+    p = points[:, :2] * 40
+    moved = 0.04 * np.stack([np.sin(p[:, 0] + p[:, 1]), np.cos(p[:, 0] - 0.5 * p[:, 1])], 1)
+    elsewhere = photo_px + moved @ (frame.turn.T * frame.size_px)
+    before, after = (
+        flatten(photo, at.astype(np.float32), layout).astype(np.float32) for at in (photo_px, elsewhere)
+    )
+    realigner = Realigner(layout)
+    asked = (torch.tensor(a[None], dtype=torch.float32) for a in (before, level, moved))
+    made = realigner(*asked)[0].numpy()
+    inside = layout.weights.sum(-1) > 0.5
+    inside[1:-1, 1:-1] &= inside[2:, 1:-1] & inside[:-2, 1:-1] & inside[1:-1, 2:] & inside[1:-1, :-2]
+    assert np.abs(made - after)[inside].mean() < 0.25 * np.abs(before - after)[inside].mean()
+
+
+def test_spoiled_flat_pictures_stay_in_range():
+    random = torch.Generator().manual_seed(3)
+    out = spoil(255 * torch.rand(12, 40, 40, generator=random), random)
+    assert out.shape == (12, 40, 40)
+    assert 0 <= out.min() < out.max() <= 255
+
+
+def made_up_lesson(count: int) -> Lesson:
+    rng = np.random.default_rng(8)
+
+    def some(*size: int) -> np.ndarray:
+        return rng.normal(size=size).astype(np.float32)
+
+    return Lesson(
+        patch=rng.integers(1, 255, (count, PATCH_PX, PATCH_PX)).astype(np.uint8),
+        points=some(count, 478 * 3),
+        error=0.1 * some(count, 478 * 2),
+        told_error=0.1 * some(count, 478 * 2),
+        shape=some(count, 4),
+        told_shape=some(count, 4),
+        yaw=rng.uniform(0, 0.8, count).astype(np.float32),
+        fold=np.arange(count) % 5,
+        mirror=np.arange(478),
+        shape_mirror=np.diag([1, -1, 1, -1]).astype(np.float32),
+        strength_mm=np.ones(4, np.float32),
+    )
+
+
+def test_a_mirror_image_twice_is_the_lesson():
+    lesson = made_up_lesson(3)
+    for name, value in vars(lesson.mirrored().mirrored()).items():
+        np.testing.assert_array_equal(value, getattr(lesson, name))
+
+
+def test_training_that_was_stopped_ends_like_one_that_was_not(head, tmp_path, monkeypatch):
+    monkeypatch.setattr("synthdata.shape_portraits.train.BATCH", 8)
+    lesson, layout = made_up_lesson(24), layout_of(head)
+    tiny = {"channels": (4, 4, 4, 4), "seen": 8, "heard": 4}
+    whole = Trainer(lesson, layout, 2, **tiny)
+    whole.study()
+    whole.keep(tmp_path / "training.pt")
+    expected = whole.study()
+    again = Trainer(lesson, layout, 2, **tiny)
+    again.resume(tmp_path / "training.pt")
+    assert again.epoch == 1
+    assert again.study() == expected
+    other = Trainer(lesson, layout, 3, **tiny)
+    with pytest.raises(ValueError, match="2 epochs"):
+        other.resume(tmp_path / "training.pt")

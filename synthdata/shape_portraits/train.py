@@ -1,0 +1,304 @@
+"""Train the network of ``backend/geometry/second_look.py`` on drawn portraits; stopped, it goes on.
+
+    python -m synthdata.shape_portraits.train PORTRAITS --head open_eval.safetensors --state STATE
+        -o face_second_look.safetensors
+
+``--after`` takes up the weights of a finished course and its lesson: the rate rises and falls once more.
+``PORTRAITS`` and ``--head`` as for ``learn``. One portrait in ten is never trained on; what the network
+leaves of errors and shapes is measured there. The same portraits give the same file on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from backend.artifacts import F32, F64
+from backend.geometry.face_patch import PatchLayout
+from backend.geometry.face_sight import BOTH_BELOW, FRONTAL_TO_TURNED
+from backend.geometry.second_look import Heard, Left, SecondLook, Whitening, to_arrays
+from backend.geometry.sight_network import seen
+from backend.head.open_head import load_open_head
+from synthdata.landmark_errors import factors
+from synthdata.shape_portraits import lesson as lessons
+from synthdata.shape_portraits.learn import SHRUNK, principal
+from synthdata.shape_portraits.lesson import Lesson
+from synthdata.shape_portraits.network import Shape, TrainedSight, exported
+from synthdata.shape_portraits.realign import Realigner
+from synthdata.shape_portraits.sightings import layout_of
+from synthdata.shape_portraits.spoil import spoil
+
+POINT_AXES, TOLD_AXES, LEFT_AXES = 160, 90, 100
+HELD_OUT = 10  # one in so many
+BATCH = 32
+RATE, DECAY, WARM = 1.5e-3, 0.05, 0.15
+RATE_AFTER = 0.7e-3  # of a course that begins with another's weights
+KEEP_EVERY = 4  # epochs
+
+
+@dataclass(frozen=True)
+class Course:
+    """A lesson as tensors: 2N examples, the second half mirror images of the first."""
+
+    patch: Tensor  # (N, n, n) uint8
+    points: Tensor  # (2N, 478, 2)
+    told: Tensor  # (2N, 478, 2) errors that the regressions told
+    heard: Tensor  # (2N, D)
+    left: Tensor  # (2N, A) amplitudes of the errors that are left, of variance 1
+    shape_left: Tensor  # (2N, C)
+
+    def grey(self, index: Tensor) -> Tensor:
+        """``(B, n, n)`` flat pictures as they were drawn, 0–255."""
+        count = len(self.patch)
+        out = self.patch[index % count].float()
+        flipped = index >= count
+        out[flipped] = out[flipped].flip(-1)
+        return out
+
+
+def heard_by(own: Lesson) -> tuple[Heard, F32]:
+    """What is heard, and axes ``(A, 956)`` of the errors that are left, with amplitudes of variance 1."""
+
+    def whitening(values: F32, count: int) -> Whitening:
+        mean, variance, axes = principal(values, min(count, len(values) - 1))
+        return Whitening(mean.astype(np.float32), (axes / np.sqrt(variance)).astype(np.float32))
+
+    _, variance, axes = principal(own.error - own.told_error, min(LEFT_AXES, len(own) - 1))
+    heard = Heard(
+        whitening(own.points, POINT_AXES),
+        whitening(own.told_error, TOLD_AXES),
+        np.asarray(own.told_shape.std(0), np.float32),
+    )
+    return heard, np.asarray((axes * np.sqrt(variance)).T, np.float32)
+
+
+def course_of(lesson: Lesson, heard: Heard, axes: F32) -> Course:
+    both = (lesson, lesson.mirrored())
+
+    def joined(name: str) -> F32:
+        return np.asarray(np.concatenate([getattr(one, name) for one in both]), np.float32)
+
+    points, told = joined("points"), joined("told_error")
+    inverse = axes.T / (axes**2).sum(1)
+    return Course(
+        patch=torch.from_numpy(lesson.patch),
+        points=torch.from_numpy(np.ascontiguousarray(points.reshape(-1, 478, 3)[:, :, :2])),
+        told=torch.from_numpy(told.reshape(-1, 478, 2)),
+        heard=torch.from_numpy(heard(points, told, joined("told_shape"))),
+        left=torch.from_numpy((joined("error") - told) @ inverse),
+        shape_left=torch.from_numpy(joined("shape") - joined("told_shape")),
+    )
+
+
+class Trainer:
+    """One network, its course, and how far it has come."""
+
+    def __init__(
+        self, lesson: Lesson, layout: PatchLayout, epochs: int, rate: float = RATE, **shape: Any
+    ) -> None:
+        self.lesson, self.realigner, self.epochs = lesson, Realigner(layout), epochs
+        self.is_held_out = np.arange(len(lesson)) % HELD_OUT == 0
+        own = replace(lesson, **{n: v[~self.is_held_out] for n, v in _rows(lesson).items()})
+        self.heard, self.axes = heard_by(own)
+        self.course = course_of(lesson, self.heard, self.axes)
+        known = np.flatnonzero(~self.is_held_out)
+        mirrored = known[lesson.yaw[known] < BOTH_BELOW] + len(lesson)
+        self.known = torch.from_numpy(np.concatenate([known, mirrored]))
+        torch.manual_seed(0)
+        said = len(self.axes) + lesson.shape.shape[1]
+        self.network = TrainedSight(
+            Shape(vector=self.course.heard.shape[1], said=said, side=self.realigner.side, **shape)
+        )
+        # Both losses are shares of what the regressions leave.
+        variance = (self.axes**2).sum(1)
+        self._error_weight = torch.from_numpy(variance / variance.sum())
+        strength = lesson.strength_mm**2
+        left = (self.course.shape_left[self.known].numpy() ** 2 @ strength).mean()
+        self._shape_weight = torch.from_numpy(strength / left)
+        weights = list(self.network.parameters())
+        self._optimiser = torch.optim.AdamW(
+            [
+                {"params": [w for w in weights if w.ndim > 1], "weight_decay": DECAY},
+                {"params": [w for w in weights if w.ndim == 1], "weight_decay": 0.0},
+            ],
+            lr=rate,
+        )
+        self.epoch = 0
+        steps = epochs * max(len(self.known) // BATCH, 1)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimiser, rate, steps, pct_start=WARM)
+
+    def resume(self, file: Path) -> None:
+        """Go on from ``file``, if it is there."""
+        if file.is_file():
+            kept = torch.load(file, weights_only=True)
+            if kept["epochs"] != self.epochs:
+                raise ValueError(f"'{file}' is of a course of {kept['epochs']} epochs")
+            self.network.load_state_dict(kept["network"])
+            self._optimiser.load_state_dict(kept["optimiser"])
+            self._schedule.load_state_dict(kept["schedule"])
+            self.epoch = int(kept["epoch"])
+
+    def start_from(self, file: Path) -> None:
+        """Begin with the weights of another course that ``file`` keeps. Raises: OSError."""
+        self.network.load_state_dict(torch.load(file, weights_only=True)["network"])
+
+    def keep(self, file: Path) -> None:
+        fresh = file.with_suffix(".part")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "schedule": self._schedule.state_dict(),
+                "epoch": self.epoch,
+                "epochs": self.epochs,
+            },
+            fresh,
+        )
+        fresh.replace(file)
+
+    def study(self) -> tuple[float, float]:
+        """One epoch; shares of what the regressions leave of errors and of shapes that are left now."""
+        self.network.train()
+        random = torch.Generator().manual_seed(1000 + self.epoch)
+        torch.manual_seed(2000 + self.epoch)  # of dropout
+        order = self.known[torch.randperm(len(self.known), generator=random)]
+        batches = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
+        total = torch.zeros(2)
+        for index in batches:
+            size = (BATCH, len(self.axes))
+            jitter = torch.rand(BATCH, 1, generator=random) * torch.randn(size, generator=random)
+            grey = spoil(self.course.grey(index), random)
+            said = self._said(grey, index, jitter)
+            errors, shapes = said[:, : len(self.axes)], said[:, len(self.axes) :]
+            wrong = ((errors - self.course.left[index] - jitter) ** 2 @ self._error_weight).mean()
+            off = ((shapes - self.course.shape_left[index]) ** 2 @ self._shape_weight).mean()
+            self._optimiser.zero_grad()
+            torch.autograd.backward(wrong + off)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self._optimiser.step()
+            self._schedule.step()
+            total += torch.stack([wrong.detach(), off.detach()])
+        self.epoch += 1
+        return tuple((total / len(batches)).tolist())
+
+    def _said(self, grey: Tensor, index: Tensor, jitter: Tensor) -> Tensor:
+        """What the network says where the points are off by ``jitter`` amplitudes besides."""
+        course = self.course
+        moved = (jitter @ torch.from_numpy(self.axes)).reshape(-1, 478, 2) - course.told[index]
+        again = self.realigner(grey, course.points[index], moved).numpy()
+        planes = torch.from_numpy(np.stack([seen(one, self.realigner.inside) for one in again]))
+        with torch.autocast("cpu", torch.bfloat16):
+            said: Tensor = self.network(planes, course.heard[index])
+        return said.float()
+
+    def left(self, index: NDArray[np.int64]) -> tuple[F32, F32]:
+        """What is left ``(B, 956)``, ``(B, C)`` of errors and shapes of lesson's examples ``index``."""
+        self.network.eval()
+        count, lesson = len(self.lesson), self.lesson
+        told = np.concatenate([self._all_said(index), self._all_said(index + count)])
+        errors = told[:, : len(self.axes)] @ self.axes
+        one, two = errors[: len(index)], errors[len(index) :]
+        two = (two.reshape(-1, 478, 2)[:, lesson.mirror] * np.array([-1, 1], np.float32)).reshape(one.shape)
+        shapes = told[:, len(self.axes) :]
+        ahead = (lesson.yaw[index] < BOTH_BELOW)[:, None]
+        errors = np.where(ahead, (one + two) / 2, one)
+        # What the regressions say of the mirror image is here the mirror image of what they say.
+        shape, other = shapes[: len(index)], shapes[len(index) :] @ lesson.shape_mirror.T
+        shape = np.where(ahead, (shape + other) / 2, shape)
+        return (
+            lesson.error[index] - lesson.told_error[index] - errors,
+            lesson.shape[index] - lesson.told_shape[index] - shape,
+        )
+
+    def _all_said(self, index: NDArray[np.int64]) -> F32:
+        out = []
+        with torch.no_grad():
+            for part in torch.split(torch.from_numpy(index), 64):
+                said = self._said(self.course.grey(part), part, torch.zeros(len(part), len(self.axes)))
+                out.append(said.numpy())
+        return np.concatenate(out)
+
+    def report(self) -> str:
+        """Shares that are left of what the regressions leave, held out."""
+        held = np.flatnonzero(self.is_held_out)
+        errors, shapes = self.left(held)
+        parts = []
+        for name, own in (
+            ("frontal", self.lesson.yaw[held] < BOTH_BELOW),
+            ("turned", self.lesson.yaw[held] >= BOTH_BELOW),
+        ):
+            before = (self.lesson.error - self.lesson.told_error)[held][own]
+            off = ((self.lesson.shape - self.lesson.told_shape) * self.lesson.strength_mm)[held][own]
+            wrong = math.sqrt((errors[own] ** 2).sum() / (before**2).sum())
+            shape = math.sqrt(((shapes[own] * self.lesson.strength_mm) ** 2).sum() / (off**2).sum())
+            parts.append(f"{name}: errors {wrong:.3f}, shape {shape:.3f}")
+        return "; ".join(parts)
+
+    def made(self) -> SecondLook:
+        """The trained network with what it leaves, held out."""
+        held = np.flatnonzero(self.is_held_out)
+        errors, shapes = self.left(held)
+        low, high = FRONTAL_TO_TURNED
+        yaw = self.lesson.yaw[held]
+        views = [_left(errors[own], shapes[own]) for own in (yaw < high, yaw > low)]
+        return SecondLook(exported(self.network), self.heard, self.axes, (views[0], views[1]))
+
+
+def _left(errors: F32, shapes: F32) -> Left:
+    fields, sigma = factors(errors.reshape(-1, 478, 2).astype(np.float64))
+    off: F64 = shapes.astype(np.float64)
+    covariance = off.T @ off / len(off)
+    return Left(fields, sigma, (1 - SHRUNK) * covariance + SHRUNK * np.diag(np.diag(covariance)))
+
+
+def _rows(lesson: Lesson) -> dict[str, NDArray[np.generic]]:
+    """Those of the lesson's arrays that have a row for each example."""
+    common = ("mirror", "shape_mirror", "strength_mm")
+    return {name: a for name, a in vars(lesson).items() if name not in common}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("--head", type=Path, help="the head that was drawn (default: as shipped)")
+    parser.add_argument("--state", type=Path, required=True, help="folder in which training is kept")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--after", type=Path, help="folder of a finished course, to begin with its weights")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    options.state.mkdir(parents=True, exist_ok=True)
+    head = load_open_head(options.head)
+    kept = (options.after or options.state) / "lesson.npz"
+    if not kept.is_file():
+        lessons.save(lessons.prepare(head, options.portraits), kept)
+    rate = RATE if options.after is None else RATE_AFTER
+    trainer = Trainer(lessons.load(kept), layout_of(head), options.epochs, rate)
+    if options.after is not None:
+        trainer.start_from(options.after / "training.pt")
+    trainer.resume(options.state / "training.pt")
+    print(f"{len(trainer.known)} examples", flush=True)
+    while trainer.epoch < options.epochs:
+        errors, shapes = trainer.study()
+        told = f"epoch {trainer.epoch}: {math.sqrt(errors):.3f} {math.sqrt(shapes):.3f}"
+        if trainer.epoch % KEEP_EVERY == 0 or trainer.epoch == options.epochs:
+            trainer.keep(options.state / "training.pt")
+            told += f" · held out {trainer.report()}"
+        print(told, flush=True)
+    save_file(
+        {name: np.ascontiguousarray(a) for name, a in to_arrays(trainer.made()).items()},
+        options.output,
+        metadata={"format_version": "1", "licence": "GPL-3.0-or-later"},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The network that looks twice: its plain form against torch, what it sees, what is stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from backend.geometry import second_look, sight_network
+from backend.geometry.second_look import Heard, Left, SecondLook, Whitening
+from backend.geometry.sight_network import Affine, SightNetwork, seen
+from synthdata.shape_portraits.network import Shape, TrainedSight, exported
+
+RNG = np.random.default_rng(11)
+TINY = Shape(vector=9, said=7, channels=(4, 6, 6, 8), seen=10, heard=5, side=28)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedSight:
+    """A tiny network whose normalisations are not the identity."""
+    torch.manual_seed(4)
+    network = TrainedSight(TINY)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(layer.weight)
+            torch.nn.init.normal_(layer.bias)
+    torch.nn.init.normal_(network.straight.weight)
+    return network.eval()
+
+
+def test_the_plain_network_says_what_torch_says(trained):
+    planes, vector = normal(2, 28, 28), normal(9)
+    with torch.no_grad():
+        expected = trained(torch.from_numpy(planes)[None], torch.from_numpy(vector)[None])[0]
+    said = exported(trained)(planes, vector)
+    assert said.shape == (7,)
+    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-4 * np.abs(said).max())
+
+
+def disc(side: int) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] - side / 2
+    return np.hypot(x, y) < 0.45 * side
+
+
+def test_exposure_changes_little_of_what_is_seen():
+    inside = disc(60)
+    smooth = 70 + 40 * np.sin(np.arange(60) / 5)[None, :] * np.cos(np.arange(60) / 4)[:, None]
+    dim, bright = (seen(s * smooth, inside) for s in (1.0, 2.0))
+    assert np.abs(dim - bright).mean() < 0.15 * np.abs(dim).mean()
+    assert not dim[:, ~inside].any()
+
+
+def made_up(trained: TrainedSight) -> SecondLook:
+    def left() -> Left:
+        return Left(0.01 * RNG.normal(size=(3, 478, 2)), RNG.uniform(0.01, 0.02, 478), 0.4 * np.eye(3))
+
+    heard = Heard(
+        Whitening(normal(1434), normal(1434, 2)),
+        Whitening(normal(956), normal(956, 4)),
+        np.ones(3, np.float32),
+    )
+    return SecondLook(exported(trained), heard, 0.01 * normal(4, 956), (left(), left()))
+
+
+def test_stored_and_read_again_it_says_the_same(trained):
+    second = made_up(trained)
+    stored = {name: np.array(a) for name, a in second_look.to_arrays(second).items()}
+    again = second_look.from_arrays(stored)
+    inside = disc(28)
+    grey = RNG.integers(1, 255, (28, 28)).astype(np.uint8)
+    asked = (grey, inside, 0.1 * normal(478, 3), 0.01 * RNG.normal(size=956), RNG.normal(size=3))
+    (errors, shape), (two, other) = second(*asked), again(*asked)
+    scale = np.abs(errors - asked[3]).max()
+    np.testing.assert_allclose(two, errors, atol=0.02 * scale)
+    np.testing.assert_allclose(other, shape, atol=0.02 * np.abs(shape).max())
+    np.testing.assert_allclose(again.left[1].shape_covariance, 0.4 * np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "spoiled", ["network.see.bias", "network.convolutions.1.weights", "shape_scale", "axes"]
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(trained, spoiled):
+    stored = second_look.to_arrays(made_up(trained))
+    stored[spoiled] = stored[spoiled][:-1]
+    with pytest.raises(ValueError, match=r"weights|fit"):
+        second_look.from_arrays(stored)
+
+
+def test_strides_are_those_of_the_trained_network(trained):
+    assert tuple(c.stride for c in exported(trained).convolutions) == second_look.STRIDES
+
+
+def test_a_network_that_says_nothing_leaves_what_the_regressions_said(trained):
+    second = made_up(trained)
+    mute = Affine(np.zeros((7, 15), np.float32), np.zeros(7, np.float32))
+    network = exported(trained)
+    still = Affine(np.zeros_like(network.straight.weights), np.zeros(7, np.float32))
+    quiet = SightNetwork(network.convolutions, network.see, network.hear, mute, still)
+    second = SecondLook(quiet, second.heard, second.axes, second.left)
+    errors, shape = RNG.normal(size=956), RNG.normal(size=3)
+    out = second(np.full((28, 28), 90, np.uint8), disc(28), normal(478, 3), errors, shape)
+    np.testing.assert_array_equal(out[0], errors)
+    np.testing.assert_array_equal(out[1], shape)
+    assert sight_network.from_arrays(sight_network.to_arrays(quiet), second_look.STRIDES)
