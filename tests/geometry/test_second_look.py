@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from backend.geometry import second_look, sight_network
+from backend.errors import BadInput, Missing
+from backend.geometry import face_sight, second_look, sight_network
 from backend.geometry.second_look import Heard, Left, SecondLook, Whitening
 from backend.geometry.sight_network import Affine, SightNetwork, seen
 from synthdata.shape_portraits.network import Shape, TrainedSight, exported
@@ -108,3 +109,14 @@ def test_a_network_that_says_nothing_leaves_what_the_regressions_said(trained):
     np.testing.assert_array_equal(out[0], errors)
     np.testing.assert_array_equal(out[1], shape)
     assert sight_network.from_arrays(sight_network.to_arrays(quiet), second_look.STRIDES)
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path, monkeypatch):
+    file = tmp_path / "face_second_look.safetensors"
+    monkeypatch.setattr(face_sight, "SECOND_FILE", file)
+    with pytest.raises(Missing, match="face_second_look"):
+        face_sight.open_head_sight.__wrapped__()
+    for spoiled in (b"\x00" * 40, None):
+        file.write_bytes(spoiled or face_sight.FILE.read_bytes())  # no safetensors; another file's
+        with pytest.raises(BadInput, match="face_second_look"):
+            face_sight.open_head_sight.__wrapped__()
