@@ -16,7 +16,9 @@ from backend.marcus.geometry.alignment import Alignment, frame_to_photo
 from backend.marcus.geometry.coefficients import Coefficients
 from backend.marcus.training import geometry_losses as losses
 from backend.marcus.training.geometry import as_srgb, to_pixels
+from backend.marcus.training.networks import build_regressor
 from backend.marcus.training.portraits import Sitters, photo_to_crop
+from backend.training.recipe import MssfNetwork, ResNetNetwork
 
 
 def random(*shape: int) -> tuple[np.ndarray, torch.Tensor]:  # type: ignore[type-arg]
@@ -105,6 +107,25 @@ def test_posed_points_land_where_the_release_puts_them() -> None:
     np.testing.assert_allclose(places, [[112.5, 111.5], [u + 0.5, 223.5 - v]], rtol=1e-6)
     half, _ = to_pixels(posed, 112)
     np.testing.assert_allclose(half, places / 2)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "mssf"])
+def test_encoders_begin_at_the_mean_face_and_every_output_learns(kind: str) -> None:
+    network = (
+        ResNetNetwork(kind="resnet", width=4, blocks=(1, 1, 1, 1))
+        if kind == "resnet"
+        else MssfNetwork(kind="mssf", size="tiny")
+    )
+    widths = (5, 4, 3, 3, 27, 2, 1)
+    model = build_regressor(network, widths, seed=0, start=None).train()
+    chance = torch.Generator().manual_seed(0)
+    said = model(torch.rand(2, 3, 64, 64, generator=chance))
+    assert said.shape == (2, sum(widths))
+    assert float(said.detach().abs().max()) <= 0.02
+    parts = torch.split(said, list(widths), dim=1)
+    for k, part in enumerate(parts):
+        slopes = torch.autograd.grad(part.sum(), list(model.final_layers[k].parameters()), retain_graph=True)  # type: ignore[index, union-attr]
+        assert max(float(s.abs().max()) for s in slopes) > 0
 
 
 @pytest.mark.slow

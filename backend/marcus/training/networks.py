@@ -12,13 +12,16 @@ from backend.marcus.geometry.mssf import MssfConfig, MssfRegressor
 from backend.marcus.geometry.resnet import ResNetConfig, ResNetRegressor
 from backend.training.recipe import MssfNetwork, ResNetNetwork
 
+_AWAKE = 0.02  # expression weights of the first answer
+
 
 def build_regressor(
     network: MssfNetwork | ResNetNetwork, widths: tuple[int, ...], seed: int, start: Path | None
 ) -> nn.Module:
     """The encoder with random weights, or with those of ``start`` (safetensors) under its own names.
 
-    From random weights the last layers begin at zero: the first answer is the mean face before the camera.
+    From random weights the last layers begin at zero: the first answer is the mean face before the camera,
+    with a trace of every expression where they end in a ReLU.
     Raises: BadWeights when ``start`` belongs to another network.
     """
     with torch.random.fork_rng(devices=[]):
@@ -38,8 +41,8 @@ def build_regressor(
     for head in model.final_layers:
         last = [m for m in head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
         nn.init.zeros_(last.weight)
-        if last.bias is not None:
-            nn.init.zeros_(last.bias)
+        if last.bias is not None:  # a ReLU that begins at zero would never wake
+            nn.init.constant_(last.bias, _AWAKE if isinstance(list(head.modules())[-1], nn.ReLU) else 0.0)
     return model
 
 
