@@ -87,6 +87,12 @@ ALL = (
         script="import.py",
         needs=("bpy",),
     ),
+    Benchmark(
+        "gaussians",
+        "Splats without Blender: expression to picture, and gradients",
+        "the plain twin in torch",
+        module="backend.bench.gaussians",
+    ),
     Benchmark("splats", "Import of splats", "Blender's PLY reader", script="splats.py", needs=("bpy",)),
     Benchmark("cli", "The command line's help", "Python starting with nothing", module="backend.bench.start"),
 )

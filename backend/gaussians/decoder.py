@@ -10,7 +10,14 @@ import numpy as np
 
 from backend.artifacts import F32, F64, Reconstruction
 from backend.colour import linear_to_srgb
-from backend.gaussians.surface import BoundGaussians, ChartPoints, bind, chart_points, texel_shapes
+from backend.gaussians.surface import (
+    LARGEST_TEXEL_M,
+    BoundGaussians,
+    ChartPoints,
+    bind,
+    chart_points,
+    texel_shapes,
+)
 from backend.shading import sh
 from backend.shading.parts import EYE_PARTS, eye_albedo, iris_coordinates, plain_material
 from backend.uvspace.buffers import interpolate_at
@@ -21,7 +28,8 @@ from blender_addon.splats import Splats
 
 SKIN_CHART, SKIN_EVERY = 256, 2  # the face takes every texel, the rest every second one each way
 # Texels a side of the other parts' charts; parts that are not named are too fine for texels.
-_CHARTS = {"mouth": 40, "sockets": 32, "eye": 72, "teeth": 72, "gums": 40, "tongue": 24}
+_CHARTS = {"mouth": 56, "sockets": 36, "eye": 72, "teeth": 72, "gums": 44, "tongue": 32}
+_INNER_TEXEL_M = 3.6e-3  # stretched texels deep in the mouth would reach through the lips
 _LASH_ALBEDO = 0.012
 OPAQUE_LOGIT, LASH_LOGIT = 3.0, -3.0
 _INSIDE_SHARE = 0.35  # of the light outside that reaches gums, teeth and sockets
@@ -136,7 +144,7 @@ def _bound(
     part: int,
     logit: float,
 ) -> BoundGaussians:
-    log_scales, rotations = texel_shapes(points, normals)
+    log_scales, rotations = texel_shapes(points, normals, _INNER_TEXEL_M if part else LARGEST_TEXEL_M)
     count = len(normals)
     splats = Splats(
         points.position.astype(np.float32),

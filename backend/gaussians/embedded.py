@@ -14,6 +14,7 @@ from backend.gaussians.surface import BoundGaussians, placed
 STAGE = "splats"
 IMPLEMENTATION = "decoder without weights, matched to the photo"
 _REGIONS = ("scalp", "forehead", "face", "ears", "neck")
+_CROPPED_M = 0.004  # hair thinner than the fit is exact
 _SALT = 9  # of the job's random numbers
 
 
@@ -40,7 +41,7 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
         run.progress(STAGE, 0.1)
         hair = grow_hair(window, seen, fit, run.rng(_SALT))
         if hair is not None:
-            bound = _dressed(made, bound, hair)
+            bound = _dressed(made, bound, hair, is_cropped=seen.usual_m < _CROPPED_M and not seen.hangs)
     else:
         run.warn("No hair was found on the photograph; the splats are bald.")
 
@@ -50,8 +51,12 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
     return match_photo(bound, window, seen, fit, NumbaRenderer(), told)
 
 
-def _dressed(made: Reconstruction, bare: BoundGaussians, hair: BoundGaussians) -> BoundGaussians:
+def _dressed(
+    made: Reconstruction, bare: BoundGaussians, hair: BoundGaussians, is_cropped: bool
+) -> BoundGaussians:
+    """``bare`` with ``hair``; cropped hair is the scalp's colour, for a shell would stand out too far."""
     vertices, triangles = made.fit.vertices_head, made.fit.head.triangles
     here, there = (placed(b, vertices, triangles).positions for b in (bare, hair))
     scalp = np.clip(2 * on_scalp(made, bare), 0, 1).astype(np.float32)
-    return under_hair(bare, here, scalp, skin_seen(made, bare), hair, there).joined(hair)
+    painted = under_hair(bare, here, scalp, skin_seen(made, bare), hair, there)
+    return painted if is_cropped else painted.joined(hair)

@@ -20,6 +20,7 @@ from blender_addon.splats import Splats
 
 I32 = NDArray[np.int32]
 SPREAD = 0.62  # standard deviation over the distance between neighbours
+LEAST_TEXEL_M, LARGEST_TEXEL_M = 2e-4, 8e-3
 THICKNESS = 0.2  # of a flat Gaussian across the surface, over its smaller extent
 
 
@@ -153,10 +154,13 @@ def chart_points(
     )
 
 
-def texel_shapes(points: ChartPoints, normals: NDArray[np.floating[Any]]) -> tuple[F32, F32]:
+def texel_shapes(
+    points: ChartPoints, normals: NDArray[np.floating[Any]], largest_m: float = LARGEST_TEXEL_M
+) -> tuple[F32, F32]:
     """Log scales ``(N, 3)`` and rotations ``(N, 4)`` of flat Gaussians that cover their texels.
 
     The texel's two sides span a parallelogram; its ellipse of equal second moments is the footprint.
+    No side counts for more than ``largest_m``.
     """
     normal = np.asarray(normals, np.float64)
     x = points.across - normal * (points.across * normal).sum(1, keepdims=True)
@@ -167,7 +171,7 @@ def texel_shapes(points: ChartPoints, normals: NDArray[np.floating[Any]]) -> tup
     turn, extent, _ = np.linalg.svd(flat)
     first = x * turn[:, :1, 0] + y * turn[:, 1:, 0]
     frame = np.stack([first, np.cross(normal, first), normal], 2)
-    sigma = SPREAD * np.clip(extent, 2e-4, 6e-3)
+    sigma = SPREAD * np.clip(extent, LEAST_TEXEL_M, largest_m)
     scales = np.column_stack([sigma, THICKNESS * sigma[:, 1]])
     return np.log(scales).astype(np.float32), quaternions_of(frame).astype(np.float32)
 
