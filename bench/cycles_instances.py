@@ -1,6 +1,6 @@
 """What a training instance rendered by Cycles costs, step by step, in processor time.
 
-    likeness bench --only cycles_instances
+    likeness bench --only cycles-instances
 
 One person, one photograph, procedural light. Needs Blender's module (extra `blend`) and embree (`train`).
 """

@@ -41,7 +41,7 @@ ALL = (
         needs=("bpy", "embreex"),
     ),
     Benchmark(
-        "cycles_instances",
+        "cycles-instances",
         "A training instance by Cycles",
         "nothing; its steps beside each other",
         script="cycles_instances.py",

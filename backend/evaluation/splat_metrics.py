@@ -1,7 +1,7 @@
 """Splats: pictures of novel views and expressions against truth, and frames per second.
 
-Functions over rendered pictures; whoever draws splats hands them in. No engine makes splats yet: the group
-says so and gives no figure.
+Functions over rendered pictures; whoever draws splats hands them in. Splats show the photograph's own light, and
+no case has truth in that light from other views yet: the group says so and gives no figure.
 """
 
 from __future__ import annotations
@@ -79,6 +79,6 @@ GROUPS = (
             "splat_head_ssim": MetricInfo("Splats, SSIM on the head", "", "higher", 3),
             "splat_frames_per_second": MetricInfo("Splats, frames per second", "1/s", "higher", 0),
         },
-        lacks=("engine that makes splats",),
+        lacks=("views in the photo's light",),
     ),
 )

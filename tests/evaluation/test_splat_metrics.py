@@ -50,5 +50,5 @@ def test_frames_per_second_is_the_medians_inverse_after_warming_up():
 def test_without_an_engine_the_figures_are_left_out_by_name():
     (group,) = GROUPS
     assert group.measure is None
-    assert group.lacks == ("engine that makes splats",)
+    assert group.lacks == ("views in the photo's light",)
     assert set(compare_frames([])) | {"splat_frames_per_second"} == set(group.metrics)
