@@ -1,7 +1,7 @@
 """Splats: pictures of novel views and expressions against truth, and frames per second.
 
-Functions over rendered pictures; whoever draws splats hands them in. Splats show the photograph's own light, and
-no case has truth in that light from other views yet: the group says so and gives no figure.
+Functions over rendered pictures; whoever draws splats hands them in. Splats show the photograph's own light,
+and no case has truth in that light from other views yet: the group says so and gives no figure.
 """
 
 from __future__ import annotations
