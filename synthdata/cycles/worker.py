@@ -9,8 +9,10 @@ import os
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import numpy as np
@@ -136,5 +138,18 @@ def _shoot(
     )
 
 
+def _leave() -> NoReturn:
+    """Do the job, then end at once: the destructors of Blender's module can wait for ever."""
+    code = 0
+    try:
+        main()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    _leave()
