@@ -270,7 +270,7 @@ def test_a_rendered_person_is_whole_and_its_picture_agrees_with_its_chart(tmp_pa
 
     from backend.cli import app
 
-    sizes = replace(PRESETS["smoke"], portrait_px=96, texels=64)
+    sizes = replace(PRESETS["smoke"], portrait_px=192, texels=128)
     PRESETS["tiny"] = sizes
     try:
         arguments = [
