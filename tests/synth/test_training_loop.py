@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_network_learns_even_light_from_streamed_instances(made: Path) -> None:
-    """From partial and shaded chart, in units of the light, to the evenly lit one: the loss falls to two thirds."""
+    """From partial and shaded chart, in units of the light, to the evenly lit one: the loss falls."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(7, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 3, 3, padding=1)
