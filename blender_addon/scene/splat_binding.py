@@ -20,7 +20,7 @@ from . import head_mesh
 from .building import OPTIONAL_PARTS
 from .identity import AvatarObjects, find, first, tag
 from .node_sheet import Sheet
-from .splat_material import ALBEDO, NORMAL, RELIGHT_PROPERTY
+from .splat_material import ALBEDO, NORMAL, RELIGHT_PROPERTY, follow_relight_property
 from .splat_nodes import RAW_ROTATION
 from .splats import add_splats
 
@@ -60,6 +60,7 @@ def add_bound_splats(folder: Path, mesh: Mesh, objects: AvatarObjects, uuid: str
         if part is not None:
             _bind_part(thing, part, int(index))
     thing[RELIGHT_PROPERTY] = 0.0
+    follow_relight_property(thing)
     show_splats(objects, uuid, False)
     return thing
 

@@ -21,6 +21,7 @@ from .splat_nodes import FAINTEST, ROTATION, SHAPE
 CHANNELS = ("r", "g", "b")
 ALBEDO, NORMAL = "splat_albedo", "splat_normal"  # linear colour; unit, the object's frame
 RELIGHT_PROPERTY = "likeness_relight"  # of the object: 0 as captured, 1 lit by the scene
+RELIGHT_NODE = "Relight"  # of its material, which follows that property
 RELIT_ROUGHNESS = 0.55
 MOST_OPAQUE = 0.99  # as the original
 SRGB_KNEE = 0.04045
@@ -76,6 +77,19 @@ def build_splat_material(name: str, degree: int, *, is_relightable: bool = False
     return material
 
 
+def follow_relight_property(thing: Any) -> None:
+    """Let the material of the relightable splats ``thing`` follow its RELIGHT_PROPERTY.
+
+    By a driver: Cycles of Blender 4.2 does not find an object's property from points that nodes have made.
+    """
+    node = thing.data.materials[0].node_tree.nodes[RELIGHT_NODE]
+    driver = node.outputs[0].driver_add("default_value").driver
+    driver.type = "AVERAGE"
+    target = driver.variables.new().targets[0]
+    target.id = thing
+    target.data_path = f'["{RELIGHT_PROPERTY}"]'
+
+
 def _relightable(sheet: Sheet, captured: Any) -> Any:
     """Emission and a lit surface, mixed by the object's property; the surface closure."""
     lit = sheet.node("ShaderNodeBsdfPrincipled")
@@ -84,9 +98,10 @@ def _relightable(sheet: Sheet, captured: Any) -> Any:
     sheet.feed(lit.inputs["Base Color"], albedo.outputs["Color"])
     normal = sheet.node("ShaderNodeAttribute", attribute_name=NORMAL)
     sheet.feed(lit.inputs["Normal"], _transform(sheet, normal.outputs["Vector"], "OBJECT", "WORLD"))
-    chosen = sheet.node("ShaderNodeAttribute", attribute_name=RELIGHT_PROPERTY, attribute_type="OBJECT")
+    chosen = sheet.node("ShaderNodeValue", name=RELIGHT_NODE, label="Lit by the scene")
     mix = sheet.node("ShaderNodeMixShader")
-    sheet.feed(mix.inputs[0], chosen.outputs["Fac"])
+    chosen.outputs[0].default_value = 0.0
+    sheet.feed(mix.inputs[0], chosen.outputs[0])
     sheet.feed(mix.inputs[1], captured.outputs[0])
     sheet.feed(mix.inputs[2], lit.outputs[0])
     return mix.outputs[0]

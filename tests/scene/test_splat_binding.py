@@ -69,6 +69,8 @@ def drawn(bpy, thing) -> dict[str, np.ndarray]:
     thing.hide_viewport = False
     bpy.context.view_layer.update()
     evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    if not hasattr(evaluated, "evaluated_geometry"):
+        pytest.skip("this Blender does not show what geometry nodes make")
     geometry = evaluated.evaluated_geometry()
     cloud = geometry.pointcloud
     found = {}
