@@ -47,6 +47,7 @@ def test_spoiled_pictures_stay_square_and_in_range():
         assert 0 <= out.min() <= out.max() <= 1
 
 
+@pytest.mark.slow
 def test_a_linear_relation_is_learned_and_its_noise_measured(head, monkeypatch):
     """Errors that follow from four hidden numbers which points and picture show; 0.02 of noise."""
     from synthdata.shape_portraits import learn

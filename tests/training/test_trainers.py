@@ -167,8 +167,11 @@ def test_a_folder_that_is_no_set(tmp_path: Path, capfd: pytest.CaptureFixture[st
 def test_maps_smaller_than_the_recipe_wants(
     made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    recipe = short_recipe("inpaint", tmp_path / "large.yaml")
+    content = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump(content | {"texels": 512}))
     arguments: list[str | Path] = ["train", "inpaint", "--set", made, "-o", tmp_path / "x", "--cpu"]
-    run_failing([*arguments, "--recipe", "tiny"], 2, capfd, "make a larger set")
+    run_failing([*arguments, "--recipe", recipe], 2, capfd, "make a larger set")
 
 
 @pytest.mark.parametrize("task", RECIPES)
