@@ -12,12 +12,8 @@ from pathlib import Path
 from backend.head.registry import load_head
 from backend.stages import code_version, head_digest
 
-_SHOWING = (
-    "report",
-    "compare",
-    "command",
-    "gallery",
-)  # modules that begin so: showing a figure does not change it
+# Modules that begin so: showing a figure does not change it.
+_SHOWING = ("report", "compare", "command", "gallery")
 _MAKING = (  # the avatar that is measured, beside what ``stages.code_version`` counts
     "backend/evaluation/methods.py",
     "backend/export/bundle_writer.py",
