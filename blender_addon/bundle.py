@@ -161,11 +161,15 @@ class Mesh:
 
     def expressed(self) -> NDArray[np.float32]:
         """Vertices ``(V, 3)`` in metres with the fitted expression: the photographed face."""
+        return self.posed(self.expression_weights)
+
+    def posed(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vertices ``(V, 3)`` in metres with the expression ``weights`` ``(E,)``."""
         vertices = self.vertices_neutral_head.astype(np.float64)
-        for e, weight in enumerate(self.expression_weights):
+        for e, weight in enumerate(weights):
             rows, offset = self.expressions.rows(e)
             vertices[rows] += float(weight) * offset
-        vertices += self.correctives.moved(self.expression_weights, len(vertices))
+        vertices += self.correctives.moved(weights, len(vertices))
         return vertices.astype(np.float32)
 
 

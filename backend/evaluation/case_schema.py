@@ -21,6 +21,7 @@ PARTS = (
     *(f"map {name}" for name in MAPS),
     *(f"view {name}" for name in VIEWS),
     "relit pictures",
+    "novel pictures",
 )
 
 
@@ -80,3 +81,13 @@ class RelitPicture(msgspec.Struct, frozen=True, kw_only=True):
     hdri: str
     rotation_degrees: float = 0.0
     strength: float = 1.0
+
+
+class NovelPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``truth/novel/novel.json``: the head in the photo's light from elsewhere, or moved."""
+
+    file: str  # RGBA: sRGB, transparent beside the head
+    face_file: str  # grey, above 127 where the face is seen
+    turn_degrees: float  # of the camera about the head, from the photo's; positive to the subject's left
+    camera: CameraRecord
+    expression: dict[str, float] | None = None  # weights by ARKit's names; None: the photographed one

@@ -25,6 +25,7 @@ from backend.evaluation.case_schema import (
     SCHEMA,
     VIEWS,
     CaseRecord,
+    NovelPicture,
     RelitPicture,
 )
 from backend.evaluation.truth_mesh import TruthMesh, check_mesh
@@ -96,6 +97,8 @@ class Case:
             return (truth / "landmarks.npz").is_file()
         if part == "relit pictures":
             return (truth / "relit" / "relit.json").is_file()
+        if part == "novel pictures":
+            return (truth / "novel" / "novel.json").is_file()
         kind, _, name = part.partition(" ")
         if kind == "map" and name in MAPS:
             return self.map_path(name).is_file()
@@ -152,6 +155,18 @@ class Case:
             if not (folder / picture.file).is_file():
                 raise BadInput(f"case '{self.id}': truth/relit/{picture.file} is listed but not there")
         return tuple((picture, folder / picture.file) for picture in listed)
+
+    def novel(self) -> tuple[tuple[NovelPicture, Path], ...]:
+        """The truth's novel pictures and their folder; () where there are none. Raises: BadInput."""
+        folder = self.directory / "truth" / "novel"
+        if not (folder / "novel.json").is_file():
+            return ()
+        listed = _decode(folder / "novel.json", tuple[NovelPicture, ...], f"case '{self.id}'")
+        for picture in listed:
+            for name in (picture.file, picture.face_file):
+                if not (folder / name).is_file():
+                    raise BadInput(f"case '{self.id}': truth/novel/{name} is listed but not there")
+        return tuple((picture, folder) for picture in listed)
 
     @cached_property
     def digest(self) -> str:

@@ -78,7 +78,7 @@ def run(
     found, unusable = read_cases(cases)
     with output_folder(out, cases):
         folder = RunFolder(out)
-        options = Options(head=head, maps=maps, seed=seed)
+        options = Options(head, maps, seed, splats=any(group.wants_splats for group in groups))
         job = Job(found[:limit], methods, groups, options, unusable)
         if part is not None:
             job = part_of(job, part)

@@ -44,6 +44,7 @@ class Options:
     head: str = "open"
     maps: int = 1024  # texels
     seed: int = 0
+    splats: bool = False  # engines make them, the baselines have none
 
 
 class Methods:
@@ -70,6 +71,8 @@ class Methods:
         photo = blake2b(case.photo.read_bytes(), digest_size=16).hexdigest()
         options = self._options
         key = f"{photo} {method} {options.head} {options.maps} {options.seed} {avatar_version(options.head)}"
+        if options.splats:
+            key += " splats"
         return (
             self._folder
             / folder_name(method)
@@ -93,8 +96,10 @@ class Methods:
                 case.photo, engine=engine, head=options.head, maps=options.maps, name=case.id, run=run
             )
             self._last = (key, made)
-        change = _CHANGES.get(method)
-        return change(self._last[1]) if change else self._last[1]
+        made = self._last[1]
+        if method in _CHANGES:
+            return _CHANGES[method](made)
+        return pipeline.with_splats(made, run) if self._options.splats else made
 
 
 def check_method(name: str) -> str:

@@ -55,6 +55,7 @@ class MetricGroup:
     entered before the first of them and left after the last.
     ``over_cases`` is called once per method, with every case and its prediction, for figures that only
     several photographs together have (``set_metrics``).
+    ``wants_splats``: engines are to make splats for it.
     ``lacks`` names what this machine or version has not got: the metrics are left out of every case then.
     """
 
@@ -64,6 +65,7 @@ class MetricGroup:
     opened: Callable[[], AbstractContextManager[Measure]] | None = None
     needs: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    wants_splats: bool = False
     set_metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     over_cases: Callable[[Sequence[tuple[Case, Prediction]]], Values] | None = None
 

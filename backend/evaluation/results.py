@@ -44,7 +44,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     methods: tuple[str, ...]
     groups: tuple[str, ...]  # of metrics
-    options: dict[str, str | int]
+    options: dict[str, int | str | bool]
     code_version: str  # a hash
     cases: tuple[CaseFacts, ...]
     keys: dict[str, dict[str, str]]  # by method and case: the result that belongs to this run

@@ -26,6 +26,7 @@ from backend.export.map_files import (
     write_whole,
 )
 from backend.export.staging import staged_folder
+from backend.gaussians.files import write_splats
 from backend.geometry.face_sight import FILE as SIGHT_FILE
 from backend.geometry.landmark_errors import FILE as ERRORS_FILE
 from backend.geometry.landmark_errors import errors_of
@@ -65,7 +66,11 @@ def write_bundle_files(
     """Write all files of a bundle into the existing ``folder``. Raises: OSError."""
     write_fit(Fitted.of(reconstruction), folder, weights=weights)
     write_rest(reconstruction, folder)
-    bundle.write_manifest(folder, manifest_of(reconstruction, weights))
+    manifest = manifest_of(reconstruction, weights)
+    if reconstruction.splats is not None:
+        record = write_splats(reconstruction.splats, reconstruction.fit, folder)
+        manifest = msgspec.structs.replace(manifest, splats=record)
+    bundle.write_manifest(folder, manifest)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,14 @@ _EXPRESSIONS: tuple[dict[str, float], ...] = (
     {"browInnerUp": 0.6, "browOuterUpLeft": 0.4, "browOuterUpRight": 0.35, "mouthStretchLeft": 0.2},
     {"browDownLeft": 0.6, "browDownRight": 0.6, "noseSneerLeft": 0.3, "mouthPressLeft": 0.3},
     {"mouthPucker": 0.5, "eyeSquintLeft": 0.3, "eyeSquintRight": 0.3},
+)
+# What faces do after their photograph was taken. Lips stay closed: the set has no teeth.
+_MOVED: tuple[dict[str, float], ...] = (
+    {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.75, "cheekSquintLeft": 0.6, "cheekSquintRight": 0.6},
+    {"browInnerUp": 0.9, "browOuterUpLeft": 0.8, "browOuterUpRight": 0.8, "eyeWideLeft": 0.4},
+    {"browDownLeft": 0.9, "browDownRight": 0.9, "noseSneerLeft": 0.5, "mouthFrownLeft": 0.6},
+    {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0, "mouthPucker": 0.6},
+    {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.7, "mouthSmileLeft": 0.7, "mouthLeft": 0.4},
 )
 
 
@@ -66,6 +74,7 @@ class CasePlan:
     bright_skin: float  # linear luminance that the brightest twentieth of the skin is exposed to
     seed: int
     cover: Cover = ""
+    novel_expression: dict[str, float] = field(default_factory=dict)  # of the face that moved after the photo
 
 
 def plan_heads(count: int = HEADS, seed: int = SEED) -> tuple[HeadPlan, ...]:
@@ -112,6 +121,7 @@ def plan_case(head: HeadPlan, condition: str, seed: int = SEED, cover: Cover = "
     expression["mouthSmileRight"] = expression["mouthSmileLeft"] * float(rng.uniform(0.8, 1.2))
     if is_close:
         expression = dict(_EXPRESSIONS[int(rng.integers(0, len(_EXPRESSIONS)))])
+    moved = np.random.default_rng([seed, 3, head.index, number]).integers(len(_MOVED))
     return CasePlan(
         id=f"head{head.index + 1:02d}_{condition}" + (f"_{cover}" if cover else ""),
         head=head,
@@ -128,6 +138,7 @@ def plan_case(head: HeadPlan, condition: str, seed: int = SEED, cover: Cover = "
         bright_skin=float(rng.uniform(0.75, 1.05) * _exposed(head.luminance)),
         seed=int(rng.integers(1, 2**31)),
         cover=cover,
+        novel_expression=dict(_MOVED[int(moved)]),
     )
 
 

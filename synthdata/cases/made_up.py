@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from backend.artifacts import F32, Camera
-from backend.evaluation.case_schema import Provenance, Source
+from backend.evaluation.case_schema import CASE_NAME, Provenance, Source
 from backend.export.map_files import encode_maps
 from backend.head.base import ParametricHead, is_see_through
 from backend.uvspace.chart import skin_triangles
@@ -24,6 +24,7 @@ from synthdata.cases.glasses import frame_paths, tube_mesh
 from synthdata.cases.hair import RADIUS_M, grow_hair
 from synthdata.cases.heads import expressed, make_shape
 from synthdata.cases.morphs import Material
+from synthdata.cases.novel import TURNS_DEGREES, Pose, add_novel, has_novel
 from synthdata.cases.photograph import Photograph, make_case
 from synthdata.cases.scene import (
     Light,
@@ -45,6 +46,8 @@ SIDE_DISTANCE_M, SIDE_FRAME_M = 1.2, 0.32
 HAT_LINEAR = ((0.02, 0.03, 0.07), (0.20, 0.05, 0.04), (0.30, 0.27, 0.22), (0.05, 0.05, 0.05))
 SUBSURFACE = 0.75  # darker skin lets less light walk
 SMALLEST_PX = 160  # a face in a smaller picture is refused by any method
+NOVEL_SHARE = 1 / 2  # of the set's picture size, for the pictures in the photo's light from elsewhere
+NOVEL_FRAME = 1.1  # of the photo's: a head that is turned needs more room
 SIDE_SHARE = 2 / 3  # of the set's picture size, for the views from the sides
 SOURCES = (
     Source(name="ICT-FaceKit (shape, motion)", licence="MIT"),
@@ -70,17 +73,71 @@ def make_head_case(
     folder: Path,
     told: Callable[[float], object],
 ) -> None:
-    """Render ``plan`` into the new case ``folder``, relit by ``relit_hdris``."""
-    shape = make_shape(plan.head, head, material)
-    vertices, weights = expressed(head, shape.neutral, plan.expression)
-    skin = make_skin(plan.head, head, shape.neutral, material)
-    subject = head_subject(head, shape.neutral, vertices, skin)
-    size = min(quality.size, max(SMALLEST_PX, round(quality.size * plan.size_share)))
-    camera = look_at(TARGET_HEAD, plan.yaw_degrees, plan.pitch_degrees, plan.distance_m, plan.frame_m, size)
-    with tempfile.TemporaryDirectory() as temporary:
-        studio = _studio(plan.head, head, shape.neutral, vertices, weights, skin, camera, Path(temporary))
-    place_subject(studio, subject, SUBSURFACE * min(1.0, 0.4 + 1.5 * plan.head.luminance))
-    _dress(studio, plan, head, vertices, skin)
+    """Render ``plan`` into the case ``folder``, relit by ``relit_hdris``; what it has already is kept."""
+    who = _Sitter(plan, head, make_shape(plan.head, head, material).neutral, material)
+    novel = len(TURNS_DEGREES) + 1
+    share = 5 / (5 + novel)  # a case has five other pictures
+    if not (folder / CASE_NAME).is_file():
+        _photograph(who, relit_hdris, quality, folder, lambda done: told(share * done))
+    if not has_novel(folder):
+        add_novel(
+            folder,
+            _poses(who, round(quality.size * NOVEL_SHARE)),
+            who.light(is_seen=True),
+            quality.samples,
+            plan.seed % 2**31,
+            lambda done: told(share + (1 - share) * done / novel),
+        )
+
+
+class _Sitter:
+    """The person of a plan, posed in the studio as asked."""
+
+    def __init__(self, plan: CasePlan, head: ParametricHead, neutral: F32, material: Material) -> None:
+        self.plan, self.head, self.neutral = plan, head, neutral
+        self.skin = make_skin(plan.head, head, neutral, material)
+
+    def light(self, is_seen: bool) -> Light:
+        return _placed(_bundled(self.plan.hdri), self.plan.light_azimuth_degrees, is_seen)
+
+    def camera(self, size: int, turn_degrees: float = 0.0, frame: float = 1.0) -> Camera:
+        plan = self.plan
+        yaw = plan.yaw_degrees + turn_degrees
+        return look_at(TARGET_HEAD, yaw, plan.pitch_degrees, plan.distance_m, frame * plan.frame_m, size)
+
+    def posed(self, expression: dict[str, float], camera: Camera) -> tuple[Studio, Subject]:
+        plan, head = self.plan, self.head
+        vertices, weights = expressed(head, self.neutral, expression)
+        subject = head_subject(head, self.neutral, vertices, self.skin)
+        with tempfile.TemporaryDirectory() as temporary:
+            studio = _studio(
+                plan.head, head, self.neutral, vertices, weights, self.skin, camera, Path(temporary)
+            )
+        place_subject(studio, subject, SUBSURFACE * min(1.0, 0.4 + 1.5 * plan.head.luminance))
+        _dress(studio, plan, head, vertices, self.skin)
+        return studio, subject
+
+
+def _poses(who: _Sitter, size: int) -> Iterator[Pose]:
+    """The photographed face from the sides, then the face that moved from the photo's."""
+    views = {turn: who.camera(size, turn, NOVEL_FRAME) for turn in TURNS_DEGREES}
+    studio, subject = who.posed(who.plan.expression, views[TURNS_DEGREES[0]])
+    yield Pose(studio, subject, None, views)
+    front = who.camera(size, 0.0, NOVEL_FRAME)
+    studio, subject = who.posed(who.plan.novel_expression, front)
+    yield Pose(studio, subject, who.plan.novel_expression, {0.0: front})
+
+
+def _photograph(
+    who: _Sitter,
+    relit_hdris: tuple[Path, ...],
+    quality: Quality,
+    folder: Path,
+    told: Callable[[float], object],
+) -> None:
+    plan, head = who.plan, who.head
+    camera = who.camera(min(quality.size, max(SMALLEST_PX, round(quality.size * plan.size_share))))
+    studio, subject = who.posed(plan.expression, camera)
     make_case(
         studio,
         subject,
@@ -90,11 +147,11 @@ def make_head_case(
             condition=plan.condition,
             camera=camera,
             side_cameras=_side_cameras(round(quality.size * SIDE_SHARE)),
-            light=_placed(_bundled(plan.hdri), plan.light_azimuth_degrees, is_seen=True),
+            light=who.light(is_seen=True),
             relit=_relit(plan, relit_hdris),
             bright_skin=plan.bright_skin,
             jpeg_quality=plan.jpeg_quality,
-            ita_degrees=tone_ita_degrees(head, skin),
+            ita_degrees=tone_ita_degrees(head, who.skin),
             provenance=Provenance(
                 made_by="likeness evaluate make-cases",
                 seed=plan.head.seed,

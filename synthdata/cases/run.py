@@ -42,7 +42,10 @@ class SetOptions:
 
 
 def missing_cases(options: SetOptions) -> tuple[CasePlan, ...]:
-    """The cases that are not in ``options.out`` yet. Raises: BadInput for one that is there, but damaged."""
+    """The cases that are not, or not wholly, in ``options.out``.
+
+    Raises: BadInput for one that is there, but damaged.
+    """
     found = []
     for head in plan_heads(options.heads, options.seed):
         for condition, cover in product(options.conditions, options.covers):
@@ -52,8 +55,12 @@ def missing_cases(options: SetOptions) -> tuple[CasePlan, ...]:
                 if folder.exists():
                     raise BadInput(f"'{folder}' is in the way: it is not a case; delete it")
                 found.append(plan)
-            elif read_case(folder).record.provenance.seed != head.seed:
+                continue
+            case = read_case(folder)
+            if case.record.provenance.seed != head.seed:
                 raise BadInput(f"'{folder}' is a case of another seed; choose another output folder")
+            if not case.has("novel pictures"):  # stopped before its end, or older than these
+                found.append(plan)
     return tuple(found)
 
 
@@ -112,6 +119,7 @@ def run_worker(job: SetJob | ScanJob, cases: Sequence[str], out: Path, heard: He
             process.wait()
             for case in cases:
                 shutil.rmtree(out / f".{case}.part", ignore_errors=True)
+                shutil.rmtree(out / case / "truth" / ".novel.part", ignore_errors=True)
         if code != 0 or set(cases) - whole - set(failed):
             log.seek(0)
             last = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]

@@ -10,6 +10,7 @@ import numpy as np
 from backend.artifacts import Camera
 from backend.errors import BadInput
 from backend.evaluation.case_schema import Provenance, Source
+from synthdata.cases.novel import TURNS_DEGREES, Pose, add_novel
 from synthdata.cases.photograph import Photograph, make_case
 from synthdata.cases.scan import read_scan
 from synthdata.cases.scan_names import scan_case_id
@@ -57,7 +58,18 @@ def make_scan_case(job: ScanJob, yaw_degrees: float, told: Callable[[float], obj
         samples=job.samples,
         seed=job.seed,
     )
-    make_case(studio, subject, plan, Path(job.out) / plan.id, told)
+    folder = Path(job.out) / plan.id
+    share = (1 + len(relit)) / (1 + len(relit) + len(TURNS_DEGREES))
+    make_case(studio, subject, plan, folder, lambda done: told(share * done))
+    views = {turn: camera(yaw_degrees + turn) for turn in TURNS_DEGREES}
+    add_novel(
+        folder,
+        iter([Pose(studio, subject, None, views)]),
+        lights[0],
+        job.samples,
+        job.seed,
+        lambda done: told(share + (1 - share) * done / len(views)),
+    )
 
 
 def _light(path: str, is_seen: bool) -> Light:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 import numpy as np
@@ -181,6 +181,18 @@ def take_picture(studio: Studio, camera: CameraRecord, samples: int, seed: int) 
     return _render(studio)[..., :3]
 
 
+def take_cut_out(studio: Studio, camera: CameraRecord, samples: int, seed: int) -> tuple[F32, F32]:
+    """The subject without surroundings: linear RGB ``(H, W, 3)``, premultiplied, and cover ``(H, W)``."""
+    _aim(studio, camera)
+    configure_cycles(studio.scene, samples, seed=seed)
+    studio.scene.render.film_transparent = True
+    try:
+        picture = _render(studio, "RGBA")
+    finally:
+        studio.scene.render.film_transparent = False
+    return picture[..., :3], picture[..., 3]
+
+
 def occluder_mask(studio: Studio, camera: CameraRecord) -> NDArray[np.uint8]:
     """``(H, W)`` 1 where an occluder covers more than a third of the pixel."""
     if not studio.occluders:
@@ -219,9 +231,9 @@ def _aim(studio: Studio, camera: CameraRecord) -> None:
     set_output(studio.scene, camera.width_px, camera.height_px)
 
 
-def _render(studio: Studio) -> F32:
+def _render(studio: Studio, channels: Literal["RGB", "RGBA"] = "RGB") -> F32:
     settings = studio.scene.render.image_settings
-    settings.file_format, settings.color_mode, settings.color_depth = "OPEN_EXR", "RGB", "32"
+    settings.file_format, settings.color_mode, settings.color_depth = "OPEN_EXR", channels, "32"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.exr"
         studio.scene.render.filepath = str(path)

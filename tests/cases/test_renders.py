@@ -87,6 +87,37 @@ def test_photo_is_a_picture_and_the_glasses_are_seen(made):
     assert photo[frame].mean() < 0.9 * photo[skin].mean()  # frames are thinner than a pixel
 
 
+def test_the_head_is_seen_from_elsewhere_in_the_photos_light(made):
+    """Cut out, at the photo's exposure, from as far away; moved in the last one."""
+    folder, plan, _ = made
+    case = read_case(folder)
+    photo = np.asarray(Image.open(case.photo)).astype(float)
+    buffers = case.view("photo").buffers
+    expected = np.median(photo[(buffers["skin_mask"] > 0) & (buffers["face_mask"] > 0)])
+    listed = {picture.turn_degrees: picture for picture, _ in case.novel()}
+    assert sorted(listed) == [-45, -30, 0, 30, 45]
+    assert listed[0].expression == plan.novel_expression
+    for picture, place in case.novel():
+        rgba = np.asarray(Image.open(place / picture.file)).astype(float)
+        face = np.asarray(Image.open(place / picture.face_file)) > 127
+        assert 0.1 < (rgba[..., 3] > 127).mean() < 0.9
+        assert (rgba[..., 3][face] > 127).mean() > 0.98
+        if picture.turn_degrees == 0:  # the other sides may be lit otherwise
+            assert abs(np.median(rgba[..., :3][face]) - expected) < 15
+        at = case.landmarks["points478_head"][4]  # the tip of the nose
+        assert picture.camera.width_px == round(SIZE / 2)
+        pose = np.array(picture.camera.world_to_camera)
+        assert (pose @ [*at, 1])[2] == pytest.approx(plan.distance_m, abs=0.15)
+    assert read_case(folder).lost == ()
+
+
+def test_what_a_case_has_is_not_made_again(made):
+    folder, plan, _ = made
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    make_head_case(plan, small_material(), load_open_head(), (), Quality(SIZE, 4), folder, lambda share: None)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_landmarks_lie_where_the_mesh_is_seen(made):
     """Each landmark's pixel in the position buffer is within a pixel of the landmark itself, if visible."""
     folder, _, _ = made

@@ -35,6 +35,8 @@ def write_case(folder: Path, seed: int) -> None:
         provenance=Provenance(made_by="a test", seed=seed),
     )
     (folder / CASE_NAME).write_bytes(msgspec.json.encode(record))
+    (folder / "truth" / "novel").mkdir(parents=True)
+    (folder / "truth" / "novel" / "novel.json").write_text("[]")
 
 
 def test_only_what_is_missing_is_made(tmp_path: Path):
@@ -46,6 +48,12 @@ def test_only_what_is_missing_is_made(tmp_path: Path):
     ]
     write_case(tmp_path / "head01_close", plan_heads(1)[0].seed)
     assert "head01_close" not in [plan.id for plan in missing_cases(options(tmp_path))]
+
+
+def test_a_case_that_lacks_its_novel_pictures_is_gone_on_with(tmp_path: Path):
+    write_case(tmp_path / "head01_close", plan_heads(1)[0].seed)
+    (tmp_path / "head01_close" / "truth" / "novel" / "novel.json").unlink()
+    assert "head01_close" in [plan.id for plan in missing_cases(options(tmp_path))]
 
 
 def test_cases_of_another_seed_are_not_taken_for_ours(tmp_path: Path):

@@ -74,6 +74,7 @@ def test_a_full_case(tmp_path: Path) -> None:
         "map displacement",
         "view left45",
         "view right45",
+        "novel pictures",
     }
     np.testing.assert_allclose(case.mesh.vertices_neutral_head, neutral)
     assert 0 < case.mesh.is_skin.sum() < len(case.mesh.triangles)

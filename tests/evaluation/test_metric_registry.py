@@ -57,9 +57,7 @@ def test_a_case_gets_its_figures_and_what_is_left_out_is_named(run):
     known = {name for name, value in result.metrics.items() if value is not None}
     assert {"albedo_rmse", "skin_delta_e_2000", "bs_error", "normal_degrees", "roughness_error"} <= known
     assert "displacement_rmse_mm" not in known  # the truth's view has none
-    assert {"view left45", "view right45", "face embedder", "views in the photo's light"} <= set(
-        result.missing
-    )
+    assert {"view left45", "view right45", "face embedder", "novel pictures"} <= set(result.missing)
     assert result.metrics["relit_csim"] is None
     assert any(picture.endswith("albedo.png") for picture in result.pictures)
 
