@@ -9,12 +9,11 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.artifacts import F32, F64, Materials
+from backend.artifacts import F32, F64
 from backend.colour import luminance
 from backend.errors import LikenessError
 from backend.head.base import ParametricHead
@@ -23,7 +22,7 @@ from backend.shading.environment import Environment
 from backend.training import pictures
 from backend.training.schema import SCHEMA, DressMeta, InstanceMeta, Kind, LensMeta, Recipe
 from backend.training.shards import record_bytes
-from backend.uvspace.chart import chart_maps, tangent_to_head
+from backend.uvspace.chart import tangent_to_head
 from backend.uvspace.seams import dilate
 from synthdata.cycles.cover import KINDS
 from synthdata.cycles.dress import Dress, Looks, draw_dress, draw_looks
@@ -43,8 +42,8 @@ from synthdata.light.panoramas import load
 from synthdata.light.plan import LightPlan, described, plan_light, procedural
 from synthdata.run.camera import CameraPlan, photographed, plan_camera
 from synthdata.run.lit_head import face_centre
-from synthdata.run.people import Person
-from synthdata.run.plan import Unit
+from synthdata.run.people import Person, reduced
+from synthdata.run.plan import Unit, shown_texels
 from synthdata.run.sources import Sources
 from synthdata.run.unit import camera_meta, head_record, unwrapped
 from synthdata.skin.parameters import SkinParameters, sample_parameters
@@ -92,14 +91,13 @@ def make_rendered(unit: Unit, recipe: Recipe, sources: Sources) -> dict[Kind, by
     # Strands carry brows and hair; what is painted below them only keeps the skin from shining through.
     under = 1.2 if looks.hair is not None else skin.cropped_mm * float(rng.random() < 0.3)
     skin = replace(skin, brows=0.45 * skin.brows, cropped_mm=under)
-    size = max(recipe.texels, -(-3 * recipe.portrait_px // 2 // 64) * 64)
-    person, relief = sources.drawn_person(unit.identity, size, skin)
+    person = sources.person(unit.identity, shown_texels(recipe.texels, recipe.portrait_px), skin)
     kept = reduced(person, head, recipe.texels)
     centre = face_centre(head, person.vertices_head)
     shots = [_plan(k, recipe, sources, skin, looks, person, centre) for k in range(unit.first, unit.end)]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _tell(folder, recipe, sources, looks, person, kept, relief, shots)
+        _tell(folder, recipe, sources, looks, person, kept, shots)
         render(folder)
         even = _whole(np.load(folder / EVEN_NAME).astype(np.float32), kept)
         instances = []
@@ -108,31 +106,6 @@ def make_rendered(unit: Unit, recipe: Recipe, sources: Sources) -> dict[Kind, by
                 instances.append(_packed(picture, recipe, sources, looks, kept, even, dict(taken)))
     heads = head_record(kept, trace_transfer(kept.vertices_head, head.opaque_triangles))
     return {"instances": b"".join(instances), "heads": heads}
-
-
-def reduced(person: Person, head: ParametricHead, texels: int) -> Person:
-    """``person`` with maps of ``texels`` a side: means over the texels that become one."""
-    maps = person.materials
-    if maps.size == texels:
-        return person
-
-    def mean(values: F32) -> F32:
-        return np.asarray(cv2.resize(values, (texels, texels), interpolation=cv2.INTER_AREA), np.float32)
-
-    normal = mean(maps.normal_tangent)
-    chart = chart_maps(head, person.vertices_head, texels)
-    return replace(
-        person,
-        chart=chart,
-        materials=Materials(
-            albedo_linear=mean(maps.albedo_linear),
-            normal_tangent=normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6),
-            roughness=mean(maps.roughness),
-            specular=mean(maps.specular),
-            displacement_m=mean(maps.displacement_m),
-        ),
-        bare=mean(person.bare) * chart.inside,
-    )
 
 
 def _plan(
@@ -190,7 +163,6 @@ def _tell(
     looks: Looks,
     person: Person,
     kept: Person,
-    relief: F32,
     shots: list[_Picture],
 ) -> None:
     maps, meta = person.materials, person.meta
@@ -201,7 +173,7 @@ def _tell(
         albedo_linear=maps.albedo_linear,
         roughness=maps.roughness,
         specular=maps.specular,
-        relief_tangent=relief,
+        relief_tangent=person.relief_tangent,
     )
     chart = kept.chart
     normal = tangent_to_head(chart.normal_head, chart.tangent_head, kept.materials.normal_tangent)

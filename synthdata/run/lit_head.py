@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,21 +26,25 @@ _BACKDROP_LEVEL = 2  # of the prefiltered panorama: surroundings out of focus
 
 
 class LitHead:
-    """What all pictures of a posed person share."""
+    """What all pictures of a posed person share.
 
-    def __init__(self, head: ParametricHead, person: Person, transfer: Transfer) -> None:
+    ``person`` has maps of the chart's size, ``shown`` the same maps as fine as pictures need them.
+    """
+
+    def __init__(self, head: ParametricHead, person: Person, transfer: Transfer, shown: Person) -> None:
         self.head, self.person = head, person
         skin = np.array(person.meta.mean_albedo_linear)
         normals = vertex_normals(person.vertices_head, head.triangles)
         self.degree = transfer.degree
         self._light = transferred.head_light(transfer, person.vertices_head, normals, skin)
-        self._texels = transferred.chart_surface(person.chart, head.triangles, person.materials)
+        bent = replace(person.materials, normal_tangent=person.relief_tangent)
+        self._texels = transferred.chart_surface(person.chart, head.triangles, bent)
         looks = parts.looks(head, np.array(person.iris_srgb), _IRIS_TEXELS)
         maps = {
-            "albedo_linear": person.materials.albedo_linear,
-            "normal_tangent": person.materials.normal_tangent,
-            "roughness": person.materials.roughness,
-            "specular": person.materials.specular,
+            "albedo_linear": shown.materials.albedo_linear,
+            "normal_tangent": shown.relief_tangent,
+            "roughness": shown.materials.roughness,
+            "specular": shown.materials.specular,
         }
         self._drawn = TexturedHead(head, person.vertices_head, maps, looks)
         self.centre = face_centre(head, person.vertices_head)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,16 +16,12 @@ from backend.export.map_files import displacement_scale
 from backend.head.base import ParametricHead
 from backend.training.schema import PersonMeta
 from backend.uvspace.chart import chart_maps
-from synthdata.painted_skin import Hair, paint_skin
 from synthdata.skin.draw import draw_skin
-from synthdata.skin.parameters import SkinParameters
+from synthdata.skin.parameters import SkinParameters, sample_parameters
 
 SPREAD, FARTHEST = 0.8, 2.2  # standard deviations; rarer shapes let mouths cross the skin
-TONE_RANGE = 1.9  # standard deviations of the albedo basis' first mode, from darkest to lightest
-COLOUR_SPREAD = 0.6
-SKIN = "open albedo basis, painted detail"
-DRAWN_SKIN = "procedural (docs/skin.md)"
-_HAIR_LINEAR = ((0.012, 0.009, 0.007), (0.030, 0.019, 0.013), (0.11, 0.07, 0.04), (0.25, 0.24, 0.23))
+SKIN = "procedural (docs/skin.md)"
+CROPPED_MM = (3.0, 14.0)  # hair that lies on the scalp
 _IRIS_SRGB = ((0.30, 0.19, 0.12), (0.36, 0.26, 0.15), (0.36, 0.40, 0.24), (0.35, 0.46, 0.55))
 # Expressions that occur together, at full strength; both sides are named once, without Left and Right.
 _EXPRESSIONS: tuple[tuple[float, dict[str, float]], ...] = (
@@ -47,58 +45,37 @@ class Person:
     meta: PersonMeta
     vertices_head: F32  # (V, 3) metres
     chart: ChartMaps  # of the posed head
-    materials: Materials
-    bare: F32  # (S, S) in [0, 1], 0 under painted hair
+    materials: Materials  # fine relief as normals, coarse as displacement
+    relief_tangent: F32  # (S, S, 3) normals of all relief, where nothing is displaced
+    bare: F32  # (S, S) in [0, 1], 0 under hair that the maps show
     iris_srgb: tuple[float, float, float]
 
 
+def person_skin(identity: int, seed: int) -> SkinParameters:
+    """The skin of person number ``identity`` of the set of ``seed``, before its hair is settled."""
+    return sample_parameters(int(np.random.default_rng([seed, 7, identity]).integers(1, 2**31)))
+
+
+def cropped(skin: SkinParameters, identity: int, seed: int) -> SkinParameters:
+    """``skin`` with hair as short as a map can show it, where nothing grows in strands; some men are bald."""
+    rng = np.random.default_rng([seed, 9, identity])
+    bald = rng.random() < (0.10 + 0.3 * max(skin.age_years - 40, 0) / 40 if skin.is_male else 0.02)
+    return replace(skin, cropped_mm=0.0 if bald else float(rng.uniform(*CROPPED_MM)))
+
+
 def make_person(
-    head: ParametricHead, identity: int, seed: int, texels: int, face: NDArray[np.floating[Any]] | None = None
-) -> Person:
-    """Person number ``identity`` of the set of ``seed``; the same numbers give the same bytes.
-
-    ``face`` holds coefficients of the head's modes ``(≤ K_id,)`` to take instead of drawn ones.
-    """
-    rng = np.random.default_rng([seed, 1, identity])
-    shape = _shape(rng, head, face)
-    colour = COLOUR_SPREAD * rng.normal(size=len(head.albedo_basis))
-    colour[0] = rng.uniform(-TONE_RANGE, TONE_RANGE)
-    weights = draw_expression(rng, head.expression_names)
-    own_seed = int(rng.integers(1, 2**20))
-    albedo = head.albedo(colour)
-    dark = float(np.median(albedo.mean(1))) < 0.16
-    hair, iris = (int(rng.integers(2 if dark else 4)) for _ in range(2))
-    vertices = head.shape(shape, np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32))
-    chart = chart_maps(head, vertices, texels)
-    cropped = Hair(_HAIR_LINEAR[hair], float(rng.uniform(0.5, 0.85)), bool(rng.random() < 0.75))
-    materials, bare = paint_skin(head, chart, albedo, own_seed, cropped)
-    tone, mean = tone_of(materials.albedo_linear[chart.inside & (bare > 0.9)])
-    meta = PersonMeta(
-        identity=identity,
-        seed=seed,
-        identity_coefficients=tuple(float(np.float32(c)) for c in shape),
-        expression=weights,
-        skin=SKIN,
-        albedo_coefficients=tuple(float(np.float32(c)) for c in colour),
-        tone_ita_degrees=tone,
-        mean_albedo_linear=mean,
-        displacement_scale_m=displacement_scale(materials.displacement_m),
-    )
-    return Person(meta, vertices, chart, materials, bare, _IRIS_SRGB[iris])
-
-
-def make_drawn_person(
     head: ParametricHead,
     identity: int,
     seed: int,
     texels: int,
     skin: SkinParameters,
     face: NDArray[np.floating[Any]] | None = None,
-) -> tuple[Person, F32]:
-    """A person with a skin of ``synthdata.skin``, and normals of all its relief ``(S, S, 3)``.
+    expression: Mapping[str, float] | None = None,
+) -> Person:
+    """Person number ``identity`` of the set of ``seed``; the same numbers give the same bytes.
 
-    Shape, expression and eyes are drawn as ``make_person`` draws them. Bare is the chart without its scalp,
-    brows and beard where the skin has hair there.
+    ``face`` holds coefficients of the head's modes ``(≤ K_id,)`` and ``expression`` weights by ARKit's names
+    to take instead of drawn ones. Drawn lids hang a little.
     """
     rng = np.random.default_rng([seed, 6, identity])
     shape = _shape(rng, head, face)
@@ -109,16 +86,18 @@ def make_drawn_person(
     if weights.get("eyeBlinkLeft", 0.0) < 0.5 and weights.get("eyeWideLeft", 0.0) == 0.0:
         lid = min(relaxed.values())  # both lids hang alike
         weights |= {name: lid + 0.15 * (value - lid) for name, value in relaxed.items()}
-    expression = np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32)
-    neutral, vertices = head.shape(shape), head.shape(shape, expression)
+    if expression is not None:
+        weights = dict(expression)
+    acted = np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32)
+    neutral, vertices = head.shape(shape), head.shape(shape, acted)
     maps = draw_skin(skin, head, texels, neutral, weights)
     chart = chart_maps(head, vertices, texels)
     bare = _bare(head, chart, skin)
     materials = Materials(
         albedo_linear=maps.albedo_linear,
         normal_tangent=maps.normal_tangent,
-        roughness=maps.roughness_u8.astype(np.float32) / np.float32(255),
-        specular=maps.specular_u8.astype(np.float32) / np.float32(255),
+        roughness=maps.roughness,
+        specular=maps.specular,
         displacement_m=maps.displacement_mm * np.float32(1e-3),
     )
     tone, mean = tone_of(materials.albedo_linear[chart.inside & (bare > 0.9)])
@@ -127,14 +106,44 @@ def make_drawn_person(
         seed=seed,
         identity_coefficients=tuple(float(np.float32(c)) for c in shape),
         expression=weights,
-        skin=DRAWN_SKIN,
+        skin=SKIN,
         albedo_coefficients=(),
         tone_ita_degrees=tone,
         mean_albedo_linear=mean,
         displacement_scale_m=displacement_scale(materials.displacement_m),
     )
     r, g, b = (float(np.clip(c * f, 0.02, 0.9)) for c, f in zip(iris, vary, strict=True))
-    return Person(meta, vertices, chart, materials, bare, (r, g, b)), maps.relief_tangent
+    return Person(meta, vertices, chart, materials, maps.relief_tangent, bare, (r, g, b))
+
+
+def reduced(person: Person, head: ParametricHead, texels: int) -> Person:
+    """``person`` with maps of ``texels`` a side: means over the texels that become one."""
+    maps = person.materials
+    if maps.size == texels:
+        return person
+
+    def mean(values: F32) -> F32:
+        return np.asarray(cv2.resize(values, (texels, texels), interpolation=cv2.INTER_AREA), np.float32)
+
+    def mean_unit(normal: F32) -> F32:
+        found = mean(normal)
+        length = np.linalg.norm(found, axis=-1, keepdims=True)
+        return np.asarray(found / np.maximum(length, 1e-6), np.float32)
+
+    chart = chart_maps(head, person.vertices_head, texels)
+    return replace(
+        person,
+        chart=chart,
+        materials=Materials(
+            albedo_linear=mean(maps.albedo_linear),
+            normal_tangent=mean_unit(maps.normal_tangent),
+            roughness=mean(maps.roughness),
+            specular=mean(maps.specular),
+            displacement_m=mean(maps.displacement_m),
+        ),
+        relief_tangent=mean_unit(person.relief_tangent),
+        bare=mean(person.bare) * chart.inside,
+    )
 
 
 def _shape(

@@ -63,6 +63,11 @@ class ShardPlan:
         return f"{self.split}-{'' if kind == 'instances' else f'{kind}-'}{self.number:06d}.tar"
 
 
+def shown_texels(texels: int, portrait_px: int) -> int:
+    """Texels a side of the maps that pictures are drawn with: the chart's, or as fine as pictures need."""
+    return max(texels, -(-3 * portrait_px // 2 // 64) * 64)
+
+
 def plan_units(recipe: Recipe) -> tuple[Unit, ...]:
     """All units by identity; unit k is the same whatever the count, but for the last one's end."""
     out: list[Unit] = []

@@ -91,7 +91,7 @@ def with_scan(person: Person, scan: SkinMaps, name: str, share: float) -> Person
         mean_albedo_linear=mean,
         displacement_scale_m=displacement_scale(height),
     )
-    return replace(person, meta=meta, materials=materials, bare=bare)
+    return replace(person, meta=meta, materials=materials, relief_tangent=maps.relief_tangent, bare=bare)
 
 
 def _kept(person: Person) -> SkinMaps:
@@ -101,7 +101,7 @@ def _kept(person: Person) -> SkinMaps:
     return SkinMaps(
         albedo_srgb=np.asarray(np.rint(255 * np.clip(linear_to_srgb(m.albedo_linear), 0, 1)), np.uint8),
         normal_u16=encoded_normal(m.normal_tangent),
-        relief_normal_u16=encoded_normal(m.normal_tangent),
+        relief_normal_u16=encoded_normal(person.relief_tangent),
         displacement_u16=np.asarray(np.rint(65535 * np.clip(share, 0, 1)), np.uint16),
         roughness_u8=_bytes(m.roughness),
         specular_u8=_bytes(m.specular),

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,20 +18,19 @@ import msgspec
 import numpy as np
 
 from backend import __version__
-from backend.artifacts import F32
 from backend.errors import BadInput, Missing
 from backend.head.registry import load_head
 from backend.shading.environment import Environment
 from backend.training.schema import Licence, Recipe
 from synthdata.light.panoramas import load
-from synthdata.run.people import Person, make_drawn_person, make_person
+from synthdata.run.people import Person, make_person
 from synthdata.run.scanned import scan_digest, with_scan
 from synthdata.skin.maps import SkinMaps
 from synthdata.skin.parameters import SkinParameters
 from synthdata.skin.scans import find_scans, read_scan
 
 _PANORAMAS_HELD = 16  # prefiltered, 4 MB each
-_SCANS_HELD = 32  # at the set's size
+_SCANS_HELD = 32
 
 
 @dataclass(frozen=True)
@@ -61,41 +61,32 @@ class Sources:
         """In the order of the recipe's panoramas."""
         return self._job.panoramas
 
-    def person(self, identity: int) -> Person:
-        """Person number ``identity``: drawn, or with a photograph's face, or with a scan's skin."""
+    def person(
+        self, identity: int, texels: int, skin: SkinParameters, expression: Mapping[str, float] | None = None
+    ) -> Person:
+        """Person ``identity``: with a drawn face or a photograph's, with ``skin`` at ``texels`` or a scan.
+
+        ``expression``: weights by ARKit's names to take instead of drawn ones.
+        """
         recipe, job = self.recipe, self._job
         face = np.array(job.faces[identity]) if job.faces else None
-        drawn = make_person(self.head, identity, recipe.seed, recipe.texels, face)
+        drawn = make_person(self.head, identity, recipe.seed, texels, skin, face, expression)
         if not job.scans:
             return drawn
         number = int(np.random.default_rng([recipe.seed, 5, identity]).integers(len(job.scans)))
-        return with_scan(drawn, self._scan(number), job.scans[number].name, recipe.scan_share)
-
-    def drawn_person(self, identity: int, texels: int, skin: SkinParameters) -> tuple[Person, F32]:
-        """As ``person``, with a skin of ``synthdata.skin`` at ``texels``, and normals of all its relief."""
-        recipe, job = self.recipe, self._job
-        face = np.array(job.faces[identity]) if job.faces else None
-        drawn, relief = make_drawn_person(self.head, identity, recipe.seed, texels, skin, face)
-        if not job.scans:
-            return drawn, relief
-        number = int(np.random.default_rng([recipe.seed, 5, identity]).integers(len(job.scans)))
-        scan = read_scan(find_scans(job.scans[number])[0], texels)
-        mixed_in = with_scan(drawn, scan, job.scans[number].name, recipe.scan_share)
-        share = np.float32(recipe.scan_share)
-        normal = (1 - share) * relief + share * mixed_in.materials.normal_tangent
-        return mixed_in, normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), np.float32(1e-6))
+        return with_scan(drawn, self._scan(number, texels), job.scans[number].name, recipe.scan_share)
 
     def _load_panorama(self, number: int) -> Environment:
         path = self._job.panoramas[number]
         _check_bytes(path, self.recipe.panoramas[number])
         return load(path)
 
-    def _load_scan(self, number: int) -> SkinMaps:
+    def _load_scan(self, number: int, texels: int) -> SkinMaps:
         scan = find_scans(self._job.scans[number])[0]
         licence = self.recipe.scans[number]
         if scan_digest(scan) != licence.sha256:
             raise BadInput(f"scan '{scan.name}' on this machine is not the one the set was begun with")
-        return read_scan(scan, self.recipe.texels)
+        return read_scan(scan, texels)
 
 
 def _check_bytes(path: Path, licence: Licence) -> None:

@@ -17,8 +17,8 @@ from backend.uvspace.unwrap import unwrap
 from synthdata.light.plan import described, plan_light, procedural
 from synthdata.run.camera import photographed, plan_camera
 from synthdata.run.lit_head import LitHead, backdrop
-from synthdata.run.people import Person
-from synthdata.run.plan import Unit
+from synthdata.run.people import Person, cropped, person_skin, reduced
+from synthdata.run.plan import Unit, shown_texels
 from synthdata.run.sources import Sources
 from synthdata.transfer.trace import trace_transfer
 
@@ -31,9 +31,11 @@ def make_unit(unit: Unit, recipe: Recipe, sources: Sources) -> dict[Kind, bytes]
     Everything random follows from the recipe's seed and the numbers of identity and instance.
     """
     head = sources.head
-    person = sources.person(unit.identity)
+    skin = cropped(person_skin(unit.identity, recipe.seed), unit.identity, recipe.seed)
+    shown = sources.person(unit.identity, shown_texels(recipe.texels, recipe.portrait_px), skin)
+    person = reduced(shown, head, recipe.texels)
     transfer = trace_transfer(person.vertices_head, head.opaque_triangles)
-    sitter = LitHead(head, person, transfer)
+    sitter = LitHead(head, person, transfer, shown)
     even = sitter.even()
     instances = [_instance(k, recipe, sitter, even, sources) for k in range(unit.first, unit.end)]
     return {"instances": b"".join(instances), "heads": head_record(person, transfer)}

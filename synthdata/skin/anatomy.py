@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from backend.artifacts import F32
 from backend.head.base import ParametricHead
+from backend.uvspace.chart import skin_triangles
 from backend.uvspace.normals import vertex_normals
 from synthdata.skin.marks import Lines
 from synthdata.skin.parameters import SkinParameters
@@ -60,6 +63,8 @@ def layers_of(head: ParametricHead, vertices_head: F32) -> dict[str, F32]:
     nothing = np.zeros(len(place), np.float32)
     out = {name: head.regions.get(name, nothing).astype(np.float32) for name in REGIONS}
 
+    out["nostrils"] = _filled(out["nostrils"], head)
+
     def near(groups: Sequence[Sequence[int]], width: float) -> F32:
         gap = np.min([_distance(place, mark[list(points)]) for points in groups], axis=0)
         return np.asarray(np.exp(-((gap / width) ** 2)), np.float32)
@@ -75,6 +80,21 @@ def layers_of(head: ParametricHead, vertices_head: F32) -> dict[str, F32]:
     normal_up = vertex_normals(vertices_head, head.triangles)[:, 1]
     out["sunny"] = np.asarray(np.clip(0.5 + 0.6 * normal_up, 0, 1), np.float32)
     return out
+
+
+def _filled(weights: F32, head: ParametricHead) -> F32:
+    """``weights`` ``(V,)`` with 1 on the islands of skin that they enclose, such as a nostril's far end."""
+    triangles = head.triangles[skin_triangles(head)]
+    outside = weights <= 0.5
+    edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    edges = edges[outside[edges].all(1)]
+    size = (len(weights), len(weights))
+    _, label = connected_components(csr_matrix((np.ones(len(edges)), edges.T), size), directed=False)
+    islands = outside & np.isin(np.arange(len(weights)), triangles)
+    if not islands.any():
+        return weights
+    islands &= label != np.bincount(label[islands]).argmax()
+    return np.where(islands, np.float32(1), weights)
 
 
 @dataclass(frozen=True)

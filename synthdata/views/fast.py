@@ -16,7 +16,7 @@ from synthdata.views.scene import Drawn, Scene, Stage
 def set_up(scene: Scene) -> Stage:
     """Trace the posed head once and light it."""
     transfer = trace_transfer(scene.person.vertices_head, scene.head.opaque_triangles)
-    lit = LitHead(scene.head, scene.person, transfer)
+    lit = LitHead(scene.head, scene.person, transfer, scene.shown)
     light = transferred.sky_light(scene.surroundings, lit.degree)
     factor = np.array(scene.factor, np.float32)
 

@@ -19,7 +19,8 @@ class Scene:
     """A posed person in a light."""
 
     head: ParametricHead
-    person: Person
+    person: Person  # maps of the chart's size
+    shown: Person  # the same maps as fine as pictures need them
     surroundings: Environment
     turn_degrees: float  # of the surroundings, right-handed about +Y
     factor: tuple[float, float, float]  # on their radiance, by channel

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 
 from backend.artifacts import F32
 from backend.colour import luminance
-from backend.head.base import ParametricHead
 from backend.shading import harmonics
 from backend.shading.environment import Environment
 from backend.training import pictures
 from backend.training.schema import SCHEMA, Kind, MomentMeta, Recipe, ViewMeta
 from backend.training.shards import record_bytes
-from backend.uvspace.chart import chart_maps
 from backend.uvspace.seams import dilate
 from synthdata.light.plan import LightPlan, described, plan_light, procedural
 from synthdata.light.studio import room
 from synthdata.run.camera import CameraPlan, photographed
 from synthdata.run.lit_head import face_centre
-from synthdata.run.people import Person, draw_expression
-from synthdata.run.plan import Unit
+from synthdata.run.people import Person, cropped, draw_expression, person_skin, reduced
+from synthdata.run.plan import Unit, shown_texels
 from synthdata.run.sources import Sources
 from synthdata.run.unit import camera_meta
 from synthdata.views import fast
@@ -45,22 +42,24 @@ def make_moments(
     seed and the numbers of identity and moment.
     """
     head = sources.head
-    person = sources.person(unit.identity)
+    skin = cropped(person_skin(unit.identity, recipe.seed), unit.identity, recipe.seed)
+    texels = shown_texels(recipe.texels, recipe.portrait_px)
     plan, surroundings = _light(recipe, unit.identity, sources)
     factor = np.sqrt(4 * np.pi) / surroundings.radiance_sh[0].mean() * np.array(plan.colour)
     cameras = dome_cameras(recipe.cameras, face_centre(head, head.mean_vertices), recipe.portrait_px)
-    neutral = head.shape(np.array(person.meta.identity_coefficients))
-    exposure = 0.0
+    neutral, exposure = np.zeros(0, np.float32), 0.0
     records = []
     for index in range(unit.first, unit.end):
         rng = np.random.default_rng([recipe.seed, 2, index])
         weights = {} if index == unit.first else draw_expression(rng, head.expression_names)
-        posed = _posed(head, person, weights, recipe.texels)
+        shown = sources.person(unit.identity, texels, skin, weights)
+        posed = reduced(shown, head, recipe.texels)
         red, green, blue = (float(f) for f in factor)
-        stage = set_up(Scene(head, posed, surroundings, plan.turn_degrees, (red, green, blue)))
+        stage = set_up(Scene(head, posed, shown, surroundings, plan.turn_degrees, (red, green, blue)))
         if index == unit.first:
-            skin = luminance(stage.shaded[posed.chart.inside & (posed.bare > 0.9)])
-            exposure = BRIGHT_SKIN / max(float(np.quantile(skin, _BRIGHT_QUANTILE)), 1e-6)
+            neutral = posed.vertices_head
+            skin_light = luminance(stage.shaded[posed.chart.inside & (posed.bare > 0.9)])
+            exposure = BRIGHT_SKIN / max(float(np.quantile(skin_light, _BRIGHT_QUANTILE)), 1e-6)
         views, members = [], _chart_members(posed, stage.shaded * np.float32(exposure))
         for number, dome_camera in enumerate(cameras):
             drawn = stage.seen_from(dome_camera.camera)
@@ -92,13 +91,6 @@ def _light(recipe: Recipe, identity: int, sources: Sources) -> tuple[LightPlan, 
         dome = Environment("dome", room(np.ones(3), np.full(3, below)))
         return replace(plan, kind="studio", panorama=-1, turn_degrees=0.0), dome
     return plan, sources.panorama(plan.panorama) if plan.panorama >= 0 else procedural(plan)
-
-
-def _posed(head: ParametricHead, person: Person, weights: dict[str, float], texels: int) -> Person:
-    expression = np.array([weights.get(name, 0.0) for name in head.expression_names], np.float32)
-    vertices = head.shape(np.array(person.meta.identity_coefficients), expression)
-    meta = msgspec.structs.replace(person.meta, expression=weights)
-    return replace(person, meta=meta, vertices_head=vertices, chart=chart_maps(head, vertices, texels))
 
 
 def _chart_members(posed: Person, shaded_exposed: F32) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from backend.errors import BadInput
 from backend.head.registry import load_head
 from backend.uvspace import kernels
-from backend.uvspace.chart import chart_maps
+from backend.uvspace.chart import chart_maps, skin_triangles
 from backend.uvspace.seams import sample_chart, seam_pairs
 from synthdata.skin.anatomy import layers_of
 from synthdata.skin.draw import _normal, _sorted, draw_skin
@@ -185,3 +185,14 @@ def test_files_appear_whole_and_are_not_overwritten(plain, tmp_path):
     assert np.array_equal(stored[..., ::-1], plain.normal_u16)
     with pytest.raises(BadInput, match="there already"):
         write_maps(plain, tmp_path / "skin")
+
+
+def test_a_nostril_is_dark_to_its_end(head):
+    """The region ends before the far end of each nostril: the skin that it encloses is inside as well."""
+    region, inside = head.regions["nostrils"], layers_of(head, head.mean_vertices)["nostrils"]
+    added = inside != region
+    edges = head.triangles[skin_triangles(head)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    crossing = edges[added[edges].any(1)]
+    assert added[head.mean_vertices[:, 0] < 0].sum() == added[head.mean_vertices[:, 0] > 0].sum() > 10
+    assert inside[crossing].min() > 0.5
+    assert inside[added].min() == 1

@@ -27,7 +27,7 @@ from synthdata.run.cluster import RayCrew
 from synthdata.run.command import progress_line
 from synthdata.run.faces import fitted_faces
 from synthdata.run.inputs import Asked, gather
-from synthdata.run.people import Person
+from synthdata.run.people import Person, person_skin
 from synthdata.run.plan import PRESETS
 from synthdata.run.scanned import survey_scans, with_scan
 from synthdata.run.sources import Job, Sources
@@ -56,7 +56,8 @@ def _person() -> Person:
     nowhere = np.zeros((TEXELS, TEXELS, 3), np.float32)
     chart = ChartMaps(np.zeros_like(inside, np.int32), nowhere, inside, nowhere, nowhere, nowhere)
     maps = replace(materials(1), displacement_m=np.zeros((TEXELS, TEXELS), np.float32))
-    return Person(person(0), nowhere[0], chart, maps, inside.astype(np.float32), (0.3, 0.2, 0.1))
+    straight = np.dstack([nowhere[..., :2], inside]).astype(np.float32)
+    return Person(person(0), nowhere[0], chart, maps, straight, inside.astype(np.float32), (0.3, 0.2, 0.1))
 
 
 def test_scans_that_cannot_be_used_are_skipped_with_a_line_each(tmp_path: Path) -> None:
@@ -108,13 +109,13 @@ def test_a_run_gives_its_people_the_scans_it_was_given(tmp_path: Path) -> None:
     assert len(inputs.skipped) == 1
     assert inputs.recipe.scan_share == 1.0
     assert any(licence.what == "scan one" for licence in inputs.licences)
-    sitter = Sources(inputs.job).person(0)
+    sitter = Sources(inputs.job).person(0, 64, person_skin(0, 0))
     assert sitter.meta.skin == "scan one"
     wanted = (np.array(SCAN_SRGB) / 255) ** 2.2
     np.testing.assert_allclose(sitter.meta.mean_albedo_linear, wanted, atol=0.02)
     (tmp_path / "scans" / "one" / "Head_Colour.png").write_bytes(b"other")
     with pytest.raises(BadInput, match="scan 'one' on this machine is not the one"):
-        Sources(inputs.job).person(0)
+        Sources(inputs.job).person(0, 64, person_skin(0, 0))
 
 
 def test_workers_refuse_inputs_that_are_not_those_the_set_was_begun_with(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_photographs_face_is_a_persons(tmp_path: Path) -> None:
             what="photograph astronaut.png", licence="not stated", sha256=inputs.recipe.photographs[0].sha256
         ),
     )
-    sitter = Sources(inputs.job).person(0)
+    sitter = Sources(inputs.job).person(0, 64, person_skin(0, 0))
     np.testing.assert_allclose(sitter.meta.identity_coefficients, modes)
 
 
