@@ -100,6 +100,8 @@ class PersonMeta(msgspec.Struct, frozen=True, kw_only=True):
     tone_ita_degrees: float  # individual typology angle of the median albedo
     mean_albedo_linear: tuple[float, float, float]
     displacement_scale_m: float
+    age_years: float | None = None  # that shape and skin were drawn for; None in older sets
+    is_male: bool | None = None
 
 
 class LightMeta(msgspec.Struct, frozen=True, kw_only=True):

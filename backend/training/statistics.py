@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.training.schema import InstanceMeta, MomentMeta
+from backend.training.schema import InstanceMeta, MomentMeta, PersonMeta
 
 # Chardon's classes of the individual typology angle, degrees: where each begins.
 TONES = (
@@ -52,6 +52,7 @@ def histograms(metas: Iterable[InstanceMeta]) -> tuple[Histogram, ...]:
         _counted(
             "share of the chart seen", [m.seen_share for m in found], (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
         ),
+        *_people([meta.person for meta in found]),
     )
 
 
@@ -75,7 +76,17 @@ def moment_histograms(metas: Iterable[MomentMeta]) -> tuple[Histogram, ...]:
         _counted(
             "jaw open", [m.person.expression.get("jawOpen", 0.0) for m in found], (0, 0.01, 0.2, 0.4, 0.7)
         ),
+        *_people([meta.person for meta in found]),
     )
+
+
+def _people(persons: Sequence[PersonMeta]) -> tuple[Histogram, ...]:
+    """Of those whose age and sex are known."""
+    ages = [p.age_years for p in persons if p.age_years is not None]
+    sexes = ["man" if p.is_male else "woman" for p in persons if p.is_male is not None]
+    if not ages or not sexes:
+        return ()
+    return _counted("age, years", ages, (15, 25, 35, 45, 55, 65, 86)), _named("sex", sexes, ("woman", "man"))
 
 
 def _light_of(meta: MomentMeta) -> str:

@@ -23,7 +23,10 @@ _LINE_EVERY_S = 30.0  # of progress, where there is no terminal
 
 def run(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The set's folder.")],
-    count: Annotated[int, typer.Option(min=1, help="Instances; of fica moments, each seen by all cameras.")],
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instances; of fica moments, each seen by all cameras. smoke makes 24."),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="smoke, marcus or fica: sizes of maps, pictures and shards.")
     ] = "smoke",
@@ -72,6 +75,9 @@ def run(
     if not out.parent.is_dir():
         raise BadInput(f"output folder '{out.parent}' does not exist; create it or choose another")
     sizes = PRESETS[preset]
+    count = count or sizes.count
+    if not count:
+        raise BadInput(f"preset '{preset}' has no size of its own; say how many with --count")
     if per_person is not None:
         sizes = replace(sizes, instances_per_person=per_person, cycles_instances=per_person)
     folders = panorama_folders(hdris or ())

@@ -16,10 +16,10 @@ from backend.export.map_files import displacement_scale
 from backend.head.base import ParametricHead
 from backend.training.schema import PersonMeta
 from backend.uvspace.chart import chart_maps
+from synthdata.run.shapes import draw_shape
 from synthdata.skin.draw import draw_skin
 from synthdata.skin.parameters import SkinParameters, sample_parameters
 
-SPREAD, FARTHEST = 0.8, 2.2  # standard deviations; rarer shapes let mouths cross the skin
 SKIN = "procedural (docs/skin.md)"
 CROPPED_MM = (3.0, 14.0)  # hair that lies on the scalp
 _IRIS_SRGB = ((0.30, 0.19, 0.12), (0.36, 0.26, 0.15), (0.36, 0.40, 0.24), (0.35, 0.46, 0.55))
@@ -78,7 +78,9 @@ def make_person(
     to take instead of drawn ones. Drawn lids hang a little.
     """
     rng = np.random.default_rng([seed, 6, identity])
-    shape = _shape(rng, head, face)
+    shape = draw_shape(rng, head, skin.age_years, skin.is_male)
+    if face is not None:
+        shape = np.asarray(face, np.float64)
     weights = draw_expression(rng, head.expression_names)
     iris = _IRIS_SRGB[int(rng.integers(2 if skin.melanin > 0.08 else len(_IRIS_SRGB)))]
     vary = 0.85 * np.exp(0.06 * rng.normal(size=3))
@@ -111,6 +113,8 @@ def make_person(
         tone_ita_degrees=tone,
         mean_albedo_linear=mean,
         displacement_scale_m=displacement_scale(materials.displacement_m),
+        age_years=skin.age_years,
+        is_male=skin.is_male,
     )
     r, g, b = (float(np.clip(c * f, 0.02, 0.9)) for c, f in zip(iris, vary, strict=True))
     return Person(meta, vertices, chart, materials, maps.relief_tangent, bare, (r, g, b))
@@ -144,13 +148,6 @@ def reduced(person: Person, head: ParametricHead, texels: int) -> Person:
         relief_tangent=mean_unit(person.relief_tangent),
         bare=mean(person.bare) * chart.inside,
     )
-
-
-def _shape(
-    rng: np.random.Generator, head: ParametricHead, face: NDArray[np.floating[Any]] | None
-) -> NDArray[np.float64]:
-    drawn = np.clip(rng.normal(size=len(head.identity_basis)), -FARTHEST, FARTHEST) * SPREAD
-    return drawn if face is None else np.asarray(face, np.float64)
 
 
 def _bare(head: ParametricHead, chart: ChartMaps, skin: SkinParameters) -> F32:

@@ -21,6 +21,7 @@ class Preset:
     texels: int
     portrait_px: int
     cameras: int = 0
+    count: int = 0  # instances where none are asked for; 0: it must be said
     cycles_every: int = 0  # persons; 0: the preset renders none unless it is asked to
     cycles_instances: int = 2  # of a person: with more, sets of hundreds show few people
 
@@ -29,7 +30,9 @@ CYCLES_SAMPLES = 20
 RENDERERS = ("transfer", "cycles", "both")
 
 PRESETS = {
-    "smoke": Preset(instances_per_person=4, persons_per_shard=8, texels=256, portrait_px=384, cycles_every=8),
+    "smoke": Preset(
+        instances_per_person=4, persons_per_shard=8, texels=256, portrait_px=384, count=24, cycles_every=2
+    ),
     "marcus": Preset(instances_per_person=8, persons_per_shard=16, texels=512, portrait_px=512),
     "fica": Preset(instances_per_person=6, persons_per_shard=4, texels=256, portrait_px=512, cameras=16),
 }

@@ -1,0 +1,56 @@
+"""Shapes that go with sex and age."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backend.head.base import ParametricHead
+from backend.head.registry import load_head
+from synthdata.run.shapes import FARTHEST, draw_shape
+
+PEOPLE = 400
+
+
+@pytest.fixture(scope="module")
+def head() -> ParametricHead:
+    return load_head("open")
+
+
+def _many(head: ParametricHead, age: float, is_male: bool) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return np.stack([draw_shape(rng, head, age, is_male) for _ in range(PEOPLE)])
+
+
+def _widths(head: ParametricHead, people: np.ndarray) -> np.ndarray:
+    """Of the jaw, between Face Mesh's points below the mouth's corners, metres."""
+    vertices = head.shape(people.mean(0).astype(np.float32))
+    mark = head.mediapipe.positions(vertices, head.triangles)
+    return np.array([np.linalg.norm(mark[172] - mark[397]), np.linalg.norm(mark[152] - mark[2])])
+
+
+def test_men_have_wider_and_longer_jaws_and_nobody_is_beyond_the_modes(head: ParametricHead) -> None:
+    women, men = _many(head, 30.0, False), _many(head, 30.0, True)
+    assert np.abs([women, men]).max() <= FARTHEST
+    assert (_widths(head, men) > _widths(head, women) + 0.001).all()
+    # The spread of people of one sex stays that of people.
+    assert 0.5 < women.std(0).mean() < 0.85
+
+
+def test_age_moves_the_mean_and_sex_overlaps(head: ParametricHead) -> None:
+    young, old = _many(head, 20.0, True), _many(head, 80.0, True)
+    assert np.linalg.norm(old.mean(0) - young.mean(0)) > 1.5
+    women = _many(head, 20.0, False)
+    way = young.mean(0) - women.mean(0)
+    middle = 0.5 * (young.mean(0) + women.mean(0)) @ way
+    assert 0 < (young @ way < middle).mean() < 0.2
+    assert 0 < (women @ way > middle).mean() < 0.2
+
+
+def test_a_head_whose_directions_are_not_known_is_drawn_whole(head: ParametricHead) -> None:
+    other = replace(head, weights_sha256="other")
+    woman, man = (draw_shape(np.random.default_rng(1), other, 30.0, sex) for sex in (False, True))
+    np.testing.assert_array_equal(woman, man)
+    assert not np.array_equal(woman, draw_shape(np.random.default_rng(1), head, 30.0, False))
