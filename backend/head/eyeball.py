@@ -16,6 +16,8 @@ GAZES_DEG = {
     "eyeLookInLeft": (0.0, -28.0),
     "eyeLookOutLeft": (0.0, 28.0),
 }
+LOOKS_UP_DOWN = ("eyeLookUpLeft", "eyeLookDownLeft")
+LOOKS_ASIDE = ("eyeLookInLeft", "eyeLookOutLeft")
 
 
 def outer_profile(angle: F64, radius: float) -> F64:
@@ -41,3 +43,9 @@ def turn(pitch_deg: float, yaw_deg: float) -> F64:
     about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     return np.asarray(about_y @ about_x)
+
+
+def turn_of(*looks: str) -> F64:
+    """Rotation of the gaze where ``looks`` of ``GAZES_DEG`` come together: first up or down, then aside."""
+    pitch, yaw = np.sum([GAZES_DEG[look] for look in looks], axis=0)
+    return turn(float(pitch), float(yaw))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backend.head.base import ParametricHead
 from backend.head.eyeball import GAZES_DEG
-from backend.head.lids import BETWEEN, BLINK, LidLayout, Lids, closed_lids, lid_correctives
+from backend.head.lids import BETWEEN, BLINK, LidLayout, Lids, closed_lids, gaze_correctives, lid_correctives
 from blender_addon.correctives import MOST_FACTORS, Correctives
 
 F64 = NDArray[np.float64]
@@ -41,7 +41,7 @@ def fitted_lids(head: ParametricHead, neutral: NDArray[np.floating[Any]]) -> Par
     for side, mirrored in ((rest, False), (rest[head.mirror_vertex] * MIRROR_X, True)):
         lids = Lids(layout, side)
         blink = closed_lids(lids)
-        made = {(BLINK,): blink, **_looks(lids), **lid_correctives(lids, blink)}
+        made = {(BLINK,): blink, **_looks(lids), **gaze_correctives(lids), **lid_correctives(lids, blink)}
         shapes |= mirror_images(made, head) if mirrored else made
     return with_motion(head, shapes)
 

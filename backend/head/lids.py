@@ -6,6 +6,8 @@ mirror image.
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -14,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
 from backend.head.contact import Missing, Sheet
-from backend.head.eyeball import GAZES_DEG, outer_distance, turn
+from backend.head.eyeball import GAZES_DEG, LOOKS_ASIDE, LOOKS_UP_DOWN, outer_distance, turn_of
 from backend.head.meshing import edges_of, together, vertices_of
 
 F64 = NDArray[np.float64]
@@ -55,6 +57,7 @@ class LidLayout:
         self.mean = head.mean_vertices.astype(np.float64)
         self.centre = head.eye_centres[0].astype(np.float64)
         self.ball = vertices_of(head, "eye_left")
+        self.eye = np.concatenate([self.ball, vertices_of(head, "cornea_left")])
         self.radius = float(np.linalg.norm(self.mean[self.ball] - self.centre, axis=1).max())
         self.depth = _rings(head, self.mean, self.centre)
         self.skin = head.triangles[head.triangle_part == 0]
@@ -163,7 +166,7 @@ def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
             continue
         other = layout.offsets(name)
         kept = other * (1.0 - layout.mask[:, None])
-        gaze = turn(*GAZES_DEG[name]) if name in GAZES_DEG else np.eye(3)
+        gaze = turn_of(name) if name in GAZES_DEG else np.eye(3)
         posed = lids.cleared(blink + kept, gaze)
         # Eyeballs turn as they do; only the lids, their lashes and tear line are corrected.
         both = np.where(layout.moving[:, None], posed - blink - other, 0.0)
@@ -172,6 +175,26 @@ def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
             shown = 0.5 * blink + halfway + other + 0.5 * both
             rest = lids.cleared(shown, gaze) - shown
             out[BLINK, BETWEEN + BLINK, name] = np.where(layout.moving[:, None], 4.0 * rest, 0.0)
+    for pitch, yaw in product(LOOKS_UP_DOWN, LOOKS_ASIDE):
+        if (BLINK, pitch) in out and (BLINK, yaw) in out:  # the cornea stands where neither look puts it
+            shown = blink + sum(layout.offsets(n) + out[BLINK, n] for n in (pitch, yaw))
+            rest = lids.cleared(shown, turn_of(pitch, yaw)) - shown
+            out[BLINK, pitch, yaw] = np.where(layout.moving[:, None], rest, 0.0)
+    return out
+
+
+def gaze_correctives(lids: Lids) -> dict[tuple[str, ...], F64]:
+    """Offsets ``(V, 3)`` that keep the eyeball round where it looks up or down and aside at once.
+
+    Two turns that are added shear it: (R − 1) + (Q − 1) lacks (Q − 1)(R − 1) of the turn QR.
+    """
+    layout = lids.layout
+    out: dict[tuple[str, ...], F64] = {}
+    for pitch, yaw in product(LOOKS_UP_DOWN, LOOKS_ASIDE):
+        if {pitch, yaw} <= set(layout.head.expression_names):
+            out[pitch, yaw] = np.zeros(layout.mean.shape)
+            turned = lids.growth * layout.offsets(pitch)[layout.eye]
+            out[pitch, yaw][layout.eye] = turned @ (turn_of(yaw) - np.eye(3)).T
     return out
 
 

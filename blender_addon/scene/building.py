@@ -214,7 +214,7 @@ def _key_steps(head: Head, faces: head_mesh.PartFaces, uuid: str) -> Iterator[st
         head_mesh.set_shape_keys(obj, corrected, chunk)
         yield f"correctives of {faces.name}"
     if is_leader and len(corrected.names):
-        head_mesh.drive_correctives(found(uuid).parts[faces.name], head.mesh)
+        head_mesh.drive_correctives(found(uuid).parts[faces.name], head.mesh, corrected.moving)
     if own and not is_leader:
         parts = found(uuid).parts
         if head_mesh.HEAD_PART not in parts or faces.name not in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,8 +141,12 @@ def corrective_keys(mesh: Mesh) -> tuple[str, ...]:
     return tuple(f"{CORRECTIVE_PREFIX}{name}" for name in mesh.correctives.names(mesh.expression_names))
 
 
-def drive_correctives(leader: Any, mesh: Mesh) -> None:
-    """Let the product of the expressions' keys, with their bone keys, drive the corrective keys."""
+def drive_correctives(leader: Any, mesh: Mesh, moving: Collection[str]) -> None:
+    """Let the product of the expressions' keys drive the corrective keys.
+
+    Bone keys count with them where the corrective is among those ``moving`` the leader itself. The others
+    are the eyeballs', which bones turn by themselves.
+    """
     keys = leader.data.shape_keys.key_blocks
     for key_name, factors in zip(corrective_keys(mesh), mesh.correctives.factors, strict=True):
         key = keys[key_name]
@@ -152,7 +156,9 @@ def drive_correctives(leader: Any, mesh: Mesh) -> None:
         terms = []
         for k, factor in enumerate(factors[factors != -1]):
             expression = mesh.expression_names[factor if factor >= 0 else -2 - factor]
-            summed = [name for name in (expression, bone_key(expression)) if name in keys]
+            summed = [expression]
+            if key_name in moving and bone_key(expression) in keys:
+                summed.append(bone_key(expression))
             for part, name in enumerate(summed):
                 variable = driver.variables.new()
                 variable.name = f"w{k}{'ab'[part]}"

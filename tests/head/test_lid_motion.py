@@ -7,7 +7,7 @@ import pytest
 from synthetic_avatar import make_head
 
 from backend.head.contact import sampled
-from backend.head.eyeball import GAZES_DEG, turn
+from backend.head.eyeball import GAZES_DEG, turn, turn_of
 from backend.head.lid_motion import MIRROR_X, fitted_lids
 from backend.head.lids import CLEARANCE_M, LidLayout, Lids
 from backend.head.registry import load_head
@@ -59,6 +59,16 @@ def test_closed_lids_hide_a_persons_eyes(head, person, side):
     for other in (None, "eyeLookUp", "eyeLookOut", "eyeWide", "eyeSquint"):
         weights = {f"eyeBlink{s}": 1.0} | ({f"{other}{s}": 1.0} if other else {})
         assert seen_mm2(fitted, neutral, weights, side) < 2.0
+
+
+@pytest.mark.parametrize("aside", ["eyeLookInLeft", "eyeLookOutLeft"])
+@pytest.mark.parametrize("pitch", ["eyeLookUpLeft", "eyeLookDownLeft"])
+def test_closed_lids_cover_a_cornea_that_two_looks_turn(head, person, pitch, aside):
+    neutral, fitted = person
+    layout = LidLayout(head)
+    posed = shown(fitted, neutral, {"eyeBlinkLeft": 1.0, pitch: 1.0, aside: 1.0}).astype(np.float64)
+    below, _ = Lids(layout, neutral).missing(turn_of(pitch, aside))(sampled(posed, layout.surface))
+    assert below.max() - CLEARANCE_M < 0.0001
 
 
 def test_half_closed_lids_pass_over_a_turned_cornea(head, person):

@@ -11,6 +11,7 @@ import pytest
 from backend.colour import linear_to_srgb
 from backend.errors import BadInput, LikenessError, Missing
 from backend.head.arkit import ARKIT_NAMES
+from backend.head.eyeball import turn_of
 from backend.head.open_head import load_open_head, unfold
 from backend.head.registry import load_head
 from backend.uvspace.rasterise import rasterise_camera, rasterise_chart
@@ -151,6 +152,17 @@ def test_looks_rotate_the_eyeball_about_its_centre(head):
     np.testing.assert_allclose(np.linalg.norm(after, axis=1), np.linalg.norm(arm, axis=1), atol=1e-4)
     front = arm[:, 2].argmax()
     assert after[front, 0] - arm[front, 0] > 0.003  # out is +x for the subject's left eye
+
+
+@pytest.mark.parametrize("looks", [("eyeLookUpLeft", "eyeLookInLeft"), ("eyeLookDownLeft", "eyeLookOutLeft")])
+def test_an_eyeball_stays_round_where_two_looks_meet(head, looks):
+    rows = np.isin(head.triangle_part, [head.part_names.index(p) for p in ("eye_left", "cornea_left")])
+    eye = np.unique(head.triangles[rows])
+    arm = head.mean_vertices[eye] - head.eye_centres[0]
+    both = np.isin(ARKIT_NAMES, looks).astype(np.float64)
+    after = head.shape(np.zeros(1), both)[eye] - head.eye_centres[0]
+    np.testing.assert_allclose(np.linalg.norm(after, axis=1), np.linalg.norm(arm, axis=1), atol=1e-4)
+    np.testing.assert_allclose(after, arm @ turn_of(*looks).T, atol=1e-4)
 
 
 def test_tongue_comes_out(head):

@@ -147,6 +147,22 @@ def test_eye_bones_turn_the_eyeballs_as_the_look_does(bpy, objects, open_head):
     assert by_bone[front, 2] > 4e-3  # the pupil goes up
 
 
+def test_an_eye_that_looks_up_and_aside_stays_round(bpy, objects):
+    eye = objects.parts["eye_left"]
+    rest = _shown(bpy, eye)
+    for name in ("eyeLookUpLeft", "eyeLookOutLeft"):
+        _set_key(objects, name, 1.0)
+    by_keys = _shown(bpy, eye)
+    for name in ("eyeLookUpLeft", "eyeLookOutLeft"):
+        _set_key(objects, name, 0.0)
+    _rig(bpy).pose.bones["eye.L"].rotation_euler = (radians(25), 0, radians(28))
+    by_bone = _shown(bpy, eye)
+    size = np.linalg.norm(rest - rest.mean(0), axis=1)
+    for shown in (by_keys, by_bone):  # the bone turns it by itself: no corrective beside it
+        assert np.linalg.norm(shown - rest, axis=1).max() > 5e-3
+        np.testing.assert_allclose(np.linalg.norm(shown - shown.mean(0), axis=1), size, atol=2e-4)
+
+
 def test_the_head_turns_and_the_bust_stays(bpy, objects):
     skin = objects.parts["skin"]
     rest = _shown(bpy, skin)
