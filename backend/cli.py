@@ -1,4 +1,4 @@
-"""The command line: ``likeness reconstruct | render | serve | evaluate | synth | train | bench | doctor``.
+"""The command line: ``likeness reconstruct | render | drive | serve | evaluate | synth | train | bench`` …
 
 Only light imports at the top: ``likeness --help`` must answer in under 0.3 s, so whatever pulls in
 numpy or torch is imported inside the command that needs it.
@@ -16,6 +16,7 @@ import typer
 
 from backend import __version__
 from backend.bench.command import bench
+from backend.drive.command import drive
 from backend.errors import BadInput, Cancelled, LikenessError
 from backend.evaluation.command import evaluate_app
 from backend.failures import EXIT_CODES, exit_code_of, one_line, usage_line
@@ -143,7 +144,10 @@ def reconstruct(
 def render(
     avatar: Annotated[Path, typer.Argument(help="An avatar folder.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="PNG", help="The picture to write.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="The picture to write: PNG, with --drive .webp or .mp4."
+        ),
     ] = None,
     hdri: Annotated[
         Path | None,
@@ -161,6 +165,12 @@ def render(
             metavar="FILE", help="With --splats: a turn about the head, .webp or .mp4; .png: five views."
         ),
     ] = None,
+    drive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --splats: keyframes of `likeness drive` or a CSV; -o is .webp or .mp4."
+        ),
+    ] = None,
 ) -> None:
     """Render an avatar in Cycles (Standard view transform), or its splats without Blender."""
     from backend.artifacts import Run
@@ -168,8 +178,8 @@ def render(
 
     if (out is None) == (turntable is None):
         raise BadInput("give the picture to write with -o, or the moving one with --turntable")
-    if splats or turntable is not None:
-        _render_splats(avatar, out, turntable, view, size, hdri, splats)
+    if splats or turntable is not None or drive is not None:
+        _render_splats(avatar, out, turntable, drive, view, size, hdri, splats)
         return
     from backend.export.blender_process import render_avatar
 
@@ -254,30 +264,37 @@ app.add_typer(synth_app, name="synth")
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 app.command("bench")(bench)
+app.command("drive")(drive)
 
 
 def _render_splats(
     avatar: Path,
     out: Path | None,
     turntable: Path | None,
+    drive: Path | None,
     view: str,
     size: int,
     hdri: Path | None,
     splats: bool,
 ) -> None:
     from backend.artifacts import Run
+    from backend.gaussians.driven import render_driven
     from backend.gaussians.turntable import render_splats, render_turntable
     from backend.progress import progress_reporter
 
     if not splats:
-        raise BadInput("--turntable turns about an avatar's splats; give --splats as well")
+        raise BadInput("--turntable and --drive show an avatar's splats; give --splats as well")
+    if drive is not None and turntable is not None:
+        raise BadInput("--turntable and --drive exclude each other; give one of them")
     if hdri is not None:
         raise BadInput(
             "splats are shown in the photo's light here; leave out --hdri, or relight them in Blender"
         )
-    with progress_reporter(enabled=True) as reporter:
+    with progress_reporter(enabled=True, remaining=True) as reporter:
         if turntable is not None:
             render_turntable(avatar, turntable, size, Run(on_progress=reporter.on_progress))
+        elif drive is not None and out is not None:
+            render_driven(avatar, drive, out, size, Run(on_progress=reporter.on_progress))
         elif out is not None:
             render_splats(avatar, view, out, size)
 

@@ -52,16 +52,30 @@ class Reporter:
 
 
 @contextmanager
-def progress_reporter(enabled: bool) -> Iterator[Reporter]:
-    """A Reporter with a live bar when ``enabled`` and stderr is a terminal."""
+def progress_reporter(enabled: bool, remaining: bool = False) -> Iterator[Reporter]:
+    """A Reporter with a live bar when ``enabled`` and stderr is a terminal.
+
+    ``remaining`` also shows the time left, for work whose steps take equally long.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
     if not (enabled and sys.stderr.isatty()):
         yield Reporter(console, None)
         return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+    columns.append(TimeElapsedColumn())
+    if remaining:
+        columns += [TextColumn("left"), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True) as bar:
         yield Reporter(console, bar)

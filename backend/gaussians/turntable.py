@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, Camera, Run
-from backend.errors import BadInput, LikenessError
+from backend.errors import BadInput
 from backend.export.portrait import frame_height_m
 from backend.export.views import parse_view
+from backend.gaussians.movies import MOVING, check_output, write_pictures
 from backend.gaussians.numba_renderer import NumbaRenderer
 from backend.gaussians.renderer import as_seen, over
 from blender_addon import bundle
@@ -24,7 +24,6 @@ from blender_addon.splats import Splats, SplatsError
 U8 = NDArray[np.uint8]
 FRAMES, FRAMES_PER_SECOND = 96, 24
 _STRIP_DEGREES = (-90.0, -45.0, 0.0, 45.0, 90.0)  # the views of a PNG
-_SUFFIXES = (".webp", ".mp4", ".png")
 _DISTANCE_M = 1.1
 _PIVOT_FROM_EYES = np.array([0.0, -0.022, -0.065])  # inside the skull, so that the head stays framed
 _BACKDROP_SRGB = 0.5
@@ -37,10 +36,10 @@ def render_splats(avatar: Path, view: str, output: Path, size: int) -> None:
     Raises: BadInput (avatar, view, destination).
     """
     angles = parse_view(view)
-    _check(output, (".png",))
+    check_output(output, (".png",))
     splats, eyes, manifest = _read(avatar)
     camera = _scaled(manifest.camera, size) if angles is None else orbit_camera(eyes, *angles, size)
-    _write_whole(output, lambda path: _save_png([draw(splats, camera)], path))
+    write_pictures(iter([draw(splats, camera)]), output, FRAMES_PER_SECOND)
 
 
 def render_turntable(avatar: Path, output: Path, size: int, run: Run) -> None:
@@ -48,7 +47,7 @@ def render_turntable(avatar: Path, output: Path, size: int, run: Run) -> None:
 
     Raises: BadInput (avatar, destination), LikenessError (no encoder), Cancelled; nothing half-written stays.
     """
-    _check(output, _SUFFIXES)
+    check_output(output, (*MOVING, ".png"))
     splats, eyes, _ = _read(avatar)
     suffix = output.suffix.lower()
     turn = np.arange(FRAMES) * (360.0 / FRAMES) if suffix != ".png" else np.array(_STRIP_DEGREES)
@@ -59,12 +58,7 @@ def render_turntable(avatar: Path, output: Path, size: int, run: Run) -> None:
             yield draw(splats, orbit_camera(eyes, float(yaw), 0.0, size))
         run.progress(_STAGE, 1.0)
 
-    writers: dict[str, Callable[[Iterator[U8], Path], None]] = {
-        ".png": lambda pictures, path: _save_png(list(pictures), path),
-        ".webp": _save_webp,
-        ".mp4": _save_mp4,
-    }
-    _write_whole(output, lambda path: writers[suffix](frames(), path))
+    write_pictures(frames(), output, FRAMES_PER_SECOND)
 
 
 def orbit_camera(eyes_head: F32, yaw_deg: float, pitch_deg: float, size: int) -> Camera:
@@ -103,56 +97,3 @@ def _scaled(record: bundle.CameraRecord, size: int) -> Camera:
     return Camera(
         record.focal_px * factor, (x * factor, y * factor), width, height, np.array(record.world_to_camera)
     )
-
-
-def _check(output: Path, suffixes: tuple[str, ...]) -> None:
-    if output.suffix.lower() not in suffixes:
-        raise BadInput(f"'{output}' must end in {' or '.join(suffixes)}; name the file so")
-    if not output.parent.is_dir():
-        raise BadInput(f"the folder of '{output}' does not exist; make it first")
-
-
-def _write_whole(output: Path, write: Callable[[Path], None]) -> None:
-    """Written beside its place and moved there when whole."""
-    with tempfile.TemporaryDirectory(prefix=".likeness-", dir=output.parent) as folder:
-        fresh = Path(folder) / f"new{output.suffix.lower()}"
-        write(fresh)
-        fresh.replace(output)
-
-
-def _save_png(pictures: list[U8], path: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(np.concatenate(pictures, 1)).save(path)
-
-
-def _save_webp(pictures: Iterator[U8], path: Path) -> None:
-    from PIL import Image
-
-    images = [Image.fromarray(picture) for picture in pictures]
-    images[0].save(
-        path,
-        save_all=True,
-        append_images=images[1:],
-        duration=round(1000 / FRAMES_PER_SECOND),
-        loop=0,
-        quality=85,
-    )
-
-
-def _save_mp4(pictures: Iterator[U8], path: Path) -> None:
-    import cv2
-
-    writer = None
-    try:
-        for picture in pictures:
-            height, width = picture.shape[:2]
-            if writer is None:
-                code = cv2.VideoWriter.fourcc(*"mp4v")
-                writer = cv2.VideoWriter(str(path), code, float(FRAMES_PER_SECOND), (width, height))
-                if not writer.isOpened():
-                    raise LikenessError("this OpenCV cannot write MP4; choose a .webp file")
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-    finally:
-        if writer is not None:
-            writer.release()

@@ -1,0 +1,1 @@
+"""Drive an avatar from a video: expression, gaze and head pose per frame."""
