@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
-SHIPPED = ("paper", "tiny")
+SHIPPED = ("paper", "tiny")  # of every task; some have more
 
 
 class Part(BaseModel):
@@ -199,18 +199,32 @@ RECIPES: dict[str, type[Recipe]] = {
 }
 
 
+def known_recipes() -> dict[str, type[Recipe]]:
+    """Every trainer's recipe, by its name."""
+    from backend.fica.recipes import FICA_RECIPES
+
+    return {**RECIPES, **FICA_RECIPES}
+
+
+def shipped_names(task: str) -> tuple[str, ...]:
+    """The recipes of a task that ship."""
+    more = (path.stem.removeprefix(f"{task}-") for path in sorted(RECIPE_FOLDER.glob(f"{task}-*.yaml")))
+    return (*SHIPPED, *(name for name in more if name not in SHIPPED))
+
+
 def read_recipe(task: str, name_or_path: str) -> Recipe:
-    """The recipe ``paper`` or ``tiny`` of a task, or one's own YAML file.
+    """A recipe of a task that ships (``paper``, ``tiny``), or one's own YAML file.
 
     Raises: Missing (no such file), BadInput (not YAML, a field missing, unknown or out of range).
     """
-    shipped = name_or_path in SHIPPED
+    names = shipped_names(task)
+    shipped = name_or_path in names
     path = RECIPE_FOLDER / f"{task}-{name_or_path}.yaml" if shipped else Path(name_or_path)
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError as error:
         raise Missing(
-            f"there is no recipe '{name_or_path}'; take {' or '.join(SHIPPED)}, or the path of a YAML file"
+            f"there is no recipe '{name_or_path}'; take {' or '.join(names)}, or the path of a YAML file"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the recipe '{name_or_path}' cannot be read ({error})") from error
@@ -228,7 +242,7 @@ def parse_recipe(task: str, text: str, name: str) -> Recipe:
     if not isinstance(content, dict):
         raise BadInput(f"the recipe '{name}' has no fields; `likeness train show {task}` prints one")
     try:
-        return RECIPES[task].model_validate(content)
+        return known_recipes()[task].model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

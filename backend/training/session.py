@@ -65,6 +65,10 @@ def run_training(asked: Asked) -> None:
 
 
 def _built(asked: Asked, recipe: Recipe, device: torch.device) -> Task:
+    if asked.task.startswith("fica-"):
+        from backend.fica.training.build import build_task as build_fica
+
+        return build_fica(recipe, asked.data, device, asked.weights, asked.head, asked.start)
     from backend.marcus.training.build import build_task
 
     return build_task(asked.task, recipe, asked.data, device, asked.weights, asked.head, asked.start)

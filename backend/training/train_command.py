@@ -10,7 +10,7 @@ import typer
 from backend.errors import BadInput
 
 train_app = typer.Typer(
-    help="Train the learned parts of MARCUS-Avatar on sets of `likeness synth run` (docs/training).",
+    help="Train the learned parts of MARCUS-Avatar and FiCA on sets of `likeness synth run` (docs/training).",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -111,14 +111,107 @@ def superres(
     run_training(Asked("superres", data, out, recipe, resume, cpu, start=start))
 
 
+_Frozen = Annotated[
+    Path | None, typer.Option("--weights", metavar="DIR", help="Frozen networks (docs/training/fica.md).")
+]
+_Before = Annotated[
+    Path | None, typer.Option("--start", metavar="DIR", help="The result of the part that comes before.")
+]
+
+
+def _fica(
+    task: str,
+    data: Path,
+    out: Path,
+    recipe: str | None,
+    resume: bool,
+    cpu: bool,
+    head: str,
+    **more: Path | None,
+) -> None:
+    from backend.training.session import Asked, run_training
+
+    run_training(Asked(task, data, out, recipe, resume, cpu, head=head, **more))
+
+
+@train_app.command("fica-codec")
+def fica_codec(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    head: _Head = "open",
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """FiCA: the autoencoder of texture and geometry maps."""
+    _fica("fica-codec", data, out, recipe, resume, cpu, head)
+
+
+@train_app.command("fica-conditioning")
+def fica_conditioning(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    weights: _Frozen = None,
+    head: _Head = "open",
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """FiCA: UV, vertex and normal of every pixel of a portrait."""
+    _fica("fica-conditioning", data, out, recipe, resume, cpu, head, weights=weights)
+
+
+@train_app.command("fica-completion")
+def fica_completion(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    weights: _Frozen = None,
+    start: _Before = None,
+    head: _Head = "open",
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """FiCA: diffusion transformer from partial to complete texture and geometry."""
+    _fica("fica-completion", data, out, recipe, resume, cpu, head, weights=weights, start=start)
+
+
+@train_app.command("fica-refinement")
+def fica_refinement(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    weights: _Frozen = None,
+    start: _Before = None,
+    head: _Head = "open",
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """FiCA: feed-forward refinement of a completed head against its portrait."""
+    _fica("fica-refinement", data, out, recipe, resume, cpu, head, weights=weights, start=start)
+
+
+@train_app.command("fica-prior")
+def fica_prior(
+    data: _Set,
+    out: _Out,
+    recipe: _Recipe = None,
+    head: _Head = "open",
+    resume: _Resume = False,
+    cpu: _Cpu = False,
+) -> None:
+    """FiCA: the universal prior, from texture, geometry and a drive to Gaussians."""
+    _fica("fica-prior", data, out, recipe, resume, cpu, head)
+
+
 @train_app.command()
 def show(
-    task: Annotated[str, typer.Argument(help="geometry, inpaint, homogenise, materials or superres.")],
+    task: Annotated[str, typer.Argument(help="geometry, inpaint, homogenise, materials, superres, fica-….")],
     recipe: Annotated[str, typer.Option(metavar="NAME|YAML")] = "paper",
 ) -> None:
     """Print a recipe as YAML with every field, to be changed and given back as --recipe."""
-    from backend.training.recipe import RECIPES, read_recipe, written
+    from backend.training.recipe import known_recipes, read_recipe, written
 
-    if task not in RECIPES:
-        raise BadInput(f"there is no trainer '{task}'; take one of {', '.join(RECIPES)}")
+    if task not in known_recipes():
+        raise BadInput(f"there is no trainer '{task}'; take one of {', '.join(known_recipes())}")
     typer.echo(written(read_recipe(task, recipe)), nl=False)

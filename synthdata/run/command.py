@@ -28,7 +28,7 @@ def run(
         typer.Option(min=1, help="Instances; of fica moments, each seen by all cameras. smoke makes 24."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="smoke, marcus or fica: sizes of maps, pictures and shards.")
+        str, typer.Option(help="smoke, marcus, fica or fica-small: sizes of maps, pictures, shards.")
     ] = "smoke",
     hdris: Annotated[
         list[str] | None,

@@ -35,6 +35,8 @@ PRESETS = {
     ),
     "marcus": Preset(instances_per_person=8, persons_per_shard=16, texels=512, portrait_px=512),
     "fica": Preset(instances_per_person=6, persons_per_shard=4, texels=256, portrait_px=512, cameras=16),
+    # What the tiny recipes of FiCA's networks learn from on a processor.
+    "fica-small": Preset(instances_per_person=3, persons_per_shard=4, texels=128, portrait_px=192, cameras=8),
 }
 
 

@@ -1,0 +1,1 @@
+"""FiCA: from one portrait to a drivable Gaussian head, by four networks (docs/fica.md)."""

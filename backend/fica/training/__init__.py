@@ -1,0 +1,1 @@
+"""Trainers of FiCA's four networks, for the loop of ``backend.training``."""
