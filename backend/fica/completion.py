@@ -89,4 +89,5 @@ def flow_loss(
     """‖v − F(x_t, f, UV_partial, d, t)‖² for each row, ``(B,)``; rows may be of different domains."""
     noisy = flow.interpolate(clean, noise, sigma)
     velocity = completion.transformer(noisy, sigma, domain, partial, semantic)
-    return ((velocity - flow.velocity_target(clean, noise)).float() ** 2).flatten(1).mean(1)
+    error: Tensor = velocity - flow.velocity_target(clean, noise)
+    return (error.float() ** 2).flatten(1).mean(1)

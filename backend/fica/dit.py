@@ -62,8 +62,7 @@ class ControlMLP(nn.Module):
         super().__init__()
         self.first = nn.Linear(width, width)
         self.last = nn.Linear(width, width)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        begin_at_zero(self.last)
 
     def forward(self, control: Tensor) -> Tensor:
         told: Tensor = self.last(nn.functional.gelu(self.first(control), approximate="tanh"))
@@ -83,8 +82,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(w, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, w))
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(w, 6 * w))
         self.control = ControlMLP(w)
-        nn.init.zeros_(self.modulation[1].weight)
-        nn.init.zeros_(self.modulation[1].bias)
+        begin_at_zero(self.modulation[1])
 
     def forward(self, x: Tensor, condition: Tensor, control: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, -1)
@@ -120,9 +118,8 @@ class CompletionDiT(nn.Module):
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(w, 2 * w))
         self.out = nn.Linear(w, PATCH * PATCH * config.latent_channels)
         self.register_buffer("place", _places(config.tokens_a_side, w), persistent=False)
-        for layer in (self.modulation[1], self.out):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        begin_at_zero(self.modulation[1])
+        begin_at_zero(self.out)
 
     def forward(
         self, noisy: Tensor, sigma: Tensor, domain: Tensor, partial: Tensor, semantic: Tensor
@@ -149,6 +146,12 @@ class CompletionDiT(nn.Module):
         b, side, c = len(tokens), self.config.tokens_a_side, self.config.latent_channels
         blocks = tokens.reshape(b, side, side, PATCH, PATCH, c)
         return blocks.permute(0, 5, 1, 3, 2, 4).reshape(b, c, side * PATCH, side * PATCH)
+
+
+def begin_at_zero(layer: nn.Module) -> None:
+    """A layer whose answer is zero until it has learned."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _partial_stem(width: int) -> nn.Sequential:

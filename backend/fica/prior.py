@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
+from backend.fica.dit import begin_at_zero
 from backend.fica.maps import Frame, HeadMaps, signed
 from backend.fica.surface import (
     OPAQUE_LOGIT,
@@ -104,8 +104,7 @@ class Branch(nn.Module):
         self.start = nn.Linear(code, config.widths[0] * _FIRST**2)
         self.up = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(config.widths))
         self.last = nn.Conv2d(config.widths[-1], out, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(cast(Tensor, self.last.bias))
+        begin_at_zero(self.last)
 
     def forward(self, code: Tensor, biases: list[Tensor]) -> Tensor:
         x = self.start(code).reshape(len(code), self._first, _FIRST, _FIRST)
@@ -146,7 +145,7 @@ class UniversalPrior(nn.Module):
         shape = self.geometry_branch(code, [half[0] for half in halves])
         colour = self.colour_branch(torch.cat([code, drive.view], 1), [half[1] for half in halves])
         rows = chosen_texels(frame)
-        offset, turn, scale, logit = at_texels(shape[:, 3:], rows).split([3, 4, 3, 1], -1)
+        offset, turn, scale, logit = torch.split(at_texels(shape[:, 3:], rows), [3, 4, 3, 1], -1)
         upright = turn.new_tensor([1.0, 0, 0, 0])
         return Decoded(
             motion=_MOTION_M * shape[:, :3] * frame.inside,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
+from backend.fica.dit import begin_at_zero
 from backend.fica.features import ConvConfig, EncoderConfig, SapiensConfig, build_encoder, convolution
 from backend.fica.maps import Frame, HeadMaps, signed
 from backend.fica.surface import normal_map
@@ -61,7 +62,8 @@ class CrossAttention(nn.Module):
         mixed = scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
         flat = flat + self.out(mixed)
         flat = flat + self.mlp(flat)
-        return flat.transpose(1, 2).reshape(b, c, h, w)
+        picture: Tensor = flat.transpose(1, 2).reshape(b, c, h, w)
+        return picture
 
     def _split(self, tokens: Tensor) -> Tensor:
         b, n, w = tokens.shape
@@ -88,9 +90,7 @@ class RefinementNetwork(nn.Module):
             convolution(widths[k] + widths[k - 1], widths[k - 1]) for k in range(len(widths) - 1, 0, -1)
         )
         self.last = nn.Conv2d(widths[0], 6, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        if self.last.bias is not None:
-            nn.init.zeros_(self.last.bias)
+        begin_at_zero(self.last)
 
     def forward(self, maps: HeadMaps, portrait: Tensor, rendered: Tensor, frame: Frame) -> HeadMaps:
         """``portrait`` and ``rendered`` ``(B, 3, P, P)`` in display sRGB from the same camera."""

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, normalize
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, normalize
 
 from backend.fica.maps import MASK, NORMAL, PARTIAL_CHANNELS, RGB, VERTEX, Frame, signed
 
 _LEVELS = 3  # coarser sizes that close the gaps between pixels
 _ENOUGH = 0.05  # pixels on a texel of the finest level, less is taken from coarser ones
-_COARSE_ENOUGH = 0.3  # share of a coarse texel that pixels must cover before it fills gaps
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,15 @@ def _without_gaps(total: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         sums, counts = avg_pool2d(sums, 2), avg_pool2d(counts, 2)
         coarse = sums / counts.clamp_min(1e-6)
         wide = interpolate(coarse, scale_factor=2**level, mode="nearest")
-        has = interpolate((counts > _COARSE_ENOUGH).to(total), scale_factor=2**level, mode="nearest")
-        fills = (1 - known) * has
+        has = interpolate((counts > 0).to(total), scale_factor=2**level, mode="nearest")
+        fills = (1 - known) * has * _closed(known, 2 ** (level - 1))
         mean = torch.where(known > 0, mean, wide * fills)
         known = torch.maximum(known, fills)
     return mean * known, known
+
+
+def _closed(known: Tensor, reach: int) -> Tensor:
+    """``known`` with gaps up to twice ``reach`` texels wide closed, and no further out than it was."""
+    side = 2 * reach + 1
+    grown = max_pool2d(known, side, 1, reach)
+    return 1 - max_pool2d(1 - grown, side, 1, reach)

@@ -8,6 +8,7 @@ import numpy as np
 
 from backend.artifacts import F32
 from backend.colour import luminance
+from backend.head.gaze import gaze_degrees
 from backend.shading import harmonics
 from backend.shading.environment import Environment
 from backend.training import pictures
@@ -24,7 +25,6 @@ from synthdata.run.sources import Sources
 from synthdata.run.unit import camera_meta
 from synthdata.views import fast
 from synthdata.views.dome import DomeCamera, dome_cameras
-from synthdata.views.gaze import gaze_degrees
 from synthdata.views.scene import Scene, SetUp
 
 DOME_LIGHT_SHARE = 0.7  # of people are in a dome's soft even light, the others in any

@@ -10,6 +10,7 @@ import pytest
 from synthetic_set import light, person
 
 from backend.errors import BadInput
+from backend.head.gaze import gaze_degrees
 from backend.head.registry import load_head
 from backend.training import pictures
 from backend.training.contact_sheet import contact_sheet
@@ -21,7 +22,6 @@ from synthdata.run.plan import plan_shards, plan_units
 from synthdata.run.sources import Job, Sources
 from synthdata.run.store import keep_unit, open_store
 from synthdata.views.dome import ASIDE_MOST_DEG, DISTANCE_M, HIGHEST_DEG, LOWEST_DEG, dome_cameras
-from synthdata.views.gaze import gaze_degrees
 from synthdata.views.unit import make_moments
 
 CENTRE = np.array([0.01, 0.02, 0.05])

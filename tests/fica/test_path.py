@@ -1,0 +1,101 @@
+"""From a portrait to Gaussians and their picture, by tiny random networks: that the parts fit together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_poses import made_fit, photo_camera
+from torch import nn
+
+from backend.fica.atlas import build_atlas
+from backend.fica.codec import TINY_CODEC, Codec
+from backend.fica.completion import Completion, Sampling
+from backend.fica.dense import TINY_DENSE, DensePredictor
+from backend.fica.dit import CompletionDiT
+from backend.fica.maps import HeadMaps, frame_of
+from backend.fica.path import Frames, Networks, completed, make_avatar, resized_maps
+from backend.fica.poses import PosedPortrait, posed_portrait
+from backend.fica.prior import UniversalPrior
+from backend.fica.refinement import TINY_REFINEMENT, RefinementNetwork
+from backend.fica.semantic import ClipConfig, ClipEncoder, build_semantic
+from backend.fica.sizes import dit_config, prior_config, semantic_config
+from backend.fica.surface import surfels
+from backend.gaussians.numba_renderer import NumbaRenderer
+from backend.head.base import ParametricHead
+
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def frames(head: ParametricHead) -> Frames:
+    return Frames(frame_of(build_atlas(head, 64)), frame_of(build_atlas(head, 128)))
+
+
+@pytest.fixture(scope="module")
+def networks(frames: Frames) -> Networks:
+    """Random; the completion's last layer is filled so that it answers at all."""
+    torch.manual_seed(1)
+    transformer = CompletionDiT(dit_config("tiny", 64))
+    nn.init.normal_(transformer.out.weight, std=0.02)
+    return Networks(
+        DensePredictor(TINY_DENSE).eval(),
+        build_semantic(semantic_config("tiny")).eval(),
+        Completion(Codec(TINY_CODEC), transformer).eval(),
+        RefinementNetwork(TINY_REFINEMENT).eval(),
+        UniversalPrior(prior_config("tiny", 128), frames.prior).eval(),
+    )
+
+
+@pytest.fixture(scope="module")
+def portrait(head: ParametricHead) -> PosedPortrait:
+    photo = np.random.default_rng(0).random((240, 300, 3)).astype(np.float32)
+    return posed_portrait(photo, made_fit(head, photo_camera()), build_atlas(head, 64), 64)
+
+
+def test_a_portrait_becomes_gaussians_that_render(
+    portrait: PosedPortrait, networks: Networks, frames: Frames, head: ParametricHead
+) -> None:
+    """With an untrained refinement and prior, the avatar is the completed mesh itself, on the finer atlas."""
+    renderer, sampling = NumbaRenderer(), Sampling(3, "euler")
+    avatar = make_avatar(portrait, networks, frames, renderer, SEED, sampling)
+    made = avatar.decode(portrait.drive[0], portrait.camera)
+    assert len(made.positions) == int((frames.prior.part >= 0).sum())
+    picture = renderer.render(made, portrait.camera)
+    assert picture.shape == (64, 64, 4)
+    assert torch.isfinite(picture).all()
+    assert float(picture[..., 3].mean()) > 0.1
+    maps = resized_maps(
+        completed(portrait.picture, networks, frames.maps, SEED, sampling), frames.maps, frames.prior
+    )
+    mesh = surfels(maps.texture, maps.geometry, frames.prior)[0]
+    torch.testing.assert_close(made.positions, mesh.positions, atol=1e-5, rtol=0)
+    torch.testing.assert_close(made.colours_srgb, mesh.colours_srgb, atol=1e-5, rtol=0)
+
+
+def test_a_seed_decides_and_a_portrait_is_heard(
+    portrait: PosedPortrait, networks: Networks, frames: Frames
+) -> None:
+    def texture(seed: int, picture: torch.Tensor) -> torch.Tensor:
+        return completed(picture, networks, frames.maps, seed, Sampling(2, "euler")).texture
+
+    base = texture(1, portrait.picture)
+    torch.testing.assert_close(texture(1, portrait.picture), base, rtol=0, atol=0)
+    assert (texture(2, portrait.picture) - base).abs().max() > 1e-3
+
+
+def test_maps_keep_their_values_on_a_finer_atlas(frames: Frames, head: ParametricHead) -> None:
+    coarse = HeadMaps(frames.maps.mean * 2 + 0.5, frames.maps.mean + 0.004)
+    fine = resized_maps(coarse, frames.maps, frames.prior)
+    off = (fine.geometry - frames.prior.mean - 0.004 * frames.prior.inside).abs()
+    assert float(off.max()) < 1e-4
+    inside = frames.prior.inside[0, 0] > 0
+    painted = (fine.texture - (frames.prior.mean * 2 + 0.5))[0, :, inside].abs() / 2
+    assert float(painted.median()) < 0.002  # metres: under a texel of the coarse atlas
+    assert resized_maps(coarse, frames.maps, frames.maps) is coarse
+
+
+def test_clip_takes_pictures_of_any_size() -> None:
+    clip = ClipEncoder(ClipConfig(hidden=32, intermediate=48, layers=1, heads=2, pixels=28, width=24))
+    assert clip(torch.rand(2, 3, 96, 96)).shape == (2, 24)
+    assert not any(p.requires_grad for p in clip.parameters())
