@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, normalize
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, normalize, pad
 
 from backend.fica.maps import MASK, NORMAL, PARTIAL_CHANNELS, RGB, VERTEX, Frame, signed
 
@@ -84,4 +84,5 @@ def _closed(known: Tensor, reach: int) -> Tensor:
     """``known`` with gaps up to twice ``reach`` texels wide closed, and no further out than it was."""
     side = 2 * reach + 1
     grown = max_pool2d(known, side, 1, reach)
-    return 1 - max_pool2d(1 - grown, side, 1, reach)
+    beyond = (reach, reach, reach, reach)
+    return 1 - max_pool2d(pad(1 - grown, beyond, value=1.0), side, 1)  # nothing is known beyond the edge
