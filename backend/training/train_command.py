@@ -204,6 +204,21 @@ def fica_prior(
     _fica("fica-prior", data, out, recipe, resume, cpu, head)
 
 
+@train_app.command("fica-measure")
+def fica_measure(
+    task: Annotated[str, typer.Argument(help="fica-prior or fica-refinement.")],
+    data: _Set,
+    result: Annotated[Path | None, typer.Option(metavar="DIR", help="What was trained.")] = None,
+    start: _Before = None,
+    recipe: Annotated[str, typer.Option(metavar="NAME|YAML")] = "tiny",
+) -> None:
+    """FiCA: a trained part on the set's held-out people, against what it started from."""
+    from backend.fica.training.measure_command import measured
+
+    for line in measured(task, data, result, start, recipe):
+        typer.echo(str(line))
+
+
 @train_app.command()
 def show(
     task: Annotated[str, typer.Argument(help="geometry, inpaint, homogenise, materials, superres, fica-….")],

@@ -18,6 +18,7 @@ from backend.fica.dit import CompletionDiT
 from backend.fica.sizes import dit_config
 from backend.fica.store import load_network
 from backend.fica.training.build import build_task
+from backend.fica.training.measure_command import measured
 from backend.fica.training.people import open_people
 from backend.head.base import ParametricHead
 from backend.training.diary import read_metrics
@@ -114,7 +115,13 @@ def test_the_prior_learns_a_face_in_a_few_steps(dome: Path, tmp_path: Path) -> N
     recipe = short("fica-prior", 8, true_geometry_steps=2, blend_steps=2)
     lines = trained("fica-prior", recipe, dome, tmp_path / "prior")
     assert lines[-1]["image"] < 0.9 * lines[0]["image"]
-    assert (tmp_path / "prior" / "result" / "prior.safetensors").is_file()
+    (tmp_path / "mine.yaml").write_text(written(recipe))
+    prior, mesh = measured(
+        "fica-prior", dome, tmp_path / "prior" / "result", None, str(tmp_path / "mine.yaml")
+    )
+    assert prior.pictures == mesh.pictures == 6  # one person, two moments, three cameras
+    assert 8 < prior.values["psnr_db"] < 50
+    assert prior.values["surface_mm"] > 0
 
 
 def test_products_are_read_back_and_others_refused(dome: Path, tmp_path: Path) -> None:
@@ -133,6 +140,17 @@ def test_full_size_asks_for_published_weights(dome: Path) -> None:
     recipe = short("fica-conditioning", 1).model_copy(update={"size": "full"})
     with torch.device("meta"), pytest.raises(Missing, match="Sapiens2"):  # no memory for what is not read
         build_task(recipe, dome, torch.device("cpu"), None, "open", None)
+
+
+def test_an_untrained_refinement_measures_as_what_it_refines(dome: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(written(short("fica-refinement", 1)))
+    average, before, after = measured("fica-refinement", dome, None, None, str(tmp_path / "mine.yaml"))
+    assert before.pictures > 0
+    for name, value in before.values.items():
+        assert after.values[name] == pytest.approx(value, rel=1e-3)
+    # Each axis is off by 3 mm in the mean square: the length of three such Gaussians is 1.6 times that.
+    assert before.values["geometry_mm"] == pytest.approx(1.6 * 3, rel=0.3)
+    assert average.values["geometry_mm"] > 1
 
 
 def test_recipes_ship_in_paper_and_tiny_size_and_say_what_is_wrong() -> None:

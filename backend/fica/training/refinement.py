@@ -154,14 +154,20 @@ class RefinementTask(Task):
         self._objective = RefinementObjective(network, completion, semantic, frame, renderer, recipe)
         self.players = [Player("refinement", self._objective)]
 
+    @property
+    def network(self) -> RefinementNetwork:
+        """What is trained."""
+        return self._objective.network
+
     def __len__(self) -> int:
         return len(self._portraits)
 
     def sample(self, record: int, number: int) -> Sample:
         row, view = self._portraits[record]
-        return self._sample(self._split.train, row, view, generator(self._recipe.seed, number))
+        return self.portrait_sample(self._split.train, row, view, generator(self._recipe.seed, number))
 
-    def _sample(self, people: People, row: int, view: int, chance: torch.Generator) -> Sample:
+    def portrait_sample(self, people: People, row: int, view: int, chance: torch.Generator) -> Sample:
+        """One portrait with its truth, on the processor."""
         recipe, sight, maps = self._recipe, people.sight(row, view), people.maps(row)
         size = self._frame.size
         uv, points = keypoints_of(people, row, view)
@@ -191,17 +197,26 @@ class RefinementTask(Task):
         rows = []
         for people, neutral in self._split.shown(self._recipe.keeping.sampled):
             row = people.places[neutral].rows[-1]
-            one = self._sample(people, row, 0, chance)
+            one = self.portrait_sample(people, row, 0, chance)
             batch = {name: value[None].to(device) for name, value in one.items()}
-            start = self._objective.start(batch)
-            first = over_grey(self._objective.drawn(start, batch))
-            made = self._objective.network(start, batch["portrait"], first, self._frame)
-            after = over_grey(self._objective.drawn(made, batch))
+            start, made = self.refined(batch)
+            first, after = (over_grey(self.drawn(maps, batch)) for maps in (start, made))
             wanted = batch["portrait"] * batch["mask"] + GREY * (1 - batch["mask"])
             moved = 0.5 + (made.geometry - start.geometry) / SPAN_M
             textures = [_sized(t, wanted) for t in (start.texture, made.texture, batch["texture"], moved)]
             rows.append([hwc(p[0]) for p in (wanted, first, after, *textures)])
         return tiled(rows)
+
+    @torch.no_grad()
+    def refined(self, batch: dict[str, Tensor]) -> tuple[HeadMaps, HeadMaps]:
+        """What is refined, and what comes of it."""
+        start = self._objective.start(batch)
+        first = over_grey(self.drawn(start, batch))
+        return start, self._objective.network(start, batch["portrait"], first, self._frame)
+
+    def drawn(self, maps: HeadMaps, batch: dict[str, Tensor]) -> Tensor:
+        """See ``RefinementObjective.drawn``."""
+        return self._objective.drawn(maps, batch)
 
     def write(self, folder: Path) -> None:
         """``refinement.safetensors``."""
