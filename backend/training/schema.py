@@ -186,6 +186,8 @@ class MomentMeta(msgspec.Struct, frozen=True, kw_only=True, tag="moment"):
     light: LightMeta
     exposure: float  # radiance times this is what views and shaded hold
     parts: tuple[str, ...]  # what the numbers in the views' parts mean: 0 nothing, k + 1 parts[k]
+    renderer: Renderer = "transfer"
+    dress: DressMeta | None = None  # of a rendered person
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Fabric:
 
     colour_linear: Colour
     second_linear: Colour
-    pattern: str  # "plain", "stripes", "speckle", "knit", "check"
+    pattern: str  # "plain", "stripes", "speckle", "knit", "check"; "polished": what buttons are of
     scale_m: float  # of the pattern
 
 
@@ -141,9 +141,17 @@ def draw_dress(rng: np.random.Generator, skin: SkinParameters, looks: Looks) -> 
     if looks.hair is not None and looks.hair.style == "afro":
         kind = ""
     glasses = _glasses(rng) if rng.random() < GLASSES_SHARE + 0.2 * old else None
-    fabrics = {name: _fabric(rng) for name in ("main", "under", "scarf", "hat", "visor", "band")}
+    fabrics = {
+        name: _fabric(rng) for name in ("main", "under", "scarf", "hat", "visor", "band", "trim", "tie")
+    }
     knit = fabrics["scarf"], fabrics["hat"]
-    fabrics["scarf"] = Fabric(knit[0].colour_linear, knit[0].second_linear, "knit", 0.006)
+    main = fabrics["main"]
+    if rng.random() < 0.85:
+        fabrics["trim"] = main
+    pale = float(rng.uniform(0.5, 0.75)) if rng.random() < 0.6 else 0.02
+    fabrics["button"] = Fabric((pale, pale, 0.95 * pale), (pale, pale, pale), "polished", 0.003)
+    if rng.random() < 0.5:
+        fabrics["scarf"] = Fabric(knit[0].colour_linear, knit[0].second_linear, "knit", 0.006)
     fabrics["hat"] = Fabric(
         knit[1].colour_linear, knit[1].second_linear, "knit" if kind == "beanie" else "plain", 0.004
     )
@@ -164,6 +172,13 @@ def draw_dress(rng: np.random.Generator, skin: SkinParameters, looks: Looks) -> 
         hand=float(rng.choice((-1.0, 1.0))) if rng.random() < HAND_SHARE else 0.0,
         fabrics=fabrics,
     )
+
+
+def draw_bare_dress(rng: np.random.Generator, skin: SkinParameters, looks: Looks) -> Dress:
+    """Clothes alone: nothing before the face or on the head."""
+    dress = draw_dress(rng, skin, looks)
+    outfit = replace(dress.outfit, scarf=False)
+    return replace(dress, glasses=None, hat=replace(dress.hat, kind=""), hand=0.0, outfit=outfit)
 
 
 def _glasses(rng: np.random.Generator) -> GlassesPlan:

@@ -124,7 +124,7 @@ def _sides(
     """0 right of the parting, 1 left, _FRINGE over the forehead. Styles without a parting have one side."""
     x = roots.place[:, 0]
     # It is a line in front and is lost behind the crown.
-    lost = 0.0022 + 0.012 * smoothstep(0.55, 0.35, skull.frontness(roots.place))
+    lost = 0.0055 + 0.010 * smoothstep(0.55, 0.35, skull.frontness(roots.place))
     wander = 0.002 * np.sin(roots.place[:, 2] * 160) + lost * rng.normal(size=len(x))
     side = (x > part_x + wander).astype(int) if style.comb in ("aside", "down") else np.zeros(len(x), int)
     if style.fringe_m > 0:

@@ -10,8 +10,8 @@ from scipy.spatial import ConvexHull
 
 from backend.head.base import ParametricHead
 from synthdata.cases.covers import edge, grid, hat_mesh, reach
-from synthdata.cycles.clothes import Piece
 from synthdata.cycles.ground import F32, F64, smoothstep
+from synthdata.cycles.piece import Piece
 
 Hat = Literal["", "beanie", "cap", "brim"]
 _AROUND, _UP = 240, 48

@@ -74,61 +74,90 @@ def hair(name: str, colour_linear: Colour, grey: float) -> Any:
 
 
 def cloth(name: str, fabric: Fabric, kind: str) -> Any:
-    """Woven, knitted or felted cloth: pattern and relief in object space."""
+    """Woven, knitted or felted cloth, or what buttons are of: pattern and relief in object space."""
     material, tree, principled = new_material(name)
+    mark(tree, kind)
+    if fabric.pattern == "polished":
+        set_inputs(principled, {"Base Color": fabric.colour_linear, "Roughness": 0.3, "Coat Weight": 0.3})
+        return material
     set_inputs(
         principled,
-        {"Roughness": 0.92, "Specular IOR Level": 0.2, "Sheen Weight": 0.25, "Sheen Roughness": 0.5},
+        {"Roughness": 0.9, "Specular IOR Level": 0.22, "Sheen Weight": 0.25, "Sheen Roughness": 0.5},
     )
     place = add(tree, "ShaderNodeTexCoord", (0.0, 0.0)).outputs["Object"]
-    mix = add(tree, "ShaderNodeMix", (0.0, 0.0))
-    mix.data_type = "RGBA"
-    colours = [s for s in mix.inputs if s.type == "RGBA"]
-    colours[0].default_value, colours[1].default_value = (
-        (*fabric.colour_linear, 1),
-        (*fabric.second_linear, 1),
+    second = _pattern(tree, place, fabric)
+    colour = _mixed(tree, "MIX", second, fabric.colour_linear, fabric.second_linear)
+    is_knit = fabric.pattern == "knit"
+    threads = (
+        _wave(tree, place, 0.16 / fabric.scale_m, "X", 2.0) if is_knit else _noise(tree, place, 1100.0, 2.0)
     )
-    mix.inputs["Factor"].default_value = 0.0
-    result = next(s for s in mix.outputs if s.type == "RGBA")
+    # Threads shade the cloth, and no cloth is dyed evenly.
+    for shade, depth in ((threads, 0.45), (_noise(tree, place, 60.0, 3.0), 0.18)):
+        colour = _mixed(tree, "MULTIPLY", depth, colour, shade)
+    tree.links.new(colour, principled.inputs["Base Color"])
+    bumps = (
+        (_wrinkles(tree, place), 0.6, 0.0035),
+        (threads, 0.7 if is_knit else 0.4, 0.0015 if is_knit else 0.0006),
+    )
+    normal = None
+    for height, strength, distance in bumps:
+        bump = add(tree, "ShaderNodeBump", (0.0, 0.0))
+        set_inputs(bump, {"Strength": strength, "Distance": distance})
+        tree.links.new(height, bump.inputs["Height"])
+        if normal is not None:
+            tree.links.new(normal, bump.inputs["Normal"])
+        normal = bump.outputs["Normal"]
+    tree.links.new(normal, principled.inputs["Normal"])
+    return material
+
+
+def _pattern(tree: Any, place: Any, fabric: Fabric) -> Any:
+    """Where the second colour is: a socket, or 0 for nowhere."""
+    scale = 0.16 / (fabric.scale_m * 2.5)
     if fabric.pattern in ("stripes", "check"):
-        bands = _wave(tree, place, 0.16 / (fabric.scale_m * 2.5), "Z", 0.0)
+        bands = _wave(tree, place, scale, "Z", 0.0)
         step = add(tree, "ShaderNodeMapRange", (0.0, 0.0))
         set_inputs(step, {"From Min": 0.55, "From Max": 0.65})
         tree.links.new(bands, step.inputs["Value"])
-        factor = step.outputs["Result"]
-        if fabric.pattern == "check":
-            across = _wave(tree, place, 0.16 / (fabric.scale_m * 2.5), "X", 0.0)
-            both = add(tree, "ShaderNodeMath", (0.0, 0.0))
-            both.operation = "MULTIPLY_ADD"
-            both.inputs[1].default_value, both.inputs[2].default_value = 0.5, 0.0
-            plus = add(tree, "ShaderNodeMath", (0.0, 0.0))
-            plus.operation = "ADD"
-            tree.links.new(factor, plus.inputs[0])
-            tree.links.new(across, plus.inputs[1])
-            tree.links.new(plus.outputs[0], both.inputs[0])
-            factor = both.outputs[0]
-        tree.links.new(factor, mix.inputs["Factor"])
-    elif fabric.pattern == "speckle":
-        tree.links.new(_noise(tree, place, 900.0, 2.0), mix.inputs["Factor"])
-    # Threads: fine for woven cloth, coarse for knits.
-    shade = add(tree, "ShaderNodeMix", (0.0, 0.0))
-    shade.data_type, shade.blend_type = "RGBA", "MULTIPLY"
-    shade.inputs["Factor"].default_value = 0.45
-    rgba = [s for s in shade.inputs if s.type == "RGBA"]
-    tree.links.new(result, rgba[0])
-    bump = add(tree, "ShaderNodeBump", (0.0, 0.0))
-    if fabric.pattern == "knit":
-        threads = _wave(tree, place, 0.16 / fabric.scale_m, "X", 2.0)
-        set_inputs(bump, {"Strength": 0.7, "Distance": 0.0015})
-    else:
-        threads = _noise(tree, place, 1400.0, 2.0)
-        set_inputs(bump, {"Strength": 0.35, "Distance": 0.0006})
-    tree.links.new(threads, bump.inputs["Height"])
-    tree.links.new(threads, rgba[1])
-    tree.links.new(next(s for s in shade.outputs if s.type == "RGBA"), principled.inputs["Base Color"])
-    tree.links.new(bump.outputs["Normal"], principled.inputs["Normal"])
-    mark(tree, kind)
-    return material
+        if fabric.pattern == "stripes":
+            return step.outputs["Result"]
+        half = add(tree, "ShaderNodeMath", (0.0, 0.0))
+        half.operation = "MULTIPLY"
+        half.inputs[1].default_value = 0.5
+        both = add(tree, "ShaderNodeMath", (0.0, 0.0))
+        both.operation = "ADD"
+        tree.links.new(step.outputs["Result"], both.inputs[0])
+        tree.links.new(_wave(tree, place, scale, "X", 0.0), both.inputs[1])
+        tree.links.new(both.outputs[0], half.inputs[0])
+        return half.outputs[0]
+    return _noise(tree, place, 700.0, 2.0) if fabric.pattern == "speckle" else 0.0
+
+
+def _mixed(tree: Any, how: str, factor: Any, first: Any, second: Any) -> Any:
+    """Two colours, each a socket or a value, mixed by a socket or a number."""
+    mix = add(tree, "ShaderNodeMix", (0.0, 0.0))
+    mix.data_type, mix.blend_type = "RGBA", how
+    sockets = [mix.inputs["Factor"], *(s for s in mix.inputs if s.type == "RGBA")]
+    for socket, given in zip(sockets, (factor, first, second), strict=True):
+        if isinstance(given, float):
+            socket.default_value = given
+        elif isinstance(given, tuple):
+            socket.default_value = (*given, 1.0)
+        else:
+            tree.links.new(given, socket)
+    return next(s for s in mix.outputs if s.type == "RGBA")
+
+
+def _wrinkles(tree: Any, place: Any) -> Any:
+    """Creases finer than the folds of the mesh: ridges that wander."""
+    warp = add(tree, "ShaderNodeMapping", (0.0, 0.0))
+    warp.inputs["Scale"].default_value = (1.0, 1.0, 1.7)
+    warp.inputs["Rotation"].default_value = (0.3, 0.5, 0.2)
+    tree.links.new(place, warp.inputs["Vector"])
+    node = add(tree, "ShaderNodeTexNoise", (0.0, 0.0))
+    set_inputs(node, {"Scale": 26.0, "Detail": 3.0, "Roughness": 0.45, "Distortion": 1.2})
+    tree.links.new(warp.outputs["Vector"], node.inputs["Vector"])
+    return node.outputs["Fac"]
 
 
 def frame(colour_linear: Colour, metallic: bool) -> Any:
@@ -172,16 +201,47 @@ def lens(tint: Colour, mirror: float) -> Any:
 
 
 def bare_hand(colour_linear: Colour) -> Any:
-    """Skin without maps."""
+    """Skin without maps: blotches, and the fine net of lines of a hand's back."""
     material, tree, principled = new_material("hand")
     set_inputs(
         principled,
         {
-            "Base Color": colour_linear, "Roughness": 0.5, "IOR": 1.5, "Specular IOR Level": 0.35,
+            "Roughness": 0.48, "IOR": 1.5, "Specular IOR Level": 0.35,
             "Subsurface Weight": 0.7, "Subsurface Radius": SUBSURFACE_RADIUS,
             "Subsurface Scale": SUBSURFACE_M,
         },
     )  # fmt: skip
+    place = add(tree, "ShaderNodeTexCoord", (0.0, 0.0)).outputs["Object"]
+    r, g, b = colour_linear
+    flushed = _mixed(
+        tree, "MIX", _noise(tree, place, 45.0, 3.0), (1.08 * r, 0.88 * g, 0.86 * b), colour_linear
+    )
+    tree.links.new(flushed, principled.inputs["Base Color"])
+    lines = add(tree, "ShaderNodeTexVoronoi", (0.0, 0.0))
+    lines.feature = "DISTANCE_TO_EDGE"
+    set_inputs(lines, {"Scale": 520.0})
+    tree.links.new(place, lines.inputs["Vector"])
+    normal = None
+    for height, strength, distance in (
+        (_noise(tree, place, 130.0, 3.0), 0.5, 0.0012),
+        (lines.outputs["Distance"], 0.35, 0.0006),
+    ):
+        bump = add(tree, "ShaderNodeBump", (0.0, 0.0))
+        set_inputs(bump, {"Strength": strength, "Distance": distance})
+        tree.links.new(height, bump.inputs["Height"])
+        if normal is not None:
+            tree.links.new(normal, bump.inputs["Normal"])
+        normal = bump.outputs["Normal"]
+    tree.links.new(normal, principled.inputs["Normal"])
+    mark(tree, "hand")
+    return material
+
+
+def nail(colour_linear: Colour) -> Any:
+    """A fingernail over skin of this colour."""
+    material, tree, principled = new_material("nail")
+    r, g, b = (min(1.15 * c + 0.05, 0.8) for c in colour_linear)
+    set_inputs(principled, {"Base Color": (r, 0.92 * g, 0.94 * b), "Roughness": 0.22, "IOR": 1.5})
     mark(tree, "hand")
     return material
 

@@ -19,7 +19,7 @@ from blender_addon.scene.nodes import empty_tree
 from blender_addon.scene.render import configure_cycles
 from blender_addon.scene.scene import set_output
 from blender_addon.scene.space import to_scene
-from synthdata.cycles.cover import OUTPUTS
+from synthdata.cycles.cover import KINDS, OUTPUTS
 from synthdata.cycles.stage import Stage
 from synthdata.fixtures import read_exr
 
@@ -89,8 +89,8 @@ def _replace_world(stage: Stage, world: Any) -> None:
         bpy.data.images.remove(image)
 
 
-def take(stage: Stage, camera: CameraRecord, focus: Focus, samples: int, seed: int) -> Taken:
-    """The portrait with its covers, one render."""
+def take(stage: Stage, camera: CameraRecord, focus: Focus | None, samples: int, seed: int) -> Taken:
+    """The portrait with its covers, one render; without a ``focus`` all is sharp."""
     _aim(stage, camera, focus)
     _configure(stage.scene, samples, seed)
     scene = stage.scene
@@ -106,26 +106,38 @@ def take(stage: Stage, camera: CameraRecord, focus: Focus, samples: int, seed: i
             bpy.ops.render.render(write_still=False)
         rgba = _exr(folder, "Image")
         covers = [_exr(folder, name)[..., :3] for name, _ in OUTPUTS]
-    return Taken(rgba, np.clip(np.concatenate(covers, -1), 0, 1))
+    covered = np.clip(np.concatenate(covers, -1), 0, 1)
+    rgba[..., 3] = _quiet(rgba[..., 3], covered[..., KINDS.index("hair")])
+    return Taken(rgba, covered)
 
 
-def _aim(stage: Stage, camera: CameraRecord, focus: Focus) -> None:
+def _quiet(alpha: F32, hair: F32) -> F32:
+    """``alpha`` smoothed where there is hair: colours alone are denoised, and strands would be dots."""
+    import cv2
+
+    share = np.clip(4 * cv2.GaussianBlur(hair, (0, 0), 1.5), 0, 1)
+    return np.asarray(alpha + share * (cv2.GaussianBlur(alpha, (0, 0), 0.85) - alpha), np.float32)
+
+
+def _aim(stage: Stage, camera: CameraRecord, focus: Focus | None) -> None:
     place_camera(stage.camera, camera)
     set_output(stage.scene, camera.width_px, camera.height_px)
     data = stage.camera.data
     # The same projection on the sensor that the focal length is told for: so f-numbers mean what they say.
     data.sensor_width = _FRAME_MM
     data.lens = camera.focal_px * _FRAME_MM / camera.width_px
-    data.dof.use_dof = True
-    data.dof.focus_distance = focus.distance_m
-    data.dof.aperture_fstop = focus.f_number
+    data.dof.use_dof = focus is not None
+    if focus is not None:
+        data.dof.focus_distance = focus.distance_m
+        data.dof.aperture_fstop = focus.f_number
 
 
 def _configure(scene: Any, samples: int, seed: int) -> None:
     configure_cycles(scene, samples, seed=seed)
     cycles = scene.cycles
-    cycles.adaptive_threshold = 0.02
-    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 6, 3, 3
+    # What is smooth is done after few samples; hair and skin get them all.
+    cycles.adaptive_threshold, cycles.adaptive_min_samples = 0.05, max(2 * samples // 5, 1)
+    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 5, 2, 2
     cycles.transmission_bounces, cycles.transparent_max_bounces = 5, 12
     cycles.sample_clamp_indirect = 8.0
     cycles.denoising_prefilter = "FAST"

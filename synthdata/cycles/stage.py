@@ -17,15 +17,19 @@ from blender_addon.scene.building import EYES, HELPER_PARTS, SUBDIVISION
 from blender_addon.scene.eyes import build_eye, eye_chart
 from blender_addon.scene.head_mesh import part_faces
 from blender_addon.scene.material import build_plain
-from synthdata.cases.covers import hand_meshes, under_hat
+from synthdata.cases.covers import under_hat
 from synthdata.cycles import materials
-from synthdata.cycles.clothes import Piece, outfit
+from synthdata.cycles.clothes import outfit
 from synthdata.cycles.dress import Colour, Dress, Looks
 from synthdata.cycles.eyewear import build_glasses
 from synthdata.cycles.face_hair import grow_beard, grow_brows
 from synthdata.cycles.ground import Ground, skin_ground
 from synthdata.cycles.hair import Strands, grow_hair
+from synthdata.cycles.hair_nodes import Grooming, groom
+from synthdata.cycles.hairstyles import STYLES, Style
+from synthdata.cycles.hands import hand_pieces
 from synthdata.cycles.headwear import hat
+from synthdata.cycles.piece import Piece
 from synthdata.scene.pieces import charted, fill, strand_curves
 
 _EYE_WORDS, _MOUTH_WORDS = ("eye", "cornea", "tear", "socket"), ("mouth", "teeth", "gums", "tongue")
@@ -159,9 +163,14 @@ def dress_up(stage: Stage, sitter: Sitter, dress: Dress) -> None:
         tone = np.median(
             sitter.albedo_linear.reshape(-1, 3)[sitter.albedo_linear.reshape(-1, 3).sum(1) > 0], axis=0
         )
-        material = materials.bare_hand((float(tone[0]), float(tone[1]), float(tone[2])))
-        for made, quads in hand_meshes(head, vertices, dress.hand):
-            _worn(stage, Piece(made, quads, ""), material)
+        colour = (float(tone[0]), float(tone[1]), float(tone[2]))
+        made_of = {
+            "hand": materials.bare_hand(colour),
+            "nail": materials.nail(colour),
+            "main": cloths["main"],
+        }
+        for piece in hand_pieces(head, vertices, dress.hand, dress.outfit.seed):
+            _worn(stage, piece, made_of[piece.stuff])
 
 
 def undress(stage: Stage) -> None:
@@ -186,12 +195,22 @@ def _hair(stage: Stage, sitter: Sitter, dress: Dress, ground: Ground) -> None:
             grown = [Strands(s.points[k], s.radius_m) for s, k in kept if k.any()]
     material = materials.hair("hair", looks.hair_linear, looks.grey)
     for strands in grown:
-        stage.worn.append(_strands(stage, strands, material))
+        obj = _strands(stage, strands, material)
+        if looks.hair is not None:
+            groom(obj, _grooming(STYLES[looks.hair.style]), looks.hair.seed)
+        stage.worn.append(obj)
     beard = grow_beard(looks.face, head, vertices, skin_ground(head, vertices))
     if beard is not None:
         stage.worn.append(
             _strands(stage, beard, materials.hair("beard", looks.hair_linear, 0.8 * looks.grey))
         )
+
+
+def _grooming(style: Style) -> Grooming:
+    """Cropped hair has no locks, and curls have theirs already."""
+    is_short = style.top_m < 0.03 and not style.knot
+    is_curled = 0 < style.texture.wave_length_m < 0.04 and style.texture.wave_m > 0.0015
+    return Grooming(lock=0.0 if is_short or is_curled else 0.3, stray_m=0.0004 if is_short else 0.0015)
 
 
 def _strands(stage: Stage, strands: Strands, material: Any) -> Any:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,17 +12,15 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.colour import luminance
-from backend.errors import LikenessError
 from backend.head.base import ParametricHead
 from backend.shading import harmonics
 from backend.shading.environment import Environment
 from backend.training import pictures
 from backend.training.schema import SCHEMA, DressMeta, InstanceMeta, Kind, LensMeta, Recipe
 from backend.training.shards import record_bytes
-from backend.uvspace.chart import tangent_to_head
 from backend.uvspace.seams import dilate
 from synthdata.cycles.cover import KINDS
-from synthdata.cycles.dress import Dress, Looks, draw_dress, draw_looks
+from synthdata.cycles.dress import Dress, Looks, draw_dress
 from synthdata.cycles.geometry import geometry_members
 from synthdata.cycles.job import (
     CHART_NAME,
@@ -38,6 +33,15 @@ from synthdata.cycles.job import (
     shot_path,
 )
 from synthdata.cycles.lens import LensPlan, behind, exposed, plan_lens
+from synthdata.cycles.shadows import with_shadows
+from synthdata.cycles.telling import (
+    render,
+    shows_mouth,
+    skin_and_looks,
+    subsurface,
+    write_chart,
+    write_sitter,
+)
 from synthdata.light.panoramas import load
 from synthdata.light.plan import LightPlan, described, plan_light, procedural
 from synthdata.run.camera import CameraPlan, photographed, plan_camera
@@ -46,16 +50,14 @@ from synthdata.run.people import Person, reduced
 from synthdata.run.plan import Unit, shown_texels
 from synthdata.run.sources import Sources
 from synthdata.run.unit import camera_meta, head_record, unwrapped
-from synthdata.skin.parameters import SkinParameters, sample_parameters
+from synthdata.skin.parameters import SkinParameters
 from synthdata.transfer.trace import trace_transfer
 
 FRAME_M = (0.34, 0.50)  # heights of the scene in the picture: heads with hair, hats and shoulders
 PANORAMA_ROWS = 1024
-SUBSURFACE = 0.8  # of light skin's diffuse light; darker skin lets less of it walk
 _BRIGHT_QUANTILE = 0.95
 _PAD_TEXELS = 8
 _SHADE_SHARE = 0.35  # of pictures in the sun: a wall's shadow lies over half of the face
-_OPENS_MOUTH = ("jawOpen", "mouthFunnel", "mouthUpperUpLeft", "mouthLowerDownLeft")
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,7 @@ def make_rendered(unit: Unit, recipe: Recipe, sources: Sources) -> dict[Kind, by
     Raises: LikenessError when Blender's process fails.
     """
     head = sources.head
-    rng = np.random.default_rng([recipe.seed, 7, unit.identity])
-    skin = sample_parameters(int(rng.integers(1, 2**31)))
-    looks = draw_looks(rng, skin)
-    # Strands carry brows and hair; what is painted below them only keeps the skin from shining through.
-    under = 1.2 if looks.hair is not None else skin.cropped_mm * float(rng.random() < 0.3)
-    skin = replace(skin, brows=0.45 * skin.brows, cropped_mm=under)
+    skin, looks = skin_and_looks(unit.identity, recipe.seed)
     person = sources.person(unit.identity, shown_texels(recipe.texels, recipe.portrait_px), skin)
     kept = reduced(person, head, recipe.texels)
     centre = face_centre(head, person.vertices_head)
@@ -165,34 +162,17 @@ def _tell(
     kept: Person,
     shots: list[_Picture],
 ) -> None:
-    maps, meta = person.materials, person.meta
-    np.savez(
-        folder / SITTER_NAME,
-        neutral=sources.head.shape(np.array(meta.identity_coefficients)),
-        vertices=person.vertices_head,
-        albedo_linear=maps.albedo_linear,
-        roughness=maps.roughness,
-        specular=maps.specular,
-        relief_tangent=person.relief_tangent,
-    )
-    chart = kept.chart
-    normal = tangent_to_head(chart.normal_head, chart.tangent_head, kept.materials.normal_tangent)
-    np.savez(
-        folder / CHART_NAME,
-        inside=chart.inside,
-        albedo_linear=kept.materials.albedo_linear,
-        normal_head=dilate(normal, chart.inside, _PAD_TEXELS),
-    )
+    write_sitter(folder / SITTER_NAME, sources.head, person)
+    write_chart(folder / CHART_NAME, kept)
     for number, shot in enumerate(shots):
         np.save(light_path(folder, number), shot.surroundings.radiance)
     r, g, b = person.iris_srgb
-    bright = float(luminance(np.array(meta.mean_albedo_linear)))
     job = RenderJob(
         head=recipe.head,
         looks=looks,
         iris_srgb=(r, g, b),
-        subsurface=SUBSURFACE * min(1.0, 0.45 + 1.6 * bright),
-        mouth_open=any(meta.expression.get(name, 0.0) > 0.05 for name in _OPENS_MOUTH),
+        subsurface=subsurface(person.meta),
+        mouth_open=shows_mouth(person.meta),
         texels=recipe.texels,
         samples=recipe.cycles_samples,
         shots=tuple(
@@ -210,24 +190,6 @@ def _tell(
         ),
     )
     (folder / JOB_NAME).write_bytes(msgspec.json.encode(job))
-
-
-def render(folder: Path) -> None:
-    """Run the job in a Blender of its own. Raises: LikenessError."""
-    log = folder / "log"
-    environment = {**os.environ, "BLENDER_USER_RESOURCES": str(folder / "blender")}
-    with log.open("wb") as file:
-        code = subprocess.run(
-            [sys.executable, "-m", "synthdata.cycles.worker", str(folder)],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            check=False,
-        ).returncode
-    if code != 0:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1].strip() if lines else "no message"
-        raise LikenessError(f"Blender's process ended with {code} ({last}); run again with --resume")
 
 
 def _packed(
@@ -252,7 +214,8 @@ def _packed(
     coverage = np.ascontiguousarray(np.clip(rgba[..., 3], 0, 1), np.float32)
     partial = unwrapped(sources.head, person, camera, photo, bare, coverage, recipe.texels)
     balance = np.array(lens.white_balance, np.float32)
-    t_env = _whole(taken["t_env"], person) * (np.float32(exposure) * balance)
+    lit = _whole(taken["t_env"], person) * (np.float32(exposure) * balance)
+    t_env = with_shadows(lit, partial.rgb_linear, partial.confidence, person.chart.inside)
     small = picture.surroundings.radiance
     turned = harmonics.about_y(2, picture.light.turn_degrees) @ harmonics.project(small, 2)
     inside = person.chart.inside
@@ -273,7 +236,7 @@ def _packed(
             shake_px=float(np.hypot(*lens.shake_px)),
             white_balance=lens.white_balance,
         ),
-        dress=_dress_meta(looks, picture.dress),
+        dress=dress_meta(looks, picture.dress),
     )
     members = {
         "portrait.jpg": portrait,
@@ -299,7 +262,8 @@ def _whole(baked: F32, person: Person) -> F32:
     return dilate(np.ascontiguousarray(np.maximum(baked, 0), np.float32), person.chart.inside, _PAD_TEXELS)
 
 
-def _dress_meta(looks: Looks, dress: Dress) -> DressMeta:
+def dress_meta(looks: Looks, dress: Dress) -> DressMeta:
+    """What the metadata say of it."""
     return DressMeta(
         hair=looks.hair.style if looks.hair is not None else "",
         hair_linear=looks.hair_linear,

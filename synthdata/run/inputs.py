@@ -125,8 +125,6 @@ def _cycles_every(asked: Asked, sizes: Preset) -> int:
     if asked.renderer not in every:
         raise BadInput(f"--path '{asked.renderer}' is not offered; take one of {', '.join(RENDERERS)}")
     wanted = every[asked.renderer]
-    if wanted and sizes.cameras:
-        raise BadInput(f"preset '{asked.preset}' is drawn by transfer alone; leave out --path")
     if wanted and asked.head != "open":
         raise BadInput(f"Cycles renders the open head, not '{asked.head}'; add --path transfer")
     if wanted and importlib.util.find_spec("bpy") is None:

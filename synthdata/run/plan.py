@@ -26,7 +26,7 @@ class Preset:
     cycles_instances: int = 2  # of a person: with more, sets of hundreds show few people
 
 
-CYCLES_SAMPLES = 20
+CYCLES_SAMPLES = 16
 RENDERERS = ("transfer", "cycles", "both")
 
 PRESETS = {
@@ -80,7 +80,8 @@ def plan_units(recipe: Recipe) -> tuple[Unit, ...]:
     while start < recipe.count:
         number = len(out)
         is_rendered = recipe.cycles_every > 0 and number % recipe.cycles_every == recipe.cycles_every - 1
-        step = recipe.cycles_instances if is_rendered else recipe.instances_per_person
+        is_portrait = is_rendered and not recipe.cameras
+        step = recipe.cycles_instances if is_portrait else recipe.instances_per_person
         end = min(start + step, recipe.count)
         split = split_of(number, recipe.seed)
         out.append(Unit(number, split, start, end, "cycles" if is_rendered else "transfer"))

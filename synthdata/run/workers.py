@@ -80,6 +80,10 @@ def run_units(crew: Crew, units: Sequence[Unit], told: Callable[[str], None]) ->
 def make(job: Job, unit: Unit) -> Made:
     """In a worker: the records of ``unit``. Raises: LikenessError, OSError."""
     sources = _sources(job)
+    if sources.recipe.cameras and unit.renderer == "cycles":
+        from synthdata.views.rendered import make_rendered_moments
+
+        return make_rendered_moments(unit, sources.recipe, sources)
     if sources.recipe.cameras:
         from synthdata.views.unit import make_moments
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,23 +12,26 @@ from backend.shading import transferred
 from backend.uvspace.render import GBuffer
 from synthdata.run.lit_head import LitHead, backdrop
 from synthdata.transfer.trace import trace_transfer
-from synthdata.views.scene import Drawn, Scene, Stage
+from synthdata.views.scene import Drawn, Scene, Seen
 
 
-def set_up(scene: Scene) -> Stage:
-    """Trace the posed head once and light it."""
-    transfer = trace_transfer(scene.person.vertices_head, scene.head.opaque_triangles)
-    lit = LitHead(scene.head, scene.person, transfer, scene.shown)
-    light = transferred.sky_light(scene.surroundings, lit.degree)
+def draw(scenes: Iterable[Scene], cameras: Sequence[Camera]) -> Iterator[Seen]:
+    """Each scene as it comes: the posed head is traced once and lit."""
+    for scene in scenes:
+        transfer = trace_transfer(scene.person.vertices_head, scene.head.opaque_triangles)
+        lit = LitHead(scene.head, scene.person, transfer, scene.shown)
+        light = transferred.sky_light(scene.surroundings, lit.degree)
+        factor = np.array(scene.factor, np.float32)
+        views = tuple(_seen(scene, lit, light, camera) for camera in cameras)
+        yield Seen(scene, views, lit.on_chart(light, None, scene.turn_degrees) * factor)
+
+
+def _seen(scene: Scene, lit: LitHead, light: transferred.SkyLight, camera: Camera) -> Drawn:
+    buffer, radiance = lit.seen_by(camera, light, scene.turn_degrees)
+    behind = backdrop(scene.surroundings, camera, scene.turn_degrees)
+    coverage = buffer.coverage()
     factor = np.array(scene.factor, np.float32)
-
-    def seen_from(camera: Camera) -> Drawn:
-        buffer, radiance = lit.seen_by(camera, light, scene.turn_degrees)
-        behind = backdrop(scene.surroundings, camera, scene.turn_degrees)
-        coverage = buffer.coverage()
-        return Drawn(buffer.resolve(radiance, behind) * factor, _parts(buffer, coverage > 0.5), coverage)
-
-    return Stage(seen_from, lit.on_chart(light, None, scene.turn_degrees) * factor)
+    return Drawn(buffer.resolve(radiance, behind) * factor, _parts(buffer, coverage > 0.5), coverage)
 
 
 def _parts(buffer: GBuffer, covered: NDArray[np.bool_]) -> NDArray[np.uint8]:

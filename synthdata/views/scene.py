@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,19 +31,17 @@ class Drawn:
     """One camera's picture of a scene, not exposed yet."""
 
     radiance_linear: F32  # (H, W, 3), the surroundings behind the head
-    parts: NDArray[np.uint8]  # (H, W) 0 beside the head, k + 1 on head.part_names[k]
-    coverage: F32  # (H, W) share of each pixel that the head covers
-
-
-Sight = Callable[[Camera], Drawn]
+    parts: NDArray[np.uint8]  # (H, W) 0 beside the person, k + 1 on head.part_names[k], then what is worn
+    coverage: F32  # (H, W) share of each pixel that the person covers
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A scene ready to be drawn from any side."""
+class Seen:
+    """A scene from all sides."""
 
-    seen_from: Sight
+    scene: Scene
+    views: tuple[Drawn, ...]  # by camera
     shaded: F32  # (S, S, 3) radiance of the chart, each texel seen from above, not exposed
 
 
-SetUp = Callable[[Scene], Stage]
+Draw = Callable[[Iterable[Scene], Sequence[Camera]], Iterator[Seen]]

@@ -17,11 +17,14 @@ from backend.training.contact_sheet import contact_sheet
 from backend.training.inspection import look
 from backend.training.loader import Moment, Reading, decode_moment, moments, open_set
 from backend.training.schema import MomentMeta, Recipe, kinds_of
+from backend.training.shards import records
 from backend.training.verify import verify
-from synthdata.run.plan import plan_shards, plan_units
+from synthdata.cycles.telling import skin_and_looks
+from synthdata.run.plan import Unit, plan_shards, plan_units, split_of
 from synthdata.run.sources import Job, Sources
 from synthdata.run.store import keep_unit, open_store
 from synthdata.views.dome import ASIDE_MOST_DEG, DISTANCE_M, HIGHEST_DEG, LOWEST_DEG, dome_cameras
+from synthdata.views.rendered import make_rendered_moments
 from synthdata.views.unit import make_moments
 
 CENTRE = np.array([0.01, 0.02, 0.05])
@@ -168,6 +171,45 @@ def test_moments_do_not_depend_on_how_many_are_made(made: tuple[Path, Recipe]) -
     alone = make_moments(unit, one, Sources(Job(msgspec.json.encode(one))))["moments"]
     together = (folder / "shards" / open_set(folder).manifest.shards[0].name).read_bytes()
     assert together.startswith(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.blend
+def test_a_person_before_the_dome_by_cycles_has_hair_and_agrees_with_its_chart(tmp_path: Path) -> None:
+    """A person with hair, neutral and in an expression, before two cameras; one process with Blender."""
+    pytest.importorskip("bpy")
+    with_hair = next(k for k in range(20) if (h := skin_and_looks(k, 3)[1].hair) and h.style == "tail")
+    recipe = msgspec.structs.replace(
+        RECIPE,
+        head_sha256=load_head("open").weights_sha256 or "",
+        cameras=2,
+        cycles_every=1,
+        cycles_instances=2,
+        cycles_samples=4,
+    )
+    first = 2 * with_hair
+    unit = Unit(with_hair, split_of(with_hair, 3), first, first + 2, "cycles")
+    made = make_rendered_moments(unit, recipe, Sources(Job(msgspec.json.encode(recipe))))["moments"]
+    (tmp_path / "one.tar").write_bytes(made + bytes(1024))
+    neutral, posed = (decode_moment(record) for record in records(tmp_path / "one.tar"))
+    assert neutral.meta.renderer == "cycles"
+    assert neutral.meta.dress is not None
+    assert neutral.meta.dress.hair == "tail"
+    assert neutral.meta.dress.glasses == ""
+    parts = neutral.meta.parts
+    assert parts[-2:] == ("hair", "cloth")
+    for moment in (neutral, posed):
+        front = moment.views[0]
+        shares = [float((front.parts == 1 + parts.index(name)).mean()) for name in ("skin", "hair", "cloth")]
+        assert min(shares) > 0.01, shares
+        points = moment.position_head[moment.inside].astype(np.float64)
+        pixel, _ = front.camera.project(points)
+        column, row = np.clip(np.floor(pixel), 0, 95).astype(int).T
+        facing = points[:, 2] > 0.10
+        assert (front.parts[row[facing], column[facing]] == 1 + parts.index("skin")).mean() > 0.6
+        shown = ((front.image_srgb[row[facing], column[facing]] / 255.0) ** 2.2).mean()
+        assert shown == pytest.approx(moment.shaded_linear[moment.inside][facing].mean(), rel=0.35)
+    assert not np.array_equal(neutral.views[0].image_srgb, posed.views[0].image_srgb)
 
 
 def test_a_moment_that_lacks_a_view_is_told() -> None:
