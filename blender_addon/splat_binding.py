@@ -19,6 +19,7 @@ from .splats import Splats, SplatsError, read_ply
 
 SPLATS_NAME = "splats.ply"  # on the photographed face, head space, metres; colours as in the photo
 BINDING_NAME = "splats.npz"
+STRETCH = (0.5, 5.0)  # least and greatest of a splat against the photographed face
 HAIR_PART = 255  # in ``SplatBinding.part``: no part of the mesh
 
 _ARRAYS: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
@@ -43,19 +44,25 @@ class SplatBinding:
     part: NDArray[np.uint8]  # (N,) index into Mesh.part_names; HAIR_PART for hair
     albedo_srgb: NDArray[np.uint8]  # (N, 3) for new light
     normal: NDArray[np.float32]  # (N, 3) unit, in the triangle's frame
+    rest: NDArray[np.float32] | None = None  # (N, 3) ``spans_of`` the triangle on the photographed face
 
     def __len__(self) -> int:
         return len(self.corners)
 
     def placed(self, splats: Splats, vertices: NDArray[np.floating[Any]]) -> Splats:
-        """``splats`` on the mesh's ``vertices`` ``(V, 3)``, their shapes and colours as they are."""
+        """``splats`` on the mesh's ``vertices`` ``(V, 3)``, as wide as the skin under them; same colours."""
         frames = frames_of(vertices, self.corners)
         at = np.einsum("nk,nkc->nc", self.barycentric, np.asarray(vertices, np.float64)[self.corners])
         positions = at + np.einsum("nij,nj->ni", frames, self.offset)
-        own = np.einsum("nij,njk->nik", frames, _matrices(self.rotation))
+        axes = _matrices(self.rotation)
+        own = np.einsum("nij,njk->nik", frames, axes)
+        log_scales = splats.log_scales
+        if self.rest is not None:
+            stretch = stretches(self.rest, spans_of(vertices, self.corners), axes)
+            log_scales = (log_scales + np.log(stretch)).astype(np.float32)
         return Splats(
             positions.astype(np.float32),
-            splats.log_scales,
+            log_scales,
             _quaternions(own).astype(np.float32),
             splats.opacity_logits,
             splats.sh,
@@ -71,9 +78,38 @@ def frames_of(vertices: NDArray[np.floating[Any]], corners: NDArray[np.int32]) -
     return np.stack([edge, np.cross(normal, edge), normal], 2)
 
 
+def spans_of(vertices: NDArray[np.floating[Any]], corners: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Triangles ``(N, 3)`` in their own frames: length of the first edge, where the third corner lies along
+    and across it; metres ``(N, 3)``."""
+    a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[corners], 1, 0)
+    first = np.linalg.norm(b - a, axis=1)
+    unit = (b - a) / np.maximum(first, 1e-12)[:, None]
+    along = np.einsum("nc,nc->n", c - a, unit)
+    across = np.linalg.norm((c - a) - along[:, None] * unit, axis=1)
+    return np.stack([first, along, across], 1)
+
+
+def stretches(
+    rest: NDArray[np.floating[Any]], now: NDArray[np.float64], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How much longer each of three ``axes`` (columns of ``(N, 3, 3)``, in the triangle's frame) became.
+
+    ``rest`` and ``now`` are ``spans_of`` the triangles. Skin that unfolds, as lids do, must not tear.
+    """
+    a, b, c = np.maximum(np.asarray(rest, np.float64), [1e-6, -np.inf, 1e-6]).T
+    p, r = now[:, 0] / a, now[:, 2] / c
+    q = (now[:, 1] - p * b) / c
+    x, y, z = axes[:, 0], axes[:, 1], axes[:, 2]
+    squared = (p[:, None] * x + q[:, None] * y) ** 2 + (r[:, None] * y) ** 2 + z**2
+    return np.asarray(np.clip(np.sqrt(squared), *STRETCH))
+
+
 def write_binding(folder: Path, binding: SplatBinding) -> None:
     """Write ``splats.npz`` into ``folder``. Raises: OSError."""
-    write_arrays(folder / BINDING_NAME, **{name: getattr(binding, name) for name in _ARRAYS})
+    arrays = {name: getattr(binding, name) for name in _ARRAYS}
+    if binding.rest is not None:
+        arrays["rest"] = binding.rest
+    write_arrays(folder / BINDING_NAME, **arrays)
 
 
 def has_splats(folder: Path) -> bool:
@@ -93,14 +129,17 @@ def read_bound_splats(folder: Path, vertex_count: int) -> tuple[Splats, SplatBin
     try:
         with np.load(folder / BINDING_NAME, allow_pickle=False) as archive:
             arrays = {name: archive[name].astype(kind, copy=False) for name, (_, kind) in _ARRAYS.items()}
+            rest = archive["rest"].astype(np.float32) if "rest" in archive.files else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise damaged from error
-    shapes = all(arrays[name].shape == (len(splats), *rest) for name, (rest, _) in _ARRAYS.items())
-    if not shapes or not all(np.isfinite(array).all() for array in arrays.values()):
+    shapes = all(arrays[name].shape == (len(splats), *more) for name, (more, _) in _ARRAYS.items())
+    numbers = [*arrays.values()] if rest is None else [*arrays.values(), rest]
+    shapes = shapes and (rest is None or rest.shape == (len(splats), 3))
+    if not shapes or not all(np.isfinite(array).all() for array in numbers):
         raise damaged
     if arrays["corners"].min() < 0 or arrays["corners"].max() >= vertex_count:
         raise SplatsError(f"The splats of '{folder.name}' belong to another mesh; reconstruct it again.")
-    return splats, SplatBinding(**arrays)
+    return splats, SplatBinding(**arrays, rest=rest)
 
 
 def _matrices(quaternions: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from backend.artifacts import HeadFit
 from backend.colour import linear_to_srgb
 from backend.gaussians.surface import BoundGaussians, placed
 from blender_addon import bundle
-from blender_addon.splat_binding import BINDING_NAME, SPLATS_NAME, SplatBinding, write_binding
+from blender_addon.splat_binding import BINDING_NAME, SPLATS_NAME, SplatBinding, spans_of, write_binding
 from blender_addon.splats import write_ply
 
 
@@ -40,4 +40,5 @@ def binding_of(bound: BoundGaussians, fit: HeadFit) -> SplatBinding:
         part=bound.part,
         albedo_srgb=np.rint(255 * np.clip(linear_to_srgb(bound.albedo_linear), 0, 1)).astype(np.uint8),
         normal=bound.normal,
+        rest=spans_of(fit.vertices_head, fit.head.triangles[bound.triangle]).astype(np.float32),
     )
