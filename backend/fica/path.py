@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from backend.artifacts import Camera
+from backend.errors import BadInput
 from backend.fica.completion import Completion, Sampling
 from backend.fica.dense import DensePredictor
-from backend.fica.maps import Frame, HeadMaps
+from backend.fica.maps import MASK, Frame, HeadMaps
 from backend.fica.poses import PosedPortrait
 from backend.fica.prior import Drive, UniversalPrior
 from backend.fica.refinement import RefinementNetwork
@@ -23,6 +24,7 @@ from backend.fica.surface import surfels
 from backend.fica.unwrap import unwrap
 from backend.gaussians.renderer import Gaussians, Renderer, over
 
+LEAST_SEEN = 0.05  # share of the atlas that a portrait must show
 GREY = 0.5  # behind the rendered mesh that the refinement looks at
 
 
@@ -74,7 +76,10 @@ def make_avatar(
     seed: int,
     sampling: Sampling | None = None,
 ) -> FicaAvatar:
-    """The avatar of one portrait; ``seed`` decides what the portrait does not show."""
+    """The avatar of one portrait; ``seed`` decides what the portrait does not show.
+
+    Raises: BadInput, as ``completed``.
+    """
     maps = completed(portrait.picture, networks, frames.maps, seed, sampling)
     refined = refined_maps(portrait, maps, networks.refinement, frames.maps, renderer)
     large = resized_maps(refined, frames.maps, frames.prior)
@@ -85,8 +90,17 @@ def make_avatar(
 def completed(
     picture: Tensor, networks: Networks, frame: Frame, seed: int, sampling: Sampling | None = None
 ) -> HeadMaps:
-    """Texture and geometry that the completion makes of pictures ``(B, 3, P, P)``."""
+    """Texture and geometry that the completion makes of pictures ``(B, 3, P, P)``.
+
+    Raises: BadInput for a picture in which the predictor finds too little of a head.
+    """
     partial = unwrap(picture, networks.predictor(picture), frame)
+    seen = (partial[:, MASK] * frame.inside).sum((1, 2, 3)) / frame.inside.sum()
+    if float(seen.min()) < LEAST_SEEN:
+        raise BadInput(
+            f"too little of a head is recognised ({float(seen.min()):.0%} of its surface); take a portrait "
+            "of one person, not a profile"
+        )
     noise = networks.completion.draw_noise(len(picture), torch.Generator().manual_seed(seed))
     told = networks.semantic(picture)
     return networks.completion.sample(partial, told, frame, noise.to(picture), sampling)

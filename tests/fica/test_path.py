@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from test_poses import made_fit, photo_camera
 from torch import nn
 
+from backend.errors import BadInput
 from backend.fica.atlas import build_atlas
 from backend.fica.codec import TINY_CODEC, Codec
 from backend.fica.completion import Completion, Sampling
-from backend.fica.dense import TINY_DENSE, DensePredictor
 from backend.fica.dit import CompletionDiT
 from backend.fica.maps import HeadMaps, frame_of
 from backend.fica.path import Frames, Networks, completed, make_avatar, resized_maps
@@ -21,6 +23,7 @@ from backend.fica.refinement import TINY_REFINEMENT, RefinementNetwork
 from backend.fica.semantic import ClipConfig, ClipEncoder, build_semantic
 from backend.fica.sizes import dit_config, prior_config, semantic_config
 from backend.fica.surface import surfels
+from backend.fica.unwrap import DenseMaps
 from backend.gaussians.numba_renderer import NumbaRenderer
 from backend.head.base import ParametricHead
 
@@ -39,12 +42,27 @@ def networks(frames: Frames) -> Networks:
     transformer = CompletionDiT(dit_config("tiny", 64))
     nn.init.normal_(transformer.out.weight, std=0.02)
     return Networks(
-        DensePredictor(TINY_DENSE).eval(),
+        Sure(),  # type: ignore[arg-type]
         build_semantic(semantic_config("tiny")).eval(),
         Completion(Codec(TINY_CODEC), transformer).eval(),
         RefinementNetwork(TINY_REFINEMENT).eval(),
         UniversalPrior(prior_config("tiny", 128), frames.prior).eval(),
     )
+
+
+class Sure(nn.Module):
+    """A predictor that sees the surface everywhere, spread over the atlas."""
+
+    def __init__(self, known: float = 1.0) -> None:
+        super().__init__()
+        self.known = known
+
+    def forward(self, picture: torch.Tensor) -> DenseMaps:
+        side = picture.shape[-1]
+        at = (torch.arange(side) + 0.5) / side
+        uv = torch.stack([at[None].expand(side, -1), 1 - at[:, None].expand(-1, side)])[None]
+        flat = torch.zeros(1, 3, side, side)
+        return DenseMaps(uv, flat, flat + 1, torch.full((1, 1, side, side), self.known))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +100,14 @@ def test_a_seed_decides_and_a_portrait_is_heard(
     base = texture(1, portrait.picture)
     torch.testing.assert_close(texture(1, portrait.picture), base, rtol=0, atol=0)
     assert (texture(2, portrait.picture) - base).abs().max() > 1e-3
+
+
+def test_a_picture_without_a_head_is_refused_in_one_line(
+    portrait: PosedPortrait, networks: Networks, frames: Frames
+) -> None:
+    blind = replace(networks, predictor=Sure(known=0.2))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="too little of a head"):
+        completed(portrait.picture, blind, frames.maps, SEED)
 
 
 def test_maps_keep_their_values_on_a_finer_atlas(frames: Frames, head: ParametricHead) -> None:
