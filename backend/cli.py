@@ -89,15 +89,29 @@ def reconstruct(
     turbo: Annotated[
         bool, typer.Option("--turbo", help="marcus: few steps; faster, and another result.")
     ] = False,
+    guidance_interval: Annotated[
+        tuple[float, float],
+        typer.Option(
+            metavar="LOW HIGH", help="marcus: guidance only between these noise levels, which saves time."
+        ),
+    ] = (0.0, 1.0),
+    fp8: Annotated[
+        bool, typer.Option("--fp8", help="marcus: multiply in 8 bits (GPUs from Ada on); nearly the result.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="marcus: compile the networks first; pays for many photographs.")
+    ] = False,
 ) -> None:
     """Reconstruct photographs into avatars."""
     from backend.jobs import Job, run_jobs
     from backend.marcus.options import MarcusOptions
     from backend.progress import progress_reporter
 
-    if engine == "embedded" and (caption is not None or turbo):
+    marcus = MarcusOptions(caption, turbo, guided=guidance_interval, fp8=fp8, compiled=compiled)
+    if engine == "embedded" and not marcus.is_plain:
         raise BadInput(
-            "--caption and --turbo are the marcus engine's; leave them out, or take --engine marcus"
+            "--caption, --turbo, --guidance-interval, --fp8 and --compile are the marcus engine's; "
+            "leave them out, or take --engine marcus"
         )
     if all_faces and face is not None:
         raise BadInput("--face and --all-faces exclude each other; give one of them")
@@ -119,7 +133,7 @@ def reconstruct(
         blend=blend,
         splats=splats,
         overwrite=overwrite,
-        marcus=MarcusOptions(caption=caption, turbo=turbo),
+        marcus=marcus,
     )
     worst = 0
     with progress_reporter(enabled=not as_json) as reporter:

@@ -20,6 +20,12 @@ class Pin(NamedTuple):
     y_px: float
 
 
+PINS_ARE_EMBEDDED = (
+    "landmark corrections (pins) are not for the marcus engine, whose head is one look of a network; "
+    "take them away, or reconstruct with the embedded engine"
+)
+
+
 @dataclass(frozen=True)
 class Corrections:
     """Pins correct the fitted head and all that follows; the mask changes what follows the fit, so painting

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backend import engines
 from backend.artifacts import F32, HeadFit, Observation, OnHead, PartialUV, Photo, Reconstruction, Run
-from backend.corrections import Corrections, Pin, excluding
+from backend.corrections import PINS_ARE_EMBEDDED, Corrections, Pin, excluding
 from backend.engines import Engine, Given, Stage
 from backend.errors import BadInput
 from backend.gaussians.embedded import IMPLEMENTATION, STAGE, make_splats
@@ -51,6 +51,8 @@ def reconstruct(
     run = run or Run()
     corrections = corrections or Corrections()
     chosen, model = _choose(engine, head, maps)
+    if corrections.pins and chosen.head is not None:
+        raise BadInput(PINS_ARE_EMBEDDED)
     do = Stages(run, cache, watcher)
     picture = do(_LOAD, Path(photo), run, name)
     observation = do(_OBSERVE, picture, run, face)

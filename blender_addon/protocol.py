@@ -53,6 +53,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     maps: int = 1024  # side of the material maps, texels: 512, 1024, 2048 or 4096
     face: int | None = None  # which face, 0 the largest and most central; None: that one
     seed: int = 0
+    # Of the engine "marcus" alone:
+    caption: str | None = None  # of the face; None lets the engine look
+    turbo: bool = False  # few steps, another result
+    guidance_interval: tuple[float, float] = (0.0, 1.0)  # noise levels between which guidance works
+    fp8: bool = False  # multiply in 8 bits where the GPU can
+    compile: bool = False  # compile the networks first
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,6 +366,7 @@ class StageProgress(_Event, frozen=True, kw_only=True, tag="stage_progress"):
     stage: str
     fraction: float  # of this stage
     job_fraction: float  # of the whole job
+    preview_frame: int | None = None  # bulk frame: PNG or JPEG of what is half made, where there is one
 
 
 class StageFinished(_Event, frozen=True, kw_only=True, tag="stage_finished"):

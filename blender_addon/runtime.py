@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from . import protocol
 from .backend_control import BackendControl
 from .checks import Check
@@ -204,11 +206,9 @@ class Runtime:
     def vary(self, job: str, *, maps: int | None = None, seed: int | None = None) -> None:
         """The photo of ``job`` again with other options, as a new head."""
         known = self.view.jobs[job]
-        options = protocol.Options(
-            engine=known.options.engine,
-            head=known.options.head,
+        options = msgspec.structs.replace(
+            known.options,
             maps=maps or known.options.maps,
-            face=known.options.face,
             seed=known.options.seed if seed is None else seed,
         )
         self._submit(None, known.name, options, parent=job)

@@ -22,6 +22,11 @@ from .view import PRESETS
 ENGINES = (
     ("auto", "Best available", "The best engine that this machine can run"),
     ("embedded", "Embedded", "Classical inverse rendering; needs neither a GPU nor a download"),
+    (
+        "marcus",
+        "MARCUS",
+        "Diffusion models for research use; needs a large GPU and fetched weights, and says what is missing",
+    ),
 )
 _PRESET_TEXT = {
     "PREVIEW": "Maps of 512 texels a side: a first look",
@@ -63,6 +68,15 @@ class LikenessSettings(bpy.types.PropertyGroup):
         default=0,
         min=0,
         max=2**31 - 1,
+    )
+    caption: StringProperty(
+        name="Caption",
+        description="Describe the face in words; empty lets the engine look",
+    )
+    turbo: BoolProperty(
+        name="Turbo",
+        description="Few steps: faster, and another result",
+        default=False,
     )
     choose_face: BoolProperty(
         name="Choose face",

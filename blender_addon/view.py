@@ -34,6 +34,8 @@ STAGE_LABELS = {
     "partial UV": "Unwrapping the photo",
     "complete UV": "Filling in unseen skin",
     "even-lit UV": "Taking the light off the skin",
+    "description": "Describing the face",
+    "delivered head": "Laying the head over the result",
     "materials": "Making the skin maps",
     "preview": "Rendering the preview",
     "export": "Saving the avatar",
@@ -274,6 +276,8 @@ def _apply_stage(
         job.fraction = max(job.fraction, min(event.job_fraction, 1.0))  # a late one never goes back
     else:
         job.cached_stages += event.cached
-        if event.preview_frame is not None and event.preview_frame < len(bulk):
-            job.preview = bytes(bulk[event.preview_frame])
-            job.preview_number += 1
+    if isinstance(event, protocol.StageStarted) or event.preview_frame is None:
+        return
+    if event.preview_frame < len(bulk):
+        job.preview = bytes(bulk[event.preview_frame])
+        job.preview_number += 1

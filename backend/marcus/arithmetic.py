@@ -28,7 +28,25 @@ class Size:
         return self.text_tokens + 2 * self.image_tokens
 
 
+@dataclass(frozen=True)
+class PassFlop:
+    """One pass by what multiplies: the blocks' Linears, which FP8 speeds up, attention, LoRA beside them."""
+
+    linear: float
+    attention: float
+    lora: float
+
+    @property
+    def total(self) -> float:
+        return self.linear + self.attention + self.lora
+
+
 def pass_flop(size: Size, branches: int = 1, unmerged_rank: int = 0) -> float:
+    """All of ``pass_parts``."""
+    return pass_parts(size, branches, unmerged_rank).total
+
+
+def pass_parts(size: Size, branches: int = 1, unmerged_rank: int = 0) -> PassFlop:
     """One pass of the transformer over ``branches`` that attend to each other.
 
     ``unmerged_rank`` counts LoRA beside its Linears instead of in them.
@@ -41,7 +59,7 @@ def pass_flop(size: Size, branches: int = 1, unmerged_rank: int = 0) -> float:
     attention = (size.layers + size.single_layers) * 4 * (branches * n) ** 2 * w
     r = unmerged_rank
     lora = branches * n * (size.layers * 2 * r * w * (4 * 2 + 2 * 5) + size.single_layers * 2 * r * w * 6)
-    return float(linear + attention + lora)
+    return PassFlop(float(linear), float(attention), float(lora))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 from backend.artifacts import F32, Description
 from backend.errors import BadInput
 from backend.marcus.adapters import attached, merged
+from backend.marcus.eight_bit import multiplied_in_eight_bits, scales_rows
 from backend.marcus.flow import Solver, guided, integrate, sigmas
 from backend.marcus.latents import Grid, decode, encode, pack, unpack
 from backend.marcus.longcat import predict
@@ -180,6 +181,8 @@ class Cascade:
                 bank = install_bank(transformer, rank=published_rank(state), dtype=place.dtype)
                 stack.callback(bank.remove)
                 bank.load_published(state)
+            if place.fp8:
+                stack.enter_context(multiplied_in_eight_bits(transformer, scales_rows(place.device)))
             velocity = self._velocity(transformer, condition, texts, avoided, guidance, grid)
             mu = self._models.shift().mu(grid[0] * grid[1])
             start = pack(noise).to(place.device, place.dtype)

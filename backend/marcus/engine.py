@@ -39,6 +39,7 @@ from backend.marcus.release import LONGCAT, Release, identity, require
 from backend.marcus.superres.enlarge import enlarge
 from backend.marcus.superres.maps import enlarged_materials, resized_materials
 from backend.marcus.superres.networks import load_checkpoint
+from backend.marcus.superres.package import is_importable, packaged
 from backend.marcus.texture import chart_linear, evened, incomplete, materials_of, picture_srgb
 from backend.uvspace.chart import chart_maps, chart_raster
 from backend.uvspace.seams import seam_pairs
@@ -71,11 +72,13 @@ def marcus_engine(options: MarcusOptions, reason: str) -> Engine:
 def _made(options: MarcusOptions, reason: str, release: Release, files: str) -> Engine:
     base = release.base(options.turbo)
     distilled = base.name != LONGCAT
-    sampling = turbo(Sampling(), distilled) if options.turbo else Sampling()
+    sampling = _sampling(options, distilled)
     chart = release.chart()
     cost = cascade_flop(_size(base, chart), _passes(sampling))
-    models = Models(base, place(options.device, sum(cost.values())))
+    placement = place(options.device, sum(cost.values()), options.fp8)
+    models = Models(base, placement, options.compiled)
     label = ("turbo (distilled), " if distilled else "turbo, ") if options.turbo else ""
+    label += "FP8, " if placement.fp8 else "8-bit weights, " if placement.eight_bit else ""
     networks = _Networks(
         options.caption,
         chart,
@@ -94,6 +97,12 @@ def _made(options: MarcusOptions, reason: str, release: Release, files: str) -> 
     def fitted(observation: Observation, asked: ParametricHead, run: Run) -> Given:
         return {"head": lambda: networks.head}
 
+    enlarging = ""
+    if release.super_resolution() is not None:
+        enlarging = (
+            f", Real-ESRGAN ({'package realesrgan' if is_importable() else 'own modules'}) above {chart}"
+        )
+
     def told(description: Description) -> Engine:
         label = f"{networks.label}, captions {_digest(description)}"
         return replace(
@@ -102,7 +111,7 @@ def _made(options: MarcusOptions, reason: str, release: Release, files: str) -> 
             homogenise=Stage(EVEN, label, partial(networks.homogenise, description), reads_seed=True),
             materials=Stage(
                 MATERIALS,
-                f"{label}, cross-intrinsic attention",
+                f"{label}, cross-intrinsic attention{enlarging}",
                 partial(networks.materials, description),
                 reads_seed=True,
             ),
@@ -122,7 +131,7 @@ def _made(options: MarcusOptions, reason: str, release: Release, files: str) -> 
         materials=Stage(MATERIALS, networks.label, partial(networks.materials, nothing), reads_seed=True),
         describe=Stage("description", _describer(options), networks.describe),
         told=told,
-        deliver=Stage("delivered head", "non-rigid registration", deliver),
+        deliver=Stage("delivered head", "non-rigid registration", deliver, kept=False),
     )
     return engine
 
@@ -194,7 +203,8 @@ class _Networks:
                 "(likeness weights fetch real-esrgan)."
             )
             return resized_materials(made, size)
-        network = load_checkpoint(path).to(self.models.placement.device)
+        own = load_checkpoint(path)
+        network = (packaged(own) or own).to(self.models.placement.device)
         large = network.scale * self.chart
         grown = enlarged_materials(
             made,
@@ -205,6 +215,18 @@ class _Networks:
             lambda fraction: run.progress(MATERIALS, 0.9 + 0.1 * fraction),
         )
         return resized_materials(grown, size)
+
+
+def _sampling(options: MarcusOptions, distilled: bool) -> Sampling:
+    """Raises: BadInput (an interval of noise levels that is none, or turbo's own is taken)."""
+    low, high = options.guided
+    if not 0 <= low < high <= 1:
+        raise BadInput(f"noise levels {low:g} to {high:g} are no interval; take 0 ≤ LOW < HIGH ≤ 1")
+    if options.turbo:
+        if options.guided != (0.0, 1.0):
+            raise BadInput("--turbo has an interval of guidance of its own; leave out --guidance-interval")
+        return turbo(Sampling(), distilled)
+    return Sampling(guided_from=low, guided_to=high)
 
 
 def _describer(options: MarcusOptions) -> str:

@@ -34,8 +34,8 @@ class Shift:
 
 
 def shifted(sigma: Tensor, mu: float) -> Tensor:
-    """σ' of ``sigma`` in (0, 1]."""
-    return math.exp(mu) / (math.exp(mu) + 1.0 / sigma - 1.0)
+    """σ' of ``sigma`` in (0, 1]; 1 stays 1 to the bit, where guidance may begin."""
+    return math.exp(mu) / (math.exp(mu) + (1.0 / sigma - 1.0))
 
 
 def sigmas(steps: int, mu: float) -> Tensor:

@@ -19,15 +19,20 @@ from backend.weights.components import load_diffusers, read_json
 T = TypeVar("T")
 
 # Layers whose weights stay at full precision with 8-bit storage: they are small and scale everything else.
-_KEPT_WHOLE = ("norm", "time_embed", "embedder", "proj_out", "patch_embed", "lm_head", "embed_tokens")
+_KEPT_WHOLE = ("norm", "time_embed", "embedder", r"^proj_out", "patch_embed", "lm_head", "embed_tokens")
 
 
 class Models:
-    """One transformer, one VAE, one Qwen2.5-VL. With ``placement.staged`` one is on the device at a time."""
+    """One transformer, one VAE, one Qwen2.5-VL. With ``placement.staged`` one is on the device at a time.
 
-    def __init__(self, base: Path, placement: Placement) -> None:
+    ``compiled``: the transformer's blocks go through torch.compile, once for each of its forms (with an
+    adapter merged, with the branches beside it) and batch; that needs a C++ compiler, on CUDA Triton.
+    """
+
+    def __init__(self, base: Path, placement: Placement, compiled: bool = False) -> None:
         self.base = base
         self.placement = placement
+        self.compiled = compiled
         self._loaded: dict[str, Any] = {}
 
     @contextmanager
@@ -75,6 +80,9 @@ class Models:
         model = load_diffusers(
             LongCatImageTransformer2DModel, self.base / "transformer", self.placement.dtype
         )
+        if self.compiled:
+            for block in (*model.transformer_blocks, *model.single_transformer_blocks):
+                block.compile()  # in place; equal blocks share what is compiled
         return _stored(model, self.placement)
 
     def _load_vae(self) -> Any:

@@ -13,6 +13,8 @@ GIB = 2**30
 # activations (27,090 tokens, 5 GiB with room for the allocator); no GPU was at hand to measure them.
 RESIDENT_GIB, STAGED_GIB, EIGHT_BIT_GIB = 36.0, 21.0, 14.0
 BATCHED_GUIDANCE_GIB = 8.0  # beyond what a placement needs, for both passes of guidance in one batch
+FP8_GIB = 5.0  # likewise, for FP8 copies of the blocks' matrices (4.5 billion) beside the bf16 ones
+FP8_CAPABILITY = (8, 9)  # of CUDA devices that multiply in FP8: Ada, Hopper and later
 MOST_CPU_FLOP = 1e15  # hours; the released model at 1K takes some forty times as much
 
 
@@ -25,12 +27,14 @@ class Placement:
     staged: bool  # only the network that works is on the device
     eight_bit: bool = False  # weights are kept in 8 bits (FP8 E4M3) and widened where they are used
     batched_guidance: bool = False  # both passes of guidance in one batch
+    fp8: bool = False  # the blocks multiply in FP8
 
 
-def place(device: str | None, cpu_flop: float) -> Placement:
+def place(device: str | None, cpu_flop: float, fp8: bool = False) -> Placement:
     """The placement for this machine. ``cpu_flop`` is what a job would cost on the CPU.
 
-    Raises: Missing (no GPU, and too much work for a CPU), OutOfResources (GPU too small), BadInput.
+    Raises: Missing (no GPU, too much work for a CPU, or a GPU without FP8 where that is asked for),
+    OutOfResources (GPU too small), BadInput.
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = name.split(":")[0]
@@ -40,26 +44,37 @@ def place(device: str | None, cpu_flop: float) -> Placement:
                 f"the marcus engine needs a CUDA GPU: {cpu_flop / 1e15:.0f} PFLOP would take this CPU days; "
                 "use --engine embedded here"
             )
-        return Placement(torch.device("cpu"), torch.float32, staged=False)
+        return Placement(torch.device("cpu"), torch.float32, staged=False, fp8=fp8)
     if kind != "cuda":
         raise BadInput(f"device '{name}' is unknown to the marcus engine; take cuda, cuda:N or cpu")
     if not torch.cuda.is_available():
         raise Missing("no CUDA GPU that PyTorch can use; use --engine embedded, or see likeness doctor")
     where = torch.device(name)
+    if fp8 and torch.cuda.get_device_capability(where) < FP8_CAPABILITY:
+        raise Missing(
+            f"{torch.cuda.get_device_name(where)} does not multiply in FP8 (Ada, Hopper and later do); "
+            "leave out --fp8"
+        )
     free, total = torch.cuda.mem_get_info(where)
-    return place_on_gpu(where, free / GIB, total / GIB)
+    return place_on_gpu(where, free / GIB, total / GIB, fp8)
 
 
-def place_on_gpu(device: torch.device, free_gib: float, total_gib: float) -> Placement:
+def place_on_gpu(device: torch.device, free_gib: float, total_gib: float, fp8: bool = False) -> Placement:
     """The fastest placement that fits into ``free_gib``. Raises: OutOfResources, saying what would fit."""
+    extra = FP8_GIB if fp8 else 0.0
+    if fp8 and EIGHT_BIT_GIB <= free_gib < STAGED_GIB + extra:
+        raise OutOfResources(
+            f"{free_gib:.0f} GiB of the GPU are free and --fp8 needs {STAGED_GIB + extra:.0f} (the bf16 "
+            "weights stay beside it); leave out --fp8"
+        )
     for needed, staged, eight_bit in (
-        (RESIDENT_GIB, False, False),
-        (STAGED_GIB, True, False),
+        (RESIDENT_GIB + extra, False, False),
+        (STAGED_GIB + extra, True, False),
         (EIGHT_BIT_GIB, True, True),
     ):
         if free_gib >= needed:
             batched = free_gib >= needed + BATCHED_GUIDANCE_GIB
-            return Placement(device, torch.bfloat16, staged, eight_bit, batched)
+            return Placement(device, torch.bfloat16, staged, eight_bit, batched, fp8)
     if total_gib >= EIGHT_BIT_GIB:
         raise OutOfResources(
             f"{free_gib:.0f} of the GPU's {total_gib:.0f} GiB are free and the marcus engine needs "

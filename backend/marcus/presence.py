@@ -32,7 +32,7 @@ def why_not_marcus(options: MarcusOptions) -> str | None:
     from backend.marcus.placement import place
 
     try:
-        place(options.device, 0.0)
+        place(options.device, 0.0, options.fp8)
     except LikenessError as error:
         return str(error)
     return None

@@ -10,15 +10,27 @@ from pathlib import Path
 import numpy as np
 
 from backend import engines, pipeline
-from backend.artifacts import F32, CompleteUV, EvenUV, HeadFit, Observation, PartialUV, Run, StageRecord
+from backend.artifacts import (
+    F32,
+    CompleteUV,
+    EvenUV,
+    HeadFit,
+    Observation,
+    OnHead,
+    PartialUV,
+    Run,
+    StageRecord,
+)
 from backend.corrections import Corrections, Pin, read_mask
+from backend.engines import Engine
 from backend.errors import BadInput
 from backend.export.avatar import fill_avatar
 from backend.export.bundle_writer import Fitted
 from backend.export.map_files import shrunk
+from backend.marcus.options import MarcusOptions
 from backend.server.partial import PartialFolder
 from backend.server.stage_cache import StageCache
-from backend.server.stage_previews import stage_preview
+from backend.server.stage_previews import half_made, stage_preview
 from backend.server.worker_protocol import (
     FromWorker,
     JobDone,
@@ -29,13 +41,16 @@ from backend.server.worker_protocol import (
 )
 from backend.stages import Finished
 from blender_addon.bundle import PROXY_SIDE
+from blender_addon.protocol import Options
 
 Send = Callable[[FromWorker], None]
 
-# The stages in order with their usual share of the time; only the progress bar depends on it.
+# The stages in order with their usual share of the time; only the progress bar depends on it. A stage that a
+# job does not have is left out of its plan.
 _SHARES = {
     "photo": 1.0,
     "observation": 5.0,
+    "description": 1.0,
     "head fit": 6.0,
     "pins": 2.0,
     "mask": 0.2,
@@ -43,10 +58,12 @@ _SHARES = {
     "complete UV": 24.0,
     "even-lit UV": 28.0,
     "materials": 8.0,
+    "delivered head": 3.0,
     "maps": 4.0,
     "preview": 18.0,
 }
 _PROGRESS_SECONDS = 0.1  # least time between two reports
+_PREVIEW_SECONDS = 0.5  # likewise, of pictures of what is half made
 
 
 def run_job(order: RunJob, cache: Path, send: Send, is_cancelled: Callable[[], bool]) -> None:
@@ -61,13 +78,20 @@ def run_job(order: RunJob, cache: Path, send: Send, is_cancelled: Callable[[], b
         exclude=None if order.exclude_path is None else read_mask(Path(order.exclude_path)),
     )
     told = _Telling(order, corrections, folder, send)
-    run = Run(seed=order.options.seed, on_progress=told.progress, is_cancelled=is_cancelled)
+    run = Run(
+        seed=order.options.seed,
+        on_progress=told.progress,
+        is_cancelled=is_cancelled,
+        on_preview=told.preview,
+    )
     told.run = run
     folder.make()
     try:
+        engine = engines.choose(order.options.engine, marcus_options(order.options))
+        told.follow(engine)
         made = pipeline.reconstruct(
             order.photo_path,
-            engine=order.options.engine,
+            engine=engine,
             head=order.options.head,
             maps=order.options.maps,
             face=order.options.face,
@@ -86,6 +110,20 @@ def run_job(order: RunJob, cache: Path, send: Send, is_cancelled: Callable[[], b
         folder.discard()
         raise
     send(JobDone(job=order.job, warnings=warnings, files=files))
+
+
+def marcus_options(options: Options) -> MarcusOptions:
+    """Raises: BadInput where they are given to the embedded engine."""
+    asked = MarcusOptions(
+        caption=options.caption,
+        turbo=options.turbo,
+        guided=options.guidance_interval,
+        fp8=options.fp8,
+        compiled=options.compile,
+    )
+    if options.engine == "embedded" and not asked.is_plain:
+        raise BadInput("caption, turbo, guidance, FP8 and compiling are the marcus engine's; leave them out")
+    return asked
 
 
 def _sha256(photo: Path) -> str:
@@ -113,16 +151,43 @@ class _Telling:
         self._order = order
         self._folder = folder
         self._send = send
-        absent = {"pins"} if not corrections.pins else set()
+        self._absent = {"pins"} if not corrections.pins else set()
         if corrections.exclude is None:
-            absent.add("mask")
-        self._plan = [name for name in _SHARES if name not in absent]
+            self._absent.add("mask")
+        self._engine = ""
+        self._plan = list(_SHARES)
         self._last_of_fit = "pins" if corrections.pins else "head fit"
         self._records: list[StageRecord] = []
         self._observation: Observation | None = None
-        self._told_at = 0.0
+        self._told_at = self._shown_at = 0.0
+        self._fraction = 0.0  # of the stage at work
+        self._is_delivered = False
+
+    def follow(self, engine: Engine) -> None:
+        """Plan the stages of ``engine``."""
+        own = {stage.name for stage in (engine.describe, engine.deliver) if stage is not None}
+        absent = self._absent | ({"description", "delivered head"} - own)
+        self._plan = [name for name in _SHARES if name not in absent]
+        self._engine = engine.name
+        self._is_delivered = engine.deliver is not None
+
+    def preview(self, stage: str, picture_srgb: F32) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < _PREVIEW_SECONDS:
+            return
+        self._shown_at = now
+        self._send(
+            StageProgress(
+                job=self._order.job,
+                stage=stage,
+                fraction=self._fraction,
+                job_fraction=self._job_fraction(stage, self._fraction),
+                preview=half_made(picture_srgb),
+            )
+        )
 
     def progress(self, stage: str, fraction: float) -> None:
+        self._fraction = min(max(fraction, 0.0), 1.0)
         now = time.monotonic()
         if fraction in (0.0, 1.0) or now - self._told_at < _PROGRESS_SECONDS:  # started and finished say so
             return
@@ -160,12 +225,11 @@ class _Telling:
         value = stage.value
         if isinstance(value, Observation) and self._observation is None:
             self._observation = value
-        if isinstance(value, HeadFit) and stage.stage == self._last_of_fit:
-            self._folder.fitted(self._fitted(value))
-        if isinstance(value, PartialUV):
-            self._folder.preliminary_albedo(_filled(value))
-        if isinstance(value, CompleteUV | EvenUV) and not stage.cached:
-            self._folder.preliminary_albedo(value.rgb_linear)
+        if isinstance(value, OnHead):
+            self._folder.fitted(self._fitted(value.fit))
+            self._folder.preliminary_albedo(value.materials.albedo_linear)
+        elif not self._is_delivered:  # else these are of the engine's own head, which nobody asked for
+            self._show(stage)
         self._send(
             StageFinished(
                 job=self._order.job,
@@ -176,13 +240,22 @@ class _Telling:
             )
         )
 
+    def _show(self, stage: Finished) -> None:
+        value = stage.value
+        if isinstance(value, HeadFit) and stage.stage == self._last_of_fit:
+            self._folder.fitted(self._fitted(value))
+        if isinstance(value, PartialUV):
+            self._folder.preliminary_albedo(_filled(value))
+        if isinstance(value, CompleteUV | EvenUV) and not stage.cached:
+            self._folder.preliminary_albedo(value.rgb_linear)
+
     def _fitted(self, fit: HeadFit) -> Fitted:
         if self._observation is None:
             raise RuntimeError("the fit came before the observation")
         return Fitted(
             observation=self._observation,
             fit=fit,
-            engine=engines.choose(self._order.options.engine).name,
+            engine=self._engine,
             seed=self._order.options.seed,
             stages=tuple(self._records),
             warnings=tuple(self.run.warnings),

@@ -222,7 +222,9 @@ class Jobs:
                         count=count,
                     ),
                 )
-            case worker.StageProgress(stage=stage, fraction=fraction, job_fraction=job_fraction):
+            case worker.StageProgress(
+                stage=stage, fraction=fraction, job_fraction=job_fraction, preview=preview
+            ):
                 record = msgspec.structs.replace(record, stage=stage, fraction=job_fraction)
                 self.records[job] = record
                 event = StageProgress(
@@ -231,8 +233,9 @@ class Jobs:
                     stage=stage,
                     fraction=fraction,
                     job_fraction=job_fraction,
+                    preview_frame=None if preview is None else 0,
                 )
-                self.publish(record.owner, event, None)
+                self.publish(record.owner, event, preview)
             case worker.StageFinished(stage=stage, seconds=seconds, cached=cached, preview=preview):
                 self._tell(
                     record,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.artifacts import F32, Camera
-from backend.corrections import Pin
+from backend.corrections import PINS_ARE_EMBEDDED, Pin
 from backend.errors import BadInput
 from backend.geometry.pins import PinProblem, pin_problem, solve_pins, solved_landmarks
 from backend.head.registry import load_head
@@ -61,6 +61,8 @@ def refine(directory: Path, head: str, pins: tuple[Pin, ...]) -> Refined:
 def _problem(directory: Path, head: str, changed: int) -> tuple[PinProblem, Landmarks]:
     """Read once per avatar: while a pin is dragged only the solve is repeated."""
     manifest = read_manifest(directory)
+    if manifest.engine == "marcus":
+        raise BadInput(PINS_ARE_EMBEDDED)
     seen = read_landmarks(directory)
     model = load_head(head)
     own = tuple(manifest.expression) == model.expression_names

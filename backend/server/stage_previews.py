@@ -25,6 +25,12 @@ def stage_preview(value: object, observation: Observation | None) -> bytes | Non
     return None if picture is None else _jpeg(picture)
 
 
+def half_made(picture_srgb: F32) -> bytes:
+    """A picture ``(h, w, 3)`` sRGB of what a stage is working on, its texels shown as squares."""
+    times = max(1, SIDE // max(picture_srgb.shape[:2]))
+    return _jpeg(_bytes(picture_srgb).repeat(times, 0).repeat(times, 1))
+
+
 def _picture(value: object, observation: Observation | None) -> U8 | None:
     match value:
         case Photo():

@@ -115,6 +115,7 @@ class StageProgress(_Message, frozen=True, kw_only=True, tag="stage_progress"):
     stage: str
     fraction: float
     job_fraction: float
+    preview: bytes | None = None  # PNG or JPEG of what is half made
 
 
 class StageFinished(_Message, frozen=True, kw_only=True, tag="stage_finished"):

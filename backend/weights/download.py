@@ -95,7 +95,7 @@ def _transfer(remote: Remote, part: Path, have: int, told: Callable[[int], None]
         resumed = have > 0 and answer.status == http.client.PARTIAL_CONTENT
         with part.open("ab" if resumed else "wb") as file:
             count = have if resumed else 0
-            while block := answer.read(BLOCK):
+            while block := answer.read1(BLOCK):  # what has come, however little: a kill loses nothing more
                 file.write(block)
                 count += len(block)
                 told(min(count, remote.size))

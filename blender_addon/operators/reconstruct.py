@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 from bpy.props import (
+    BoolProperty,
     CollectionProperty,
     EnumProperty,
     IntProperty,
@@ -96,6 +97,10 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
         options={"SKIP_SAVE"},
     )
     engine: EnumProperty(name="Engine", items=ENGINES, default="auto", options={"SKIP_SAVE"})
+    caption: StringProperty(
+        name="Caption", description="MARCUS: the face in words; empty lets it look", options={"SKIP_SAVE"}
+    )
+    turbo: BoolProperty(name="Turbo", description="MARCUS: few steps", default=False, options={"SKIP_SAVE"})
     seed: IntProperty(name="Seed", default=0, min=0, options={"SKIP_SAVE"})
     face: IntProperty(
         name="Face",
@@ -114,6 +119,8 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
     def invoke(self, context: Any, _event: Any) -> set[str]:
         settings = context.window_manager.likeness
         self.preset, self.engine, self.seed = settings.preset, settings.engine, settings.seed
+        if self.engine == "marcus":  # the others refuse what only it has
+            self.caption, self.turbo = settings.caption, settings.turbo
         self.face = settings.face if settings.choose_face else -1
         return self.execute(context)
 
@@ -124,6 +131,8 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
             maps=self.maps or MAPS_OF_PRESET[self.preset],
             seed=self.seed,
             face=None if self.face < 0 else self.face,
+            caption=self.caption.strip() or None,
+            turbo=self.turbo,
         )
         current = runtime.get()
         for photo in photos:

@@ -72,6 +72,9 @@ class LIKENESS_PT_options(LikenessPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(settings, "engine")
+        if settings.engine == "marcus":
+            layout.prop(settings, "caption")
+            layout.prop(settings, "turbo")
         layout.prop(settings, "seed")
         row = layout.row(heading="Choose face")
         row.prop(settings, "choose_face", text="")

@@ -96,6 +96,19 @@ def test_progress_never_goes_back_and_changes_no_job_that_has_ended():
     assert view.jobs[JOB].state == "cancelled"
 
 
+def test_what_is_half_made_is_shown():
+    view = View()
+    _play(view, protocol.Queued(job=JOB, number=1, info=_info()))
+    half = protocol.StageProgress(
+        job=JOB, number=1, stage="materials", fraction=0.5, job_fraction=0.6, preview_frame=0
+    )
+    apply_event(view, half, [b"\x89PNG half"])
+    assert (view.jobs[JOB].preview, view.jobs[JOB].preview_number) == (b"\x89PNG half", 1)
+    plain = protocol.StageProgress(job=JOB, number=1, stage="materials", fraction=0.6, job_fraction=0.7)
+    apply_event(view, plain, [])
+    assert (view.jobs[JOB].preview, view.jobs[JOB].preview_number) == (b"\x89PNG half", 1)
+
+
 def test_an_account_that_events_have_overtaken_brings_nothing_back():
     view = View()
     _play(view, protocol.Done(job=JOB, number=9, info=_info("done", directory="/d")))

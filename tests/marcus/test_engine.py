@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from backend.artifacts import Run
 from backend.errors import BadInput, BadWeights, Cancelled, Missing
 from backend.marcus.engine import marcus_engine
 from backend.marcus.options import MarcusOptions
-from backend.marcus.release import Release, require
+from backend.marcus.release import LONGCAT, TURBO, Release, require
 from blender_addon import bundle
 
 CAPTION = "a smiling woman of forty with fair skin"
@@ -126,6 +127,17 @@ def broken(release: Path, tmp_path: Path) -> Path:
             (tmp_path / part.name).symlink_to(part)
     shutil.copytree(release / "marcus", tmp_path / "marcus", copy_function=shutil.copy)
     return tmp_path
+
+
+def test_the_distilled_model_is_taken_where_it_was_fetched(broken: Path):
+    (broken / TURBO).symlink_to(broken / LONGCAT)
+    plain = MarcusOptions(turbo=True, weights=broken)
+    assert "turbo (distilled), 8 steps euler" in marcus_engine(plain, "asked for").complete.implementation
+    assert (
+        marcus_engine(replace(plain, turbo=False), "x").complete.implementation.count("30 steps euler") == 1
+    )
+    both = marcus_engine(replace(plain, turbo=False, fp8=True, guided=(0.2, 0.9)), "x")
+    assert "FP8, 30 steps euler, guided in σ 0.2–0.9" in both.materials.implementation
 
 
 class Planted:

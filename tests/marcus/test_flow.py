@@ -53,6 +53,12 @@ def test_levels_are_those_of_diffusers_scheduler():
     torch.testing.assert_close(sigmas(30, mu).float(), scheduler.sigmas, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("tokens", [256, 1024, 2304, 4096])
+def test_the_first_level_is_one_to_the_bit(tokens: int):
+    """Guidance works up to 1: a level a rounding above would lose its first step."""
+    assert float(sigmas(30, Shift().mu(tokens))[0]) == 1.0
+
+
 def test_training_levels_are_shifted_logit_normal():
     drawn = draw_sigmas(4000, 1.15, torch.Generator().manual_seed(0))
     logit = torch.logit(drawn.double())

@@ -41,3 +41,22 @@ def test_the_cpu_takes_tiny_models_only():
     assert none.value.exit_code == 3
     with pytest.raises(BadInput, match="unknown"):
         place("tpu", 1e9)
+
+
+def test_fp8_needs_room_beside_the_weights_and_a_gpu_that_has_it(monkeypatch):
+    assert place_on_gpu(CUDA, 45, 80, fp8=True).fp8
+    assert place_on_gpu(CUDA, 38, 80, fp8=True).staged  # resident without it
+    assert not place_on_gpu(CUDA, 38, 80).fp8
+    for free in (15, 23.5):
+        with pytest.raises(OutOfResources, match=r"--fp8 needs 26 .*leave out --fp8"):
+            place_on_gpu(CUDA, free, 80, fp8=True)
+    assert place("cpu", 1e9, fp8=True).fp8
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 6))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "an RTX 3090")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (40 << 30, 48 << 30))
+    with pytest.raises(Missing, match="an RTX 3090 does not multiply in FP8"):
+        place("cuda", 1e9, fp8=True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 9))
+    assert place("cuda", 1e9, fp8=True).fp8
+    assert not place("cuda:1", 1e9).fp8

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from safetensors.torch import save_file
 from backend.errors import BadWeights, Missing
 from backend.marcus.superres.enlarge import enlarge, enlarge_chart, enlarge_grey, enlarge_normals
 from backend.marcus.superres.networks import RRDBNet, SRVGGNetCompact, load_checkpoint
+from backend.marcus.superres.package import is_importable, packaged
 from backend.uvspace.seams import SeamPairs
 
 
@@ -117,6 +120,71 @@ def test_unusable_checkpoints_are_refused(tmp_path: Path, monkeypatch):
     for name in ("half.pth", "text.pth"):
         with pytest.raises(BadWeights, match="damaged"):
             load_checkpoint(tmp_path / name)
+
+
+class TheirRRDBNet(torch.nn.Module):
+    """With the signature, names and result of basicsr's, by the reference above."""
+
+    def __init__(self, num_in_ch, num_out_ch, scale=4, num_feat=64, num_block=23, num_grow_ch=32):
+        super().__init__()
+        self.inner, self.blocks = RRDBNet(num_feat, num_block, num_grow_ch), num_block
+        assert (num_in_ch, num_out_ch, scale) == (3, 3, 4)
+
+    def load_state_dict(self, state, strict=True, assign=False):
+        assert strict
+        return self.inner.load_state_dict(state, strict=True, assign=assign)
+
+    def forward(self, x):
+        return reference_rrdb(self.inner.state_dict(), x, self.blocks)
+
+
+class TheirCompact(torch.nn.Module):
+    """Likewise of realesrgan's."""
+
+    def __init__(self, num_in_ch, num_out_ch, num_feat=64, num_conv=16, upscale=4, act_type="prelu"):
+        super().__init__()
+        assert (num_in_ch, num_out_ch, upscale, act_type) == (3, 3, 4, "prelu")
+        layers = [torch.nn.Conv2d(3, num_feat, 3, 1, 1), torch.nn.PReLU(num_feat)]
+        for _ in range(num_conv):
+            layers += [torch.nn.Conv2d(num_feat, num_feat, 3, 1, 1), torch.nn.PReLU(num_feat)]
+        layers.append(torch.nn.Conv2d(num_feat, 48, 3, 1, 1))
+        self.body = torch.nn.ModuleList(layers)
+
+    def forward(self, x):
+        y = x
+        for layer in self.body:
+            y = layer(y)
+        return F.pixel_shuffle(y, 4) + F.interpolate(x, scale_factor=4, mode="nearest")
+
+
+@pytest.mark.parametrize("own", [RRDBNet(8, 2, 4), SRVGGNetCompact(8, 3)])
+def test_the_package_is_used_where_it_imports(own, rgb, monkeypatch):
+    """With stand-ins of its interface: the package itself does not install beside this PyTorch."""
+    monkeypatch.setitem(sys.modules, "realesrgan", None)
+    monkeypatch.setitem(sys.modules, "realesrgan.archs.srvgg_arch", None)
+    assert packaged(own) is None
+    assert not is_importable()
+    names = ("basicsr", "basicsr.archs", "realesrgan", "realesrgan.archs")
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    rrdb, compact = ModuleType("basicsr.archs.rrdbnet_arch"), ModuleType("realesrgan.archs.srvgg_arch")
+    rrdb.RRDBNet, compact.SRVGGNetCompact = TheirRRDBNet, TheirCompact
+    monkeypatch.setitem(sys.modules, rrdb.__name__, rrdb)
+    monkeypatch.setitem(sys.modules, compact.__name__, compact)
+    theirs = packaged(own)
+    assert isinstance(theirs.network, TheirRRDBNet | TheirCompact)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.to(torch.device("cpu"))(rgb), own(rgb), atol=1e-5, rtol=1e-4)
+        image = rgb[0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(enlarge(theirs, image, tile=6), enlarge(own, image, tile=6), atol=1e-5)
+
+
+def test_the_installed_package_gives_what_ours_gives(rgb):
+    if not is_importable():
+        pytest.skip("the package realesrgan is not installed, or does not import")
+    for own in (RRDBNet(8, 2, 4), SRVGGNetCompact(8, 3)):
+        with torch.no_grad():
+            torch.testing.assert_close(packaged(own)(rgb), own(rgb), atol=1e-5, rtol=1e-4)
 
 
 class Nearest:

@@ -159,7 +159,10 @@ def misbehave(what: str) -> None:
 def send_stage(writer: wp.Writer, job: str, stage: str, index: int) -> None:
     count = len(STAGES)
     writer.send(wp.StageStarted(job=job, stage=stage, implementation="fake", index=index, count=count))
-    writer.send(wp.StageProgress(job=job, stage=stage, fraction=0.5, job_fraction=(index + 0.5) / count))
+    half = PREVIEW + b"half" if stage == "materials" else None
+    writer.send(
+        wp.StageProgress(job=job, stage=stage, fraction=0.5, job_fraction=(index + 0.5) / count, preview=half)
+    )
 
 
 def finish_stage(

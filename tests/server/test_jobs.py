@@ -27,6 +27,10 @@ def test_job_from_submit_to_done(client, server):
     previews = [bulk for event, bulk in client.kept if isinstance(event, p.StageFinished)]
     assert bytes(previews[0][0]).startswith(PREVIEW)
     assert previews[3] == []
+    half = {e.stage: (e.preview_frame, b) for e, b in client.kept if isinstance(e, p.StageProgress)}
+    assert half["head fit"] == (None, [])
+    assert half["materials"][0] == 0
+    assert bytes(half["materials"][1][0]) == PREVIEW + b"half"
     assert done.info.state == "done"
     assert done.info.warnings == ("the face is small",)
     assert {file.name for file in done.info.files} == {"avatar.json", "mesh.npz", "maps/albedo.png"}
