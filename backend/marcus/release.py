@@ -18,6 +18,7 @@ MARCUS, LONGCAT, TURBO, DINO = (
     "longcat-image-edit-turbo",
     "dinov3-convnext-small",
 )
+CONVNEXT = "convnextv2-base"  # for training only
 SUPER_RESOLUTION = "real-esrgan"
 MODEL = "likeness-model.json"
 PUBLISHED_CHART = 1024

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backend.training.task import Task
 
 RECIPE, SESSION = "recipe.yaml", "training.json"
+PORTRAITS = "portraits.jsonl"  # in a folder of prepared photographs
 _MAY_CHANGE = ("optimisation.steps", "optimisation.epochs", "keeping.")
 _LINES_APART_S = 30.0  # where there is no terminal
 
@@ -123,8 +124,11 @@ def _same_session(asked: Asked) -> None:
 
 def _identity(asked: Asked) -> dict[str, str | None]:
     """What a resume must find again."""
-    read_manifest(asked.data)
-    digest = hashlib.sha256((asked.data / MANIFEST_NAME).read_bytes()).hexdigest()
+    listing = asked.data / PORTRAITS
+    if not listing.is_file():
+        read_manifest(asked.data)
+        listing = asked.data / MANIFEST_NAME
+    digest = hashlib.sha256(listing.read_bytes()).hexdigest()
     start = str(asked.start.resolve()) if asked.start is not None else None
     return {"task": asked.task, "set": digest, "head": asked.head, "start": start}
 

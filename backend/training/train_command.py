@@ -90,10 +90,41 @@ def geometry(
     resume: _Resume = False,
     cpu: _Cpu = False,
 ) -> None:
-    """Encoder from a portrait to a head's coefficients, self-supervised."""
+    """Encoder from a portrait to a head's coefficients, self-supervised.
+
+    SET may also be a folder that `likeness train portraits` made of photographs.
+    """
     from backend.training.session import Asked, run_training
 
     run_training(Asked("geometry", data, out, recipe, resume, cpu, head=head, start=start))
+
+
+@train_app.command()
+def portraits(
+    photos: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, folders within it included.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the portraits go.")],
+    head: _Head = "open",
+    workers: Annotated[int, typer.Option(help="Processes at work.", min=1)] = 1,
+) -> None:
+    """Prepare photographs for `geometry`: faces found, aligned for HEAD, landmarks and skin marked.
+
+    Run again, it goes on where it was.
+    """
+    from backend.head.registry import load_head
+    from backend.marcus.training.landmarked import standard_five
+    from backend.marcus.training.photographs import prepare
+    from backend.progress import progress_reporter
+
+    if not photos.is_dir():
+        raise BadInput(f"'{photos}' is no folder; give one of photographs")
+    if not out.parent.is_dir() or out.is_file():
+        raise BadInput(f"'{out}' cannot be made; choose another folder")
+    standard = standard_five(load_head(head), head)
+    with progress_reporter(enabled=True) as reporter:
+        made = prepare(
+            photos, out, standard, workers, lambda done, of: reporter.on_progress("portraits", done / of)
+        )
+    typer.echo(f"{out}: {made.portraits} portraits, {made.left_out} left out (why: portraits.jsonl)")
 
 
 @train_app.command()

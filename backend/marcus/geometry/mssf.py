@@ -124,7 +124,7 @@ def load_mssf(
         model = MssfRegressor(config)
     full = {_to_own(key): tensor for key, tensor in state.items()}
     if not any(key.startswith("dinov3.") for key in full):
-        full |= {f"dinov3.{key}": tensor for key, tensor in _dino_state(dino).items()}
+        full |= {f"dinov3.{key}": tensor for key, tensor in dino_state(dino).items()}
     own = model.state_dict()
     for key, tensor in full.items():
         if key in own and ".grn." in key and tensor.ndim == 1:
@@ -135,7 +135,8 @@ def load_mssf(
     return model.eval().requires_grad_(False)
 
 
-def _dino_state(folder: Path | None) -> dict[str, Tensor]:
+def dino_state(folder: Path | None) -> dict[str, Tensor]:
+    """DINOv3's stages as published, named as in ``MssfRegressor.dinov3``. Raises: Missing, BadWeights."""
     from backend.weights.components import weight_files
     from backend.weights.reading import read_safetensors
 

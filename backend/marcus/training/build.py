@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import torch
 
+from backend.errors import BadInput
 from backend.head.base import ParametricHead
 from backend.head.registry import load_head
 from backend.marcus.training.backbone import assemble
@@ -35,6 +36,8 @@ def build_task(
 
     Raises: BadInput (set or head cannot be used), Missing (weights that the recipe needs), BadWeights.
     """
+    if isinstance(recipe, GeometryRecipe):
+        return _geometry(recipe, folder, device, head, start)
     data = open_instances(folder, recipe.keeping.sampled)
     if isinstance(recipe, UVFlowRecipe):
         from backend.marcus.training.uv_flow import UVFlowTask
@@ -51,10 +54,27 @@ def build_task(
         from backend.marcus.training.superres import SuperresTask
 
         return SuperresTask(recipe, data, device, start)
-    assert isinstance(recipe, GeometryRecipe)
-    from backend.marcus.training.geometry import GeometryTask
+    raise BadInput(f"there is no trainer '{name}' for this recipe")
 
-    return GeometryTask(recipe, data, _head(head), device, start)
+
+def _geometry(
+    recipe: GeometryRecipe, folder: Path, device: torch.device, head: str, start: Path | None
+) -> Task:
+    from backend.marcus.training.geometry import GeometryTask
+    from backend.marcus.training.landmarked import landmarked, standard_five
+    from backend.marcus.training.photographs import PhotoPortraits, is_prepared
+    from backend.marcus.training.portraits import Portraits, SetPortraits, Sitters
+
+    model = load_head(head)
+    standard, shown = standard_five(model, head), recipe.keeping.sampled
+    data: Portraits
+    if is_prepared(folder):
+        data = PhotoPortraits(folder, recipe.pixels, standard, shown)
+    else:
+        instances = open_instances(folder, shown)
+        sitters = Sitters(load_head(instances.manifest.recipe.head), recipe.pixels, standard)
+        data = SetPortraits(instances, sitters)
+    return GeometryTask(recipe, data, landmarked(model), device, start)
 
 
 def _head(name: str) -> ParametricHead:

@@ -15,14 +15,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backend.artifacts import F32
-from backend.head.base import ParametricHead
+from backend.head.base import ParametricHead, SurfacePoints
+from backend.head.correspondences import points88
 from backend.marcus.geometry.coefficients import Coefficients, split
 from backend.marcus.geometry.face_model import FRAME, FaceModel, project, shade
 from backend.marcus.training import geometry_losses as losses
 from backend.marcus.training.networks import build_regressor
-from backend.marcus.training.portraits import Sitters
+from backend.marcus.training.portraits import Portraits
 from backend.marcus.training.renderer import MeshRenderer, NvdiffrastRenderer, PlainRenderer
-from backend.marcus.training.set_task import Instances, tiled
+from backend.marcus.training.set_task import tiled
 from backend.training.recipe import GeometryRecipe
 from backend.training.task import Player, Sample, Task, Terms
 
@@ -37,7 +38,7 @@ class GeometryObjective(nn.Module):
         self,
         network: nn.Module,
         model: FaceModel,
-        sitters: Sitters,
+        points: SurfacePoints,
         renderer: MeshRenderer,
         recipe: GeometryRecipe,
         embedder: losses.Embedder,
@@ -46,7 +47,6 @@ class GeometryObjective(nn.Module):
         self.network = network
         self._parts = (model, renderer)  # a tuple: no submodules
         self._recipe, self._embedder = recipe, embedder
-        points = sitters.points
         self._corners = model.triangles[torch.from_numpy(points.triangle.astype(np.int64))]
         self._shares = torch.from_numpy(points.barycentric).to(model.mean)
         self._widths = widths(model)
@@ -91,19 +91,18 @@ class GeometryObjective(nn.Module):
 
 
 class GeometryTask(Task):
-    """The trainer of the encoder on a set's portraits."""
+    """The trainer of the encoder on portraits of a set or of photographs."""
 
     def __init__(
         self,
         recipe: GeometryRecipe,
-        data: Instances,
+        data: Portraits,
         head: ParametricHead,
         device: torch.device,
         start: Path | None,
         embedder: losses.Embedder | None = None,
     ) -> None:
         self._recipe, self._data, self._device = recipe, data, device
-        self._sitters = Sitters(head, recipe.pixels)
         embedder = embedder or losses.find_embedder(recipe.embedder)
         model = FaceModel.of(head).to(device)
         if recipe.identity is not None:
@@ -116,7 +115,7 @@ class GeometryTask(Task):
         self._objective = GeometryObjective(
             network,
             model,
-            self._sitters,
+            points88(head),
             renderer,
             recipe,
             embedder,
@@ -130,7 +129,7 @@ class GeometryTask(Task):
         self._objective.train()
 
     def sample(self, record: int, number: int) -> Sample:
-        portrait = self._sitters.portrait(self._data.read(record))
+        portrait = self._data.read(record)
         return {
             "portrait": portrait.rgb_srgb,
             "attention": portrait.attention,
@@ -140,7 +139,7 @@ class GeometryTask(Task):
 
     def picture(self) -> F32:
         """Rows of portrait, the drawn head over it, and that with seen (white) and solved points."""
-        portraits = [self._sitters.portrait(instance) for instance in self._data.read_shown()]
+        portraits = self._data.read_shown()
         batch = torch.stack([p.rgb_srgb for p in portraits]).to(self._device)
         self._objective.eval()
         with torch.no_grad():

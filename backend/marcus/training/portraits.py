@@ -1,11 +1,13 @@
 """Portraits as the encoder sees them, with what the self-supervised loss needs: attention, 88 landmarks.
 
-A set knows its landmarks and where skin shows; for photographs a detector and a segmenter say so.
+A set knows its landmarks and where skin shows; for photographs (``photographs``) a detector and a segmenter
+say so. The head that a set was made with need not be the head that is trained for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,10 +16,10 @@ from torch import Tensor
 from backend.artifacts import F32, F64, Camera
 from backend.errors import BadInput
 from backend.head.base import ParametricHead
-from backend.head.correspondences import points68, points88
-from backend.head.hifi3dpp import METRES_PER_UNIT
-from backend.marcus.geometry.alignment import Alignment, align, crop, five_of_ibug
+from backend.head.correspondences import points88
+from backend.marcus.geometry.alignment import Alignment, align, crop, five_of_face_mesh
 from backend.marcus.geometry.face_model import FRAME
+from backend.marcus.training.set_task import Instances
 from backend.training.loader import Instance
 from backend.training.schema import PersonMeta
 from backend.uvspace.normals import vertex_normals
@@ -37,32 +39,62 @@ class Portrait:
     weight: Tensor  # (88,) 0 where a point is hidden
 
 
+class Portraits(Protocol):
+    """What the encoder learns from."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, row: int) -> Portrait:
+        """Raises: BadInput."""
+
+    def read_shown(self) -> list[Portrait]:
+        """Those that pictures on the way show."""
+
+
+class SetPortraits:
+    """A set's instances."""
+
+    def __init__(self, data: Instances, sitters: Sitters) -> None:
+        self._data, self._sitters = data, sitters
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, row: int) -> Portrait:
+        """Raises: BadInput."""
+        return self._sitters.portrait(self._data.read(row))
+
+    def read_shown(self) -> list[Portrait]:
+        """Raises: BadInput."""
+        return [self._sitters.portrait(instance) for instance in self._data.read_shown()]
+
+
 class Sitters:
     """Portraits of a set's instances on the head that they were made with."""
 
-    def __init__(self, head: ParametricHead, pixels: int) -> None:
-        """Raises: BadInput when the head has no 88 points or no region of the face."""
-        if "face" not in head.regions:
-            raise BadInput(f"the head '{head.name}' does not say where its face is; train on `open`")
-        self._head, self._pixels = head, pixels
-        self.points = points88(head)
-        mean = head.mean_vertices.astype(np.float64) / METRES_PER_UNIT
-        self._standard = five_of_ibug(points68(head).positions(mean, head.triangles))
+    def __init__(self, head: ParametricHead, pixels: int, standard: F64) -> None:
+        """``standard`` ``(5, 3)`` decimetres is what crops are aligned to.
+
+        Raises: BadInput when the head does not say where its face and Face Mesh's points are.
+        """
+        if "face" not in head.regions or (head.mediapipe.triangle < 0).all():
+            raise BadInput(f"the head '{head.name}' does not say where its face is; make the set with `open`")
+        self._head, self._pixels, self._standard = head, pixels, standard
+        self._points = points88(head)
 
     def portrait(self, instance: Instance) -> Portrait:
         """The aligned crop of one instance."""
         head, photo, camera = self._head, instance.portrait_srgb, instance.camera
         vertices = true_vertices(head, instance.meta.person)
-        five, _ = camera.project(five_of_ibug(points68(head).positions(vertices, head.triangles)))
-        frame = align(five, self._standard, photo.shape[1], photo.shape[0])
-        seen, _ = camera.project(self.points.positions(vertices, head.triangles))
+        mesh, _ = camera.project(head.mediapipe.positions(vertices, head.triangles))
+        frame = align(five_of_face_mesh(mesh.astype(np.float32)), self._standard, *photo.shape[1::-1])
+        seen, _ = camera.project(self._points.positions(vertices, head.triangles))
         attention = self._attention(vertices, camera)
-        scale = self._pixels / FRAME
         return Portrait(
-            rgb_srgb=self._picture(crop(photo.astype(np.float32) / 255, frame)),
-            attention=self._picture(crop(np.repeat(attention[..., None], 3, 2), frame))[:1],
-            landmarks=torch.from_numpy(photo_to_crop(seen, frame) * scale).float(),
-            weight=torch.from_numpy(self._facing(vertices, camera) * self.points.trust).float(),
+            rgb_srgb=in_pixels(crop(photo.astype(np.float32) / 255, frame), self._pixels),
+            attention=in_pixels(crop(np.repeat(attention[..., None], 3, 2), frame), self._pixels)[:1],
+            landmarks=torch.from_numpy(photo_to_crop(seen, frame) * (self._pixels / FRAME)).float(),
+            weight=torch.from_numpy(self._facing(vertices, camera) * self._points.trust).float(),
         )
 
     def _attention(self, vertices: F32, camera: Camera) -> F32:
@@ -72,19 +104,21 @@ class Sitters:
         return np.asarray(face * skin, np.float32)
 
     def _facing(self, vertices: F32, camera: Camera) -> F32:
-        at = self.points.positions(vertices, self._head.triangles)
-        normal = self.points.positions(vertex_normals(vertices, self._head.triangles), self._head.triangles)
+        at = self._points.positions(vertices, self._head.triangles)
+        normal = self._points.positions(vertex_normals(vertices, self._head.triangles), self._head.triangles)
         view = camera.centre_head - at
         cosine = (normal * view).sum(1) / np.maximum(
             np.linalg.norm(normal, axis=1) * np.linalg.norm(view, axis=1), 1e-9
         )
         return np.asarray(cosine > _FACING, np.float32)
 
-    def _picture(self, square: F32) -> Tensor:
-        import cv2
 
-        small = cv2.resize(square, (self._pixels, self._pixels), interpolation=cv2.INTER_AREA)
-        return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1), np.float32))
+def in_pixels(square: F32, pixels: int) -> Tensor:
+    """A crop ``(224, 224, 3)`` as ``(3, pixels, pixels)``, areas averaged."""
+    import cv2
+
+    small = cv2.resize(square, (pixels, pixels), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1), np.float32))
 
 
 def true_vertices(head: ParametricHead, person: PersonMeta) -> F32:
