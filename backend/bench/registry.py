@@ -41,6 +41,13 @@ ALL = (
         needs=("bpy", "embreex"),
     ),
     Benchmark(
+        "training-sets",
+        "Training sets by the fast path",
+        "one worker",
+        script="training_sets.py",
+        needs=("embreex",),
+    ),
+    Benchmark(
         "cycles-instances",
         "A training instance by Cycles",
         "nothing; its steps beside each other",
