@@ -33,6 +33,7 @@ HDRIS = ("sunset.exr", "city.exr", "courtyard.exr", "forest.exr", "interior.exr"
 ALBEDO = 0.5
 OURS, BAKE, TRACE = "relighting by transfer", "Cycles bake", "tracing, once a head"
 NEAR = "PSNR of linear light, white card 1, {}"
+NOISE = "noise of one bake, {}"
 
 
 def measure(setting: Setting, sheet: Sheet) -> None:
@@ -49,10 +50,15 @@ def measure(setting: Setting, sheet: Sheet) -> None:
         environment = world_light(name)
         relit = relighting(head, environment, size)
         if number == 0:
-            in_turns(sheet, {OURS: relit, BAKE: lambda: bake(HDRIS[0])}, setting.repeat, OURS)
+            in_turns(sheet, {OURS: relit, BAKE: lambda: bake(HDRIS[0], 0)}, setting.repeat, OURS)
         scale = environment.exposed().radiance.mean() / environment.radiance.mean()
-        apart = float((((relit() - bake(name)[inside]) * scale) ** 2).mean())
+        # Two bakes' noise is independent: in the product of what they are off by it averages out.
+        light = relit()
+        off = [(light - bake(name, seed)[inside]) * scale for seed in (1, 2)]
+        apart = float((off[0] * off[1]).mean())
+        noise = float(((off[0] - off[1]) ** 2).mean()) / 2
         sheet.value(NEAR.format(name), -10 * np.log10(max(apart, 1e-12)), "dB", better="higher")
+        sheet.value(NOISE.format(name), -10 * np.log10(max(noise, 1e-12)), "dB")
 
 
 def relighting(head: ParametricHead, environment: Environment, size: int) -> Callable[[], F32]:
@@ -75,8 +81,8 @@ def relighting(head: ParametricHead, environment: Environment, size: int) -> Cal
     return work
 
 
-def baked(head: ParametricHead, size: int, samples: int) -> Callable[[str], F32]:
-    """A function that bakes the skin's radiance under an HDRI by name, ``(size, size, 3)``."""
+def baked(head: ParametricHead, size: int, samples: int) -> Callable[[str, int], F32]:
+    """A function that bakes the skin's radiance, ``(size, size, 3)``, under an HDRI by name with a seed."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     opaque = head.opaque_triangles
@@ -94,7 +100,8 @@ def baked(head: ParametricHead, size: int, samples: int) -> Callable[[str], F32]
     bpy.context.view_layer.objects.active = skin
     skin.select_set(True)
 
-    def work(hdri: str) -> F32:
+    def work(hdri: str, seed: int) -> F32:
+        scene.cycles.seed = seed
         scene.world = world_from_hdri(hdri, str(_hdri(hdri)), pack=False)
         bpy.ops.object.bake(type="COMBINED", margin=0, uv_layer="chart")
         pixels = np.empty(size * size * 4, np.float32)

@@ -20,6 +20,7 @@ from backend.head.registry import load_head
 from synthdata.headmodel.makehuman import register_makehuman
 from synthdata.headmodel.population import EXPLAINED_M, carry_traits, importance_of
 from synthdata.headmodel.traits import AGES, BODIES, ORIGINS, SEXES, find_traits
+from synthdata.run.shapes import digest_of_modes
 
 F64 = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ def main() -> None:
     head = load_head("open")
     found = directions(options.data / "makehuman", head)
     rows = {name: [round(float(c), 3) for c in row] for name, row in zip(NAMES, found, strict=True)}
-    options.out.write_text(json.dumps({"head_sha256": head.weights_sha256, **rows}) + "\n")
+    options.out.write_text(json.dumps({"modes": digest_of_modes(head), **rows}) + "\n")
 
 
 if __name__ == "__main__":
