@@ -120,7 +120,7 @@ def draw_looks(rng: np.random.Generator, skin: SkinParameters) -> Looks:
     return Looks(
         hair=hair,
         face=FacePlan(brows, beard, float(rng.uniform(0.7, 1.4)), seed + 1),  # type: ignore[arg-type]
-        hair_linear=_colour(base * np.exp(0.15 * rng.normal(size=3))),
+        hair_linear=_colour(base * np.exp(0.15 * rng.normal() + 0.03 * rng.normal(size=3))),
         brow_linear=_colour(brow),
         grey=grey,
     )

@@ -87,6 +87,12 @@ def grow_beard(plan: FacePlan, head: ParametricHead, vertices: F32, ground: Grou
     first = unit(0.55 * guides_at.normal + laid + rng.normal(0, 0.12, laid.shape))
     growth = Growth(6 if length < 0.015 else 9, 0.35, 0.25, (0.0015, 0.008))
     own = length * np.where(_is_moustache(guides_at.place, mouth), min(1.0, 0.013 / length), 1.0)
+    if length > 0.03:
+        # A long beard ends in a point: what grows on the cheeks is short, and all leans to the middle.
+        x, y = guides_at.place[:, 0], guides_at.place[:, 1]
+        low = smoothstep(mouth[1] + 0.02, points[152, 1] + 0.01, y)
+        own = own * (0.18 + 0.82 * np.exp(-((x / 0.040) ** 2)) * low)
+        laid = unit(laid - np.stack([0.9 * np.clip(x / 0.04, -1, 1), 0 * x, 0 * x], 1))
     lines = grow_guides(guides_at, first, lambda at: laid, own, growth, ground, lambda at: at, rng)
     texture = Texture(0.35, 14, wave_m=0.0012, wave_length_m=0.012, frizz_m=0.0016, uneven=0.3)
     none = np.zeros(len(guides_at), int)

@@ -34,7 +34,7 @@ STYLES: dict[str, Style] = {
     ),
     "crop": Style(
         "forward", 0.028, 0.010, 26000, 6.2e-5, Growth(6, 0.5, 0.05, (0.001, 0.012), 0.2),
-        Texture(0.45, 30, wave_m=0.0012, wave_length_m=0.03, frizz_m=0.0012), 0.55,
+        Texture(0.15, 20, wave_m=0.0006, wave_length_m=0.03, frizz_m=0.0014), 0.50,
     ),
     "quiff": Style(
         "back", 0.060, 0.011, 26000, 6.2e-5, Growth(9, 0.55, 0.02, (0.002, 0.020)),

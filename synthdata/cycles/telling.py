@@ -31,8 +31,10 @@ def skin_and_looks(identity: int, seed: int) -> tuple[SkinParameters, Looks]:
     skin = sample_parameters(int(rng.integers(1, 2**31)))
     looks = draw_looks(rng, skin)
     # Strands carry brows and hair; what is painted below them only keeps the skin from shining through.
-    under = 2.5 if looks.hair is not None else skin.cropped_mm * float(rng.random() < 0.3)
-    return replace(skin, brows=0.45 * skin.brows, cropped_mm=under), looks
+    cropped = skin.cropped_mm * float(rng.random() < 0.3)
+    if looks.hair is not None:
+        cropped = 8.0 if looks.hair.bald_top < 0.1 and looks.hair.receding < 0.3 else 2.0
+    return replace(skin, brows=0.45 * skin.brows, cropped_mm=cropped), looks
 
 
 def write_sitter(path: Path, head: ParametricHead, person: Person) -> None:

@@ -26,7 +26,7 @@ class Preset:
     cycles_instances: int = 2  # of a person: with more, sets of hundreds show few people
 
 
-CYCLES_SAMPLES = 16
+CYCLES_SAMPLES = 12
 RENDERERS = ("transfer", "cycles", "both")
 
 PRESETS = {
