@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,10 @@ class Decoded:
     log_scale: Tensor  # (B, N, 3) on top of the texel's, within ±MOST_LOG_SCALE
     logit: Tensor  # (B, N)
     colour: Tensor  # (B, N, 3) on top of the texture, display sRGB
+
+    def float(self) -> Decoded:
+        """In float32."""
+        return Decoded(*(getattr(self, f.name).float() for f in fields(self)))
 
 
 class IdentityEncoder(nn.Module):

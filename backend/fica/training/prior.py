@@ -44,26 +44,28 @@ class PriorObjective(nn.Module):
         ``picture`` ``(B, V, 3, P, P)``, ``mask`` ``(B, V, 1, P, P)``, ``camera`` ``(B, V, 15)``,
         ``view`` ``(B, V, 3)``.
         """
-        frame, _ = self._parts
-        recipe, views = self._recipe, batch["camera"].shape[1]
+        frame, views = self._parts[0], batch["camera"].shape[1]
         maps = HeadMaps(batch["texture"], batch["geometry"])
-        biases = self.prior.biases(maps, frame)
-        spread = [bias.repeat_interleave(views, 0) for bias in biases]
+        spread = [bias.repeat_interleave(views, 0) for bias in self.prior.biases(maps, frame)]
         decoded = self.prior.decode(drives(batch["drive"], batch["view"]), spread, frame)
+        with torch.autocast(batch["texture"].device.type, enabled=False):  # places need all their digits
+            return self._judged(decoded.float(), maps, batch)
+
+    def _judged(self, decoded: Decoded, maps: HeadMaps, batch: dict[str, Tensor]) -> tuple[Tensor, Terms]:
+        frame, views = self._parts[0], batch["camera"].shape[1]
         wide = HeadMaps(*(m.repeat_interleave(views, 0) for m in (maps.texture, maps.geometry)))
         truth = batch["posed"].repeat_interleave(views, 0)
         own = wide.geometry + decoded.motion
         inside = frame.inside
-        geometry = ((own - truth).abs() * inside).sum() / (3 * len(own) * inside.sum()) / 0.01
         shown, posed = self._warm(decoded, own, truth)
         made = self.pictures(self.prior.place(shown, wide, posed, frame), batch["camera"].flatten(0, 1))
-        terms = self._judged(made, batch["picture"].flatten(0, 1), batch["mask"].flatten(0, 1))
-        terms["geometry"] = geometry
+        terms = _picture_terms(made, batch["picture"].flatten(0, 1), batch["mask"].flatten(0, 1))
+        terms["geometry"] = ((own - truth).abs() * inside).sum() / (3 * len(own) * inside.sum()) / 0.01
         beyond = (decoded.log_scale.abs() - _FREE_LOG_SCALE).clamp_min(0)
         terms["scale_bound"] = (beyond / (MOST_LOG_SCALE - _FREE_LOG_SCALE)).square().mean()
         terms["offset"] = (decoded.offset * 1000).square().mean()
-        loss = sum((weight * terms[name] for name, weight in recipe.weights), torch.zeros_like(geometry))
-        return loss, terms
+        zero = decoded.offset.new_zeros(())
+        return sum((weight * terms[name] for name, weight in self._recipe.weights), zero), terms
 
     def pictures(self, gaussians: list[Gaussians], cameras: Tensor) -> Tensor:
         """Premultiplied pictures with coverage ``(N, 4, P, P)``."""
@@ -84,15 +86,17 @@ class PriorObjective(nn.Module):
         share = min(1.0, (late + 1) / (recipe.blend_steps + 1))
         return decoded, truth.lerp(own, share)
 
-    def _judged(self, made: Tensor, picture: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        wanted = picture * mask + GREY * (1 - mask)
-        shown = made[:, :3] + GREY * (1 - made[:, 3:])
-        near = nn.functional.max_pool2d(torch.maximum(mask, made[:, 3:].detach()), 5, 1, 2)
-        return {
-            "image": ((shown - wanted).abs() * near).sum() / (3 * near.sum()).clamp_min(1),
-            "ssim": 1 - ssim(shown, wanted).mean(),
-            "coverage": (made[:, 3:] - mask).abs().mean(),
-        }
+
+def _picture_terms(made: Tensor, picture: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Distances of pictures ``(N, 4, P, P)`` from the photographs, both over grey."""
+    wanted = picture * mask + GREY * (1 - mask)
+    shown = made[:, :3] + GREY * (1 - made[:, 3:])
+    near = nn.functional.max_pool2d(torch.maximum(mask, made[:, 3:].detach()), 5, 1, 2)
+    return {
+        "image": ((shown - wanted).abs() * near).sum() / (3 * near.sum()).clamp_min(1),
+        "ssim": 1 - ssim(shown, wanted).mean(),
+        "coverage": (made[:, 3:] - mask).abs().mean(),
+    }
 
 
 def drives(drive: Tensor, view: Tensor) -> Drive:

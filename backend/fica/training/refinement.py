@@ -66,11 +66,13 @@ class RefinementObjective(nn.Module):
         """
         frame = self._parts[2]
         start = self.start(batch)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(batch["portrait"].device.type, enabled=False):
+            start = HeadMaps(start.texture.float(), start.geometry.float())
             first = self.drawn(start, batch)
         made = self.network(start, batch["portrait"], over_grey(first), frame)
-        drawn = self.drawn(made, batch)
-        return self._judged(made, start, drawn, batch)
+        with torch.autocast(batch["portrait"].device.type, enabled=False):  # places need all their digits
+            made = HeadMaps(made.texture.float(), made.geometry.float())
+            return self._judged(made, start, self.drawn(made, batch), batch)
 
     def _judged(
         self, made: HeadMaps, start: HeadMaps, drawn: Tensor, batch: dict[str, Tensor]
