@@ -112,9 +112,9 @@ def reconstruct_same_person(
     return replace(made, others=tuple(observations[1:]))
 
 
-def with_splats(made: Reconstruction, run: Run) -> Reconstruction:
+def with_splats(made: Reconstruction, run: Run, watcher: Watcher | None = None) -> Reconstruction:
     """``made`` with Gaussian splats of the whole head, hair included. Raises: Cancelled."""
-    do = Stages(run)
+    do = Stages(run, watcher=watcher)
     splats = do(_SPLATS, made, run)
     stages = (*made.stages, *do.records)
     return replace(made, splats=splats, stages=stages, warnings=tuple(run.warnings))

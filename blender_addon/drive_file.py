@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 SCHEMA = 1  # raised when a reader of the older schema would misread a file
 FORMAT = "likeness-drive"
+TAKE_NAME = "take.json"  # of a server's job; its CSV beside it
 Part = Literal["face", "mouth", "left eye", "right eye"]
 F64 = NDArray[np.float64]
 

@@ -53,6 +53,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     maps: int = 1024  # side of the material maps, texels: 512, 1024, 2048 or 4096
     face: int | None = None  # which face, 0 the largest and most central; None: that one
     seed: int = 0
+    splats: bool = False  # also the head with its hair as 3D Gaussians
     # Of the engine "marcus" alone:
     caption: str | None = None  # of the face; None lets the engine look
     turbo: bool = False  # few steps, another result
@@ -116,6 +117,7 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     fraction: float = 0.0  # of the whole job, in [0, 1]
     position: int = 0  # in the queue; 0 when it is not queued
     parent: str | None = None  # the job that this one corrects or varies
+    avatar: str | None = None  # the avatar that a video drives (Submit.avatar); None: a reconstruction
     problem: Problem | None = None
     directory: str | None = None  # the avatar folder, to clients on the server's machine only
     files: tuple[FileRef, ...] = ()  # of a job that is done
@@ -152,7 +154,11 @@ class Ping(_Message, frozen=True, kw_only=True, tag="ping"):
 
 class Submit(_Message, frozen=True, kw_only=True, tag="submit"):
     """Queue a reconstruction. Exactly one of ``path`` and ``photo_frame``, or neither where ``parent`` is
-    given: then the parent's photo, as the server keeps it, is taken. Reply: Accepted."""
+    given: then the parent's photo, as the server keeps it, is taken. Reply: Accepted.
+
+    With ``avatar`` the file is a video that drives this avatar: the UUID of a finished job or, from the
+    server's machine, an avatar folder's absolute path. The result is ``take.json`` and ``take.csv``
+    (docs/drive.md); of the options ``face`` and ``head`` count."""
 
     id: int
     name: str  # of the photo, without folder and suffix
@@ -161,6 +167,7 @@ class Submit(_Message, frozen=True, kw_only=True, tag="submit"):
     options: Options = Options()
     corrections: Corrections | None = None
     parent: str | None = None
+    avatar: str | None = None
 
 
 class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):

@@ -25,6 +25,7 @@ from .checks import Check
 from .client import Answer, Client, Connected, NoAnswer, Received, RequestError
 from .disk import disk_sentence
 from .download import bring_job, bring_part, forget_job, forget_part
+from .drive_file import TAKE_NAME
 from .environment_control import in_thread
 from .importer import HeadImport, ImportQueue
 from .pin_edit import PinEdit
@@ -46,6 +47,15 @@ class _Pending:
     failed: Callable[[Exception], None]
 
 
+@dataclass(frozen=True)
+class Take:
+    """Keyframes that a video gave, for a head."""
+
+    head: str  # UUID
+    file: Path
+    name: str  # of the video
+
+
 @dataclass
 class Runtime:
     """One per registered add-on."""
@@ -62,6 +72,7 @@ class Runtime:
     import_note: str = ""  # why an import waits
     drain_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
     import_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
+    takes: list[Take] = field(default_factory=list)  # keyframes that wait to be put on their heads
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)  # time.monotonic(), work
     _pending: list[_Pending] = field(default_factory=list)
     _state_asked: float = float("-inf")
@@ -121,11 +132,20 @@ class Runtime:
             return  # another window's; it waits in the history
         directory = arrived.folder
         if directory is not None:
-            self.imports.want(HeadImport(head, arrived.job, directory, arrived.complete))
+            self._take_in(head, arrived.job, directory, arrived.complete)
         elif arrived.complete:
             self._download(arrived.job)
         else:
             self._download_part(arrived)
+
+    def _take_in(self, head: str, job: str, folder: Path, complete: bool) -> None:
+        """Let a result in ``folder`` into the scene: a head is built, a take is put on its head."""
+        known = self.view.jobs.get(job)
+        if known is not None and known.is_take:
+            self.takes.append(Take(head, folder / TAKE_NAME, known.name))
+            self.view.touch()
+        else:
+            self.imports.want(HeadImport(head, job, folder, complete))
 
     def _download(self, job: str) -> None:
         """Bring a finished job's folder from another machine, then import it."""
@@ -138,7 +158,7 @@ class Runtime:
         def arrived(folder: Path) -> None:
             known.directory = folder
             if job in self.heads:
-                self.imports.want(HeadImport(self.heads[job], job, folder, True))
+                self._take_in(self.heads[job], job, folder, True)
 
         self._pending.append(_Pending(future, arrived, self._told_failure))
 
@@ -203,6 +223,10 @@ class Runtime:
         """Reconstruct a photo; starts the backend first when it is not running. Raises: OSError."""
         self._submit(photo, photo.stem, options)
 
+    def drive_video(self, head: str, avatar: str, video: Path, face: int | None) -> None:
+        """Let ``video`` drive the head ``head``, whose ``avatar`` is a job or a folder of this machine."""
+        self._submit(video, video.stem, Options(face=face), head=head, avatar=avatar)
+
     def vary(self, job: str, *, maps: int | None = None, seed: int | None = None) -> None:
         """The photo of ``job`` again with other options, as a new head."""
         known = self.view.jobs[job]
@@ -230,8 +254,11 @@ class Runtime:
         *,
         parent: str | None = None,
         head: str | None = None,
+        avatar: str | None = None,
     ) -> None:
-        message = protocol.Submit(id=0, name=name, options=options, corrections=corrections, parent=parent)
+        message = protocol.Submit(
+            id=0, name=name, options=options, corrections=corrections, parent=parent, avatar=avatar
+        )
         submission = Submission(message, bulk, photo, head)
         self.view.notice = None
         if self.view.backend.state == "ready":
@@ -287,7 +314,7 @@ class Runtime:
         known = self.view.jobs[job]
         uuid = head or self.heads.setdefault(job, job)
         if known.directory is not None:
-            self.imports.want(HeadImport(uuid, job, known.directory, True))
+            self._take_in(uuid, job, known.directory, True)
         else:
             self.heads[job] = uuid
             self._download(job)

@@ -69,6 +69,11 @@ class LikenessSettings(bpy.types.PropertyGroup):
         min=0,
         max=2**31 - 1,
     )
+    splats: BoolProperty(
+        name="Splats",
+        description="Also make the head with its hair as Gaussian splats, which take turns with the mesh",
+        default=False,
+    )
     caption: StringProperty(
         name="Caption",
         description="Describe the face in words; empty lets the engine look",

@@ -1,4 +1,4 @@
-"""A photo on its way to the backend. No Blender."""
+"""A photo or video on its way to the backend. No Blender."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import framing, heads, pictures, runtime
+from . import framing, heads, pictures, runtime, takes
 from .disk import disk_sentence
 from .importer import HeadImport, ImportFailed
 from .operators.base import EXPECTED, report_of
@@ -99,6 +99,11 @@ def turn(current: Runtime) -> float:
             import_step(current)
             stepped = True
             current.import_seconds.append(time.perf_counter() - drained)
+    elif current.takes and not obstacle_to_import():
+        with _window():
+            made = takes.apply_next(current, bpy.context.scene)
+            if made is not None:
+                push_undo(made)
     elif current.import_note:
         current.import_note = ""
         current.view.touch()
@@ -106,7 +111,8 @@ def turn(current: Runtime) -> float:
     if stepped and current.imports:
         return STEP_SECONDS
     view = current.view
-    busy = view.queue() or current.outbox or current.imports or current.edit or current.later
+    waits = current.outbox or current.imports or current.takes or current.edit or current.later
+    busy = view.queue() or waits
     return BUSY_SECONDS if busy or view.backend.state in PASSING_STATES else IDLE_SECONDS
 
 

@@ -37,6 +37,10 @@ STAGE_LABELS = {
     "description": "Describing the face",
     "delivered head": "Laying the head over the result",
     "materials": "Making the skin maps",
+    "splats": "Growing splats and hair",
+    "faces": "Following the face",
+    "calibration": "Trying out the head's expressions",
+    "expression": "Solving the expressions",
     "preview": "Rendering the preview",
     "export": "Saving the avatar",
     "blender": "Saving the avatar",
@@ -74,6 +78,11 @@ class JobView:
     cached_stages: int = 0
     dismissed: bool = False  # its problem was read
     info: JobInfo | None = None  # as the server told it last
+
+    @property
+    def is_take(self) -> bool:
+        """Whether this is a video that drives a head, not a reconstruction."""
+        return self.info is not None and self.info.avatar is not None
 
     @property
     def is_active(self) -> bool:

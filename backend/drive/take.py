@@ -54,25 +54,32 @@ class Tracked:
 
 
 def drive_video(
-    video: Path, avatar: Path, run: Run, *, head: str | None = None, face: int | None = None
+    video: Path,
+    avatar: Path,
+    run: Run,
+    *,
+    head: str | None = None,
+    face: int | None = None,
+    name: str | None = None,
 ) -> DriveFile:
     """Keyframes that make the ``avatar`` do what the face in ``video`` does.
 
-    ``head`` is needed where the avatar's head is not the shipped one; ``face`` chooses among several people.
+    ``head`` is needed where the avatar's head is not the shipped one; ``face`` chooses among several people;
+    ``name`` is what the video is called where its file has another name.
     Raises: BadInput (video, avatar, no face, several people), Missing, Cancelled.
     """
-    with threadpool_limits(limits=1, user_api="blas"), Video(video) as opened:
+    with threadpool_limits(limits=1, user_api="blas"), Video(video, name) as opened:
         actor = _actor(avatar, head)
         with FaceNetworks() as networks:
             tracked = track(opened, networks, run, face)
             actor = calibrated(actor, mirror_of(avatar, actor.head), networks, run)
         solved, focal_px = solve_all(actor, tracked, run)
         frames = keyframes(actor, tracked, solved)
-        _warn_of(solved, frames, video.name, run)
+        _warn_of(solved, frames, opened.name, run)
         return DriveFile(
             created_by=f"likeness {__version__}",
             video=VideoRecord(
-                name=video.name,
+                name=opened.name,
                 sha256=opened.sha256(),
                 width_px=tracked.size[0],
                 height_px=tracked.size[1],
@@ -133,7 +140,7 @@ def track(video: Video, networks: FaceNetworks, run: Run, face: int | None = Non
     seen: list[Seen | None] = []
     times: list[float] = []
     size = (0, 0)
-    tracker = Tracker(networks, video.path.name, face)
+    tracker = Tracker(networks, video.name, face)
     for frame in video.frames():
         total = video.frame_count
         run.progress(SEE, 0.0 if total is None else min(frame.index / total, 1.0))
@@ -141,7 +148,7 @@ def track(video: Video, networks: FaceNetworks, run: Run, face: int | None = Non
         times.append(frame.time_s)
         size = (frame.rgb.shape[1], frame.rgb.shape[0])
     if not any(one is not None for one in seen):
-        raise BadInput(f"no face is seen in any frame of {video.path.name}; give a video that shows one")
+        raise BadInput(f"no face is seen in any frame of {video.name}; give a video that shows one")
     return Tracked(tuple(seen), np.array(times), size)
 
 

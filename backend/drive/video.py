@@ -34,17 +34,17 @@ class VideoFrame:
 class Video:
     """A video that is open. Raises: BadInput for what is not a video that can be decoded."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
         import cv2
 
-        self.path = path
+        self.path, self.name = path, name or path.name
         if not path.is_file():
             raise BadInput(f"'{path}' is not a file; give a video")
         with quiet_stderr():
             self._capture: Any = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             self._capture.release()
-            raise BadInput(f"'{path.name}' is no video, or of a codec that cannot be read here; {_REMEDY}")
+            raise BadInput(f"'{self.name}' is no video, or of a codec that cannot be read here; {_REMEDY}")
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.frames_per_second = rate if _LEAST_RATE <= rate <= _MOST_RATE else _DEFAULT_RATE
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -87,7 +87,7 @@ class Video:
             yield VideoFrame(index, time, _rgb(bgr))
             index += 1
         if index == 0:
-            raise BadInput(f"no frame of '{self.path.name}' can be decoded; {_REMEDY}")
+            raise BadInput(f"no frame of '{self.name}' can be decoded; {_REMEDY}")
 
 
 def _rgb(bgr: U8) -> U8:

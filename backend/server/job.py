@@ -59,7 +59,9 @@ _SHARES = {
     "even-lit UV": 28.0,
     "materials": 8.0,
     "delivered head": 3.0,
+    "splats": 14.0,
     "maps": 4.0,
+    "splat files": 0.5,
     "preview": 18.0,
 }
 _PROGRESS_SECONDS = 0.1  # least time between two reports
@@ -101,6 +103,8 @@ def run_job(order: RunJob, cache: Path, send: Send, is_cancelled: Callable[[], b
             cache=StageCache(cache / _sha256(Path(order.photo_path))),
             watcher=told,
         )
+        if order.options.splats:
+            made = pipeline.with_splats(made, run, told)
         warnings = fill_avatar(
             made, folder.path, blender=None, run=run, written=folder.map_written, watcher=told
         )
@@ -154,6 +158,8 @@ class _Telling:
         self._absent = {"pins"} if not corrections.pins else set()
         if corrections.exclude is None:
             self._absent.add("mask")
+        if not order.options.splats:
+            self._absent |= {"splats", "splat files"}
         self._engine = ""
         self._plan = list(_SHARES)
         self._last_of_fit = "pins" if corrections.pins else "head fit"

@@ -177,8 +177,15 @@ class Jobs:
                 pins=record.pins,
                 exclude_path=str(self.data.exclude_mask(record.photo_sha256, mask)) if mask else None,
                 directory=str(self.data.job(job)),
+                avatar=self._avatar_folder(record),
             )
             self.pool.hand(free, job, message, now)
+
+    def _avatar_folder(self, record: Record) -> str | None:
+        """Where the avatar lies that the record's video drives; None: it is a reconstruction."""
+        if record.avatar is None or record.avatar not in self.records:
+            return record.avatar
+        return str(self.data.job(record.avatar))
 
     def fail_queued(self, reason: str) -> None:
         """No worker can be had: tell every waiting job."""

@@ -40,6 +40,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stage: str | None = None
     fraction: float = 0.0
     parent: str | None = None
+    avatar: str | None = None  # the avatar that a video drives: a job, or an absolute path
     problem: Problem | None = None
     files: tuple[tuple[str, int], ...] = ()  # name relative to the job's folder, bytes
     warnings: tuple[str, ...] = ()

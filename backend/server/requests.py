@@ -150,6 +150,7 @@ class Desk:
             frames.append(corrections.exclude_frame)
         if len(bulk) != sum(frame is not None for frame in frames) or len(set(frames)) != len(frames):
             raise Refusal("refused", "the bulk frames are not those that the header names")
+        avatar = self._avatar(caller, request)
         photo = self._keep_photo(caller, request, bulk, parent)
         try:
             mask_sha256 = None
@@ -167,6 +168,7 @@ class Desk:
                 mask_sha256=mask_sha256,
                 submitted_s=time.time(),
                 parent=request.parent,
+                avatar=avatar,
             )
             self.jobs.submit(record)
         except BaseException:
@@ -174,6 +176,21 @@ class Desk:
                 storage.forget_photo(self.data, photo)
             raise
         return record
+
+    def _avatar(self, caller: Caller, request: Submit) -> str | None:
+        """The avatar that the video of ``request`` drives, None where it is a photo. Raises: Refusal."""
+        if request.avatar is None:
+            return None
+        if request.corrections is not None or request.parent is not None:
+            raise Refusal("refused", "a video that drives an avatar has neither corrections nor a parent")
+        if caller.local and Path(request.avatar).is_absolute():
+            if not Path(request.avatar, "avatar.json").is_file():
+                raise Refusal("bad_input", f"'{request.avatar[:200]}' is no avatar folder; choose another")
+            return request.avatar
+        record = self.jobs.find(caller.owner, request.avatar)
+        if record.state != "done" or record.avatar is not None:
+            raise Refusal("refused", "only the avatar of a finished reconstruction can be driven")
+        return record.job
 
     def _keep_photo(
         self, caller: Caller, request: Submit, bulk: Sequence[Buffer], parent: Record | None

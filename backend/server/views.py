@@ -27,6 +27,7 @@ def job_info(record: Record, data: DataFolder, position: int = 0) -> JobInfo:
         fraction=record.fraction,
         position=position,
         parent=record.parent,
+        avatar=record.avatar,
         problem=record.problem,
         directory=folder,
         files=tuple(

@@ -77,11 +77,19 @@ class Worker:
 
     def _run(self, order: RunJob) -> None:
         from backend.server.job import run_job
+        from backend.server.take_job import run_take
 
         self._job = order.job
         problem: Problem | None = None
         try:
-            run_job(order, self._cache, self._writer.send, lambda: self._inbox.is_cancelled(order.job))
+
+            def is_cancelled() -> bool:
+                return self._inbox.is_cancelled(order.job)
+
+            if order.avatar is not None:
+                run_take(order, Path(order.avatar), self._writer.send, is_cancelled)
+            else:
+                run_job(order, self._cache, self._writer.send, is_cancelled)
         except BrokenPipeError:
             raise
         except Exception as error:  # a job's failure is its own; the worker goes on

@@ -48,6 +48,7 @@ class RunJob(_Message, frozen=True, kw_only=True, tag="run_job"):
     pins: tuple[Pin, ...] = ()
     exclude_path: str | None = None  # 8-bit grey PNG of the picture's size, white = not skin
     directory: str  # absolute; its parent exists
+    avatar: str | None = None  # absolute: ``photo_path`` is a video that drives this avatar
 
 
 class CancelJob(_Message, frozen=True, kw_only=True, tag="cancel_job"):

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import IntProperty, StringProperty
 
-from .. import obstacles, runtime, waiting
+from .. import heads, obstacles, runtime, waiting
 from ..bundle import MANIFEST_NAME, BundleError, is_bundle
 from ..view import JobView, preset_label
 from .base import LikenessOperator, Refusal
@@ -54,9 +54,11 @@ class LIKENESS_OT_reimport(LikenessOperator):
         return obstacles.to_ask(runtime.get().view)
 
     def run(self, context: Any) -> None:
-        known_job(self.job)
+        known = known_job(self.job)
         current = runtime.get()
-        current.import_job(self.job)
+        if known.is_take and heads.active(context) is None:
+            raise Refusal(heads.obstacle(context) or "Select a head first")
+        current.import_job(self.job, heads.active(context) if known.is_take else None)
         if bpy.app.background:
             waiting.import_all(current)
 
@@ -184,8 +186,13 @@ def draw_job_menu(layout: Any, job: JobView) -> None:
     else:
         layout.operator("likeness.rerun", icon="FILE_REFRESH").job = job.job
     layout.separator()
-    layout.operator("likeness.reproduce", text="Reproduce (same seed)", icon="DUPLICATE").job = job.job
-    layout.operator("likeness.variant", text="Variant (new seed)", icon="MOD_ARRAY").job = job.job
-    layout.separator()
+    if not job.is_take:
+        _draw_again(layout, job)
+        layout.separator()
     layout.operator_context = "INVOKE_DEFAULT"
     layout.operator("likeness.forget_photo", text="Forget Photo…", icon="TRASH").job = job.job
+
+
+def _draw_again(layout: Any, job: JobView) -> None:
+    layout.operator("likeness.reproduce", text="Reproduce (same seed)", icon="DUPLICATE").job = job.job
+    layout.operator("likeness.variant", text="Variant (new seed)", icon="MOD_ARRAY").job = job.job

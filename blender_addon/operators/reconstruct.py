@@ -102,6 +102,12 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
     )
     turbo: BoolProperty(name="Turbo", description="MARCUS: few steps", default=False, options={"SKIP_SAVE"})
     seed: IntProperty(name="Seed", default=0, min=0, options={"SKIP_SAVE"})
+    splats: BoolProperty(
+        name="Splats",
+        description="Also make the head with its hair as Gaussian splats",
+        default=False,
+        options={"SKIP_SAVE"},
+    )
     face: IntProperty(
         name="Face",
         description="Which face of the photo, 0 the largest; -1 takes that one",
@@ -119,6 +125,7 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
     def invoke(self, context: Any, _event: Any) -> set[str]:
         settings = context.window_manager.likeness
         self.preset, self.engine, self.seed = settings.preset, settings.engine, settings.seed
+        self.splats = settings.splats
         if self.engine == "marcus":  # the others refuse what only it has
             self.caption, self.turbo = settings.caption, settings.turbo
         self.face = settings.face if settings.choose_face else -1
@@ -131,6 +138,7 @@ class LIKENESS_OT_reconstruct(LikenessOperator):
             maps=self.maps or MAPS_OF_PRESET[self.preset],
             seed=self.seed,
             face=None if self.face < 0 else self.face,
+            splats=self.splats,
             caption=self.caption.strip() or None,
             turbo=self.turbo,
         )

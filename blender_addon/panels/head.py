@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 
 from .. import heads
+from ..operators.drive import LIKENESS_OT_drive_video
 from ..operators.head import LIKENESS_OT_full_maps, LIKENESS_OT_small_maps, expression_keys
 from ..scene import identity
 from ..scene.maps import skin_material
@@ -104,6 +105,27 @@ class LIKENESS_PT_expression(LikenessPanel, bpy.types.Panel):
         draw_button(row, "likeness.photo_expression", None, text="As in photo", icon="IMAGE_DATA")
 
 
+class LIKENESS_PT_motion(LikenessPanel, bpy.types.Panel):
+    """Keyframes from a video or a face capture."""
+
+    bl_idname = "LIKENESS_PT_motion"
+    bl_parent_id = "LIKENESS_PT_head"
+    bl_label = "Motion"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return heads.active(context) is not None
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        reason = LIKENESS_OT_drive_video.obstacle(context)
+        draw_button(layout, "likeness.drive_video", reason, text="Drive from video…", icon="FILE_MOVIE")
+        row = layout.row(align=True)
+        row.operator("likeness.import_take", text="Import keyframes…", icon="IMPORT")
+        row.operator("likeness.clear_take", text="", icon="X")
+
+
 class LIKENESS_PT_skin(LikenessPanel, bpy.types.Panel):
     """Inputs of the skin's node group."""
 
@@ -138,7 +160,7 @@ class LIKENESS_PT_skin(LikenessPanel, bpy.types.Panel):
                 line.prop(socket, "default_value", text="", slider=is_number)
 
 
-CLASSES = (LIKENESS_PT_head, LIKENESS_PT_expression, LIKENESS_PT_skin)
+CLASSES = (LIKENESS_PT_head, LIKENESS_PT_expression, LIKENESS_PT_motion, LIKENESS_PT_skin)
 
 
 def _name(uuid: str) -> str:

@@ -59,7 +59,7 @@ def _draw_row(column: Any, job: JobView) -> None:
     detail.alignment = "RIGHT"
     detail.active = False
     seed = f", seed {job.options.seed}" if job.options.seed else ""
-    detail.label(text=f"{preset_label(job.options.maps)}{seed}")
+    detail.label(text="video" if job.is_take else f"{preset_label(job.options.maps)}{seed}")
     reason = obstacles.to_ask(runtime.get().view)
     if job.state == "done":
         draw_button(row, "likeness.reimport", reason, text="", icon="IMPORT").job = job.job

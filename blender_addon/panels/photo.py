@@ -76,6 +76,7 @@ class LIKENESS_PT_options(LikenessPanel, bpy.types.Panel):
             layout.prop(settings, "caption")
             layout.prop(settings, "turbo")
         layout.prop(settings, "seed")
+        layout.prop(settings, "splats")
         row = layout.row(heading="Choose face")
         row.prop(settings, "choose_face", text="")
         face = row.row()
@@ -190,7 +191,7 @@ def _draw_running(layout: Any, job: JobView) -> None:
     quality = row.row()
     quality.alignment = "RIGHT"
     quality.active = False
-    quality.label(text=preset_label(job.options.maps))
+    quality.label(text="video" if job.is_take else preset_label(job.options.maps))
     icon = pictures.icon_of_job(job)
     if icon:
         box.template_icon(icon_value=icon, scale=7.0)

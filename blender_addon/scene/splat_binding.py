@@ -6,6 +6,7 @@ triangle are now, shape keys, bones and drivers applied, and puts splat, rotatio
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import BundleError, Manifest, Mesh
-from ..splat_binding import HAIR_PART, SplatBinding, read_bound_splats
+from ..splat_binding import HAIR_PART, STRETCH, SplatBinding, read_bound_splats, spans_of
 from ..splats import SplatsError
 from . import head_mesh
 from .building import OPTIONAL_PARTS
 from .identity import AvatarObjects, find, first, tag
 from .node_sheet import Sheet
 from .splat_material import ALBEDO, NORMAL, RELIGHT_PROPERTY, follow_relight_property
-from .splat_nodes import RAW_ROTATION
+from .splat_nodes import RAW_ROTATION, RAW_SHAPE
 from .splats import add_splats
 
 ROLE = "splats"
 PART = "splat_part"  # index into the mesh's part names of the part that carries the splat
 CORNERS = ("splat_corner_0", "splat_corner_1", "splat_corner_2")  # vertices of that part's object
 WEIGHTS, OFFSET, TIE, TIE_NORMAL = "splat_weights", "splat_offset", "splat_tie", "splat_tie_normal"
+REST = "splat_rest"  # ``spans_of`` the triangle on the photographed face
 GROUP_NAME = "Likeness Splat Binding"
 SOURCE_KEY = "likeness_splats"  # of the object: digest of the file that it shows
 SHOWN_KEY = "likeness_shows_splats"  # of the collection: what the artist has chosen
@@ -52,6 +54,8 @@ def add_bound_splats(folder: Path, mesh: Mesh, objects: AvatarObjects, uuid: str
     _write(thing.data, OFFSET, "FLOAT_VECTOR", tie.offset)
     _write(thing.data, TIE, "QUATERNION", tie.rotation)
     _write(thing.data, TIE_NORMAL, "FLOAT_VECTOR", tie.normal)
+    rest = spans_of(mesh.expressed(), tie.corners) if tie.rest is None else tie.rest
+    _write(thing.data, REST, "FLOAT_VECTOR", rest)
     albedo = np.concatenate([_to_linear(tie.albedo_srgb), np.ones((len(tie), 1))], 1)
     _write(thing.data, ALBEDO, "FLOAT_COLOR", albedo)
     _write_corners(thing.data, mesh, tie, carrier)
@@ -166,6 +170,7 @@ def _fill(sheet: Sheet) -> None:
     for socket, name in zip(packed.inputs, ("X", "Y", "Z", "W"), strict=True):
         sheet.feed(socket, quaternion.outputs[name])
 
+    shape = _stretched(sheet, edge, sheet.vector("SUBTRACT", c, a))
     own = sheet.node("FunctionNodeCompare", data_type="INT", operation="EQUAL")
     first_int, second_int = (s for s in own.inputs if s.enabled)
     sheet.feed(first_int, _named(sheet, PART, "INT"))
@@ -174,6 +179,7 @@ def _fill(sheet: Sheet) -> None:
     geometry = given["Geometry"]
     for name, kind, value in (
         (RAW_ROTATION, "FLOAT_COLOR", packed.outputs[0]),
+        (RAW_SHAPE, "FLOAT_COLOR", shape),
         (NORMAL, "FLOAT_VECTOR", _turned(sheet, _named(sheet, TIE_NORMAL, "FLOAT_VECTOR"), frame.outputs[0])),
     ):
         store = sheet.node("GeometryNodeStoreNamedAttribute", data_type=kind, domain="POINT")
@@ -188,6 +194,38 @@ def _fill(sheet: Sheet) -> None:
     sheet.feed(put.inputs["Position"], at)
     result = sheet.node("NodeGroupOutput")
     sheet.feed(result.inputs["Geometry"], put.outputs[0])
+
+
+def _stretched(sheet: Sheet, edge: Any, side: Any) -> Any:
+    """RAW_SHAPE with axes as long as the skin under them became (``splat_binding.stretches``).
+
+    ``edge`` and ``side`` lead from the triangle's first corner to its second and third.
+    """
+    first = sheet.vector("LENGTH", edge)
+    unit = sheet.vector("NORMALIZE", edge)
+    along = sheet.vector("DOT_PRODUCT", side, unit)
+    across = sheet.vector("LENGTH", sheet.vector("CROSS_PRODUCT", unit, side))
+    rest_first, rest_along, rest_across = sheet.split(_named(sheet, REST, "FLOAT_VECTOR"))
+    rest_first = sheet.math("MAXIMUM", rest_first, 1e-6)
+    rest_across = sheet.math("MAXIMUM", rest_across, 1e-6)
+    p = sheet.math("DIVIDE", first, rest_first)
+    r = sheet.math("DIVIDE", across, rest_across)
+    left = sheet.math("SUBTRACT", along, sheet.math("MULTIPLY", p, rest_along))
+    q = sheet.math("DIVIDE", left, rest_across)
+    tie = _named(sheet, TIE, "QUATERNION")
+    raw = sheet.node("FunctionNodeSeparateColor")
+    sheet.feed(raw.inputs[0], _named(sheet, RAW_SHAPE, "FLOAT_COLOR"))
+    packed = sheet.node("FunctionNodeCombineColor")
+    for k in range(3):
+        x, y, z = sheet.split(_turned(sheet, [float(k == axis) for axis in range(3)], tie))
+        px_qy = sheet.math("ADD", sheet.math("MULTIPLY", p, x), sheet.math("MULTIPLY", q, y))
+        grown = sheet.vector("LENGTH", sheet.join(px_qy, sheet.math("MULTIPLY", r, y), z))
+        grown = sheet.math("MINIMUM", sheet.math("MAXIMUM", grown, STRETCH[0]), STRETCH[1])
+        sheet.feed(
+            packed.inputs[k], sheet.math("ADD", raw.outputs[k], sheet.math("LOGARITHM", grown, math.e))
+        )
+    sheet.feed(packed.inputs[3], raw.outputs[3])
+    return packed.outputs[0]
 
 
 def _named(sheet: Sheet, name: str, kind: str) -> Any:

@@ -11,7 +11,7 @@ from synthetic_avatar import make_reconstruction
 
 from backend.export.bundle_writer import write_bundle
 from blender_addon.bundle import read_bundle
-from blender_addon.splat_binding import SplatBinding, write_binding
+from blender_addon.splat_binding import SplatBinding, spans_of, write_binding
 from blender_addon.splats import Splats, SplatsError, write_ply
 
 pytestmark = pytest.mark.blend
@@ -38,6 +38,7 @@ def folder(tmp_path_factory):
         part=np.where(hair, 255, part).astype(np.uint8),
         albedo_srgb=random.integers(0, 255, (400, 3)).astype(np.uint8),
         normal=unit(random.normal(size=(400, 3))).astype(np.float32),
+        rest=spans_of(mesh.expressed(), mesh.triangles[triangle]).astype(np.float32),
     )
     loose = Splats(
         np.zeros((400, 3), np.float32),
@@ -78,6 +79,7 @@ def drawn(bpy, thing) -> dict[str, np.ndarray]:
         ("position", "vector", 3),
         ("splat_rotation", "color", 4),
         ("splat_normal", "vector", 3),
+        ("splat_shape", "color", 4),
     ):
         values = np.empty(len(cloud.points) * width, np.float32)
         cloud.attributes[name].data.foreach_get(field, values)
@@ -124,6 +126,7 @@ def check(bpy, mesh, objects, thing, folder) -> None:
     turned = matrices(got["splat_rotation"][:, [3, 0, 1, 2]])
     assert np.abs(turned - matrices(wanted.rotations)).max() < 2e-3
     assert np.abs(got["splat_normal"] - normals).max() < 2e-3
+    np.testing.assert_allclose(got["splat_shape"][:, :3], np.exp(wanted.log_scales), rtol=2e-3)
 
 
 def test_splats_follow_shape_keys(bpy, head, folder) -> None:

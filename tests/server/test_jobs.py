@@ -87,6 +87,9 @@ def test_photo_by_path_and_parents_photo(client, tmp_path):
         ({"photo_frame": 0}, [b"x", b"y"], "refused"),
         ({"photo_frame": -1}, [b"x"], "refused"),
         ({"parent": "0"}, [], "unknown_job"),
+        ({"photo_frame": 0, "avatar": "0"}, [b"x"], "unknown_job"),
+        ({"photo_frame": 0, "avatar": "/nowhere"}, [b"x"], "bad_input"),
+        ({"photo_frame": 0, "avatar": "0", "corrections": p.Corrections()}, [b"x"], "refused"),
     ],
 )
 def test_submits_that_cannot_be_are_refused_and_leave_nothing(client, server, fields, bulk, code):
@@ -95,6 +98,26 @@ def test_submits_that_cannot_be_are_refused_and_leave_nothing(client, server, fi
     assert reply.problem.code == code
     assert list((server.data / "photos").iterdir()) == []
     assert client.state().jobs == ()
+
+
+def test_a_video_drives_a_finished_avatar_or_a_folder(client, tmp_path):
+    avatar = client.submit()
+    client.wait(avatar, p.Done)
+    (tmp_path / "avatar.json").write_text("{}")
+    for given, folder in ((avatar, f"jobs/{avatar}"), (str(tmp_path), str(tmp_path))):
+        accepted = client.ask(
+            p.Submit, [b"film"], name="film", photo_frame=0, avatar=given, options=p.Options(engine="good")
+        )
+        done = client.wait(accepted.job, p.Done)
+        assert done.info.avatar == given
+        told = msgspec.json.decode(Path(done.info.directory, "avatar.json").read_bytes())
+        assert told["avatar"].endswith(folder)
+        again = client.ask(p.Submit, [b"x"], name="x", photo_frame=0, avatar=accepted.job)
+        assert again.problem.code == "refused"  # keyframes are no avatar
+    corrected = client.ask(
+        p.Submit, [b"x"], name="x", photo_frame=0, avatar=avatar, corrections=p.Corrections()
+    )
+    assert corrected.problem.code == "refused"
 
 
 def test_fetch_in_chunks_and_no_way_out_of_the_folder(client, server):
