@@ -130,6 +130,19 @@ def test_without_a_backend_reconstruct_says_what_to_do(bpy, addon, tmp_path):
         bpy.ops.likeness.reconstruct(filepath=str(tmp_path / "gone.png"))
 
 
+def test_what_is_asked_of_marcus_reaches_the_server(bpy, addon, tmp_path, monkeypatch):
+    from blender_addon import waiting
+
+    photo = tmp_path / "anna.png"
+    photo.write_bytes(b"x")
+    asked = []
+    monkeypatch.setattr(waiting, "reconstruct", lambda current, photos, options: asked.append(options) or [])
+    bpy.ops.likeness.reconstruct(filepath=str(photo), engine="marcus", caption=" a man ", turbo=True)
+    bpy.ops.likeness.reconstruct(filepath=str(photo), engine="embedded")
+    assert (asked[0].engine, asked[0].caption, asked[0].turbo) == ("marcus", "a man", True)
+    assert (asked[1].caption, asked[1].turbo) == (None, False)
+
+
 def test_our_own_mistakes_leave_a_report(bpy, addon, tmp_path, monkeypatch):
     from blender_addon.operators import history
 

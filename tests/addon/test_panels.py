@@ -113,6 +113,16 @@ def test_reconstruct_can_be_pressed_once_there_is_a_photo(bpy, addon, tmp_path):
     assert "likeness.install_backend" in layout.buttons(enabled=True)
 
 
+def test_what_only_marcus_has_is_shown_where_it_is_chosen(bpy, addon):
+    settings = bpy.context.window_manager.likeness
+    shown = {}
+    for engine in ("auto", "embedded", "marcus"):
+        settings.engine = engine
+        drawn = _draw_all(bpy)["LIKENESS_PT_options"].drawn
+        shown[engine] = {entry[1] for entry in drawn if entry[0] == "prop"} & {"caption", "turbo"}
+    assert shown == {"auto": set(), "embedded": set(), "marcus": {"caption", "turbo"}}
+
+
 @pytest.mark.parametrize(
     ("code", "button"),
     [

@@ -126,6 +126,28 @@ def test_the_transformer_is_as_before_after_every_stage(cascade, picture):
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
+@pytest.mark.slow
+def test_compiled_stages_draw_the_same(cascade, weights, picture):
+    """Through torch.compile: with an adapter merged, with the branches beside, guided and not."""
+    torch._dynamo.reset()
+    fast = Cascade(Models(weights / LONGCAT, CPU, compiled=True), Release(weights), FEW)
+    plain = cascade()
+    for stage in ("inpaint", "homogenise"):
+        made, wanted = (getattr(one, stage)(picture, CAPTIONS, 1, silent) for one in (fast, plain))
+        np.testing.assert_allclose(made, wanted, atol=1e-3)
+    made, wanted = (one.materials(picture, CAPTIONS, 1, silent) for one in (fast, plain))
+    np.testing.assert_allclose(made.albedo_srgb, wanted.albedo_srgb, atol=1e-3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def test_fp8_stages_draw_nearly_the_same(cascade, picture):
+    eight, whole = (cascade(replace(CPU, fp8=on)) for on in (True, False))
+    a, b = (one.homogenise(picture, CAPTIONS, 1, silent) for one in (eight, whole))
+    assert 0 < np.abs(a - b).mean() < 0.05
+    a, b = (one.materials(picture, CAPTIONS, 1, silent).albedo_srgb for one in (eight, whole))
+    assert 0 < np.abs(a - b).mean() < 0.05
+
+
 def test_eight_bit_weights_change_little(cascade, picture):
     whole = cascade().homogenise(picture, CAPTIONS, 1, silent)
     small = cascade(replace(CPU, eight_bit=True, staged=True)).homogenise(picture, CAPTIONS, 1, silent)
