@@ -35,9 +35,11 @@ from synthdata.cycles.job import RenderJob
 from synthdata.cycles.lens import behind, exposed, plan_lens
 from synthdata.cycles.shadows import with_shadows
 from synthdata.cycles.surface_nets import surface_nets
+from synthdata.cycles.unit import make_rendered
 from synthdata.headmodel.preview import look_at
 from synthdata.run.inputs import Asked, gather
 from synthdata.run.plan import PRESETS, plan_units
+from synthdata.run.sources import Sources
 from synthdata.skin.parameters import sample_parameters
 
 
@@ -362,3 +364,14 @@ def test_a_rendered_person_is_whole_and_its_picture_agrees_with_its_chart(tmp_pa
     # The portrait and the bake are two renders of the same skin in the same light.
     ratio = one.t_inc[seen].sum(-1) / np.maximum(one.t_env[seen].sum(-1), 1e-3)
     assert 0.8 < np.median(ratio) < 1.25
+
+
+@pytest.mark.slow
+@pytest.mark.blend
+def test_a_rendered_person_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    sizes = replace(PRESETS["smoke"], portrait_px=80, texels=64, cycles_every=1, cycles_instances=1)
+    inputs = gather(Asked("smoke", 1, 2, renderer="cycles"), sizes, tmp_path)
+    small = msgspec.structs.replace(inputs.recipe, cycles_samples=3)
+    (unit,) = plan_units(small)
+    first, again = (make_rendered(unit, small, Sources(inputs.job)) for _ in range(2))
+    assert first == again
