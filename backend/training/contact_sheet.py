@@ -19,7 +19,8 @@ COLUMNS = 2  # of instances; each is a row of tiles
 GAP = 6
 _INK, _PAPER, _BAR, _QUIET = (30, 30, 30), (250, 250, 248), (86, 122, 160), (120, 120, 120)
 _LINE = 15
-_NAMES = ("portrait", "t_inc", "t_env", "t_hom", "albedo", "normal")
+STEEPER = 4  # so that skin's normals can be seen at this size
+_NAMES = ("portrait", "t_inc", "t_env", "t_hom", "albedo", "normal × 4")
 _OF_MOMENTS = ("view", "view", "view", "parts", "shaded", "position")
 _PART_COLOURS = ((0, 0, 0), (224, 172, 140), (150, 40, 50), (90, 60, 60), (70, 130, 200), (70, 170, 120))
 
@@ -111,7 +112,7 @@ def _tiles(instance: Instance | Moment) -> list[Pixels]:
             _small(_shown(values))
             for values in (instance.t_inc, instance.t_env, instance.t_hom, maps.albedo_linear)
         ),
-        _small(_whole(0.5 + 0.5 * maps.normal_tangent)),
+        _small(_whole(0.5 + 0.5 * STEEPER * maps.normal_tangent)),
     ]
 
 

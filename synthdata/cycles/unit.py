@@ -44,7 +44,7 @@ from synthdata.cycles.telling import (
 )
 from synthdata.light.panoramas import load
 from synthdata.light.plan import LightPlan, described, plan_light, procedural
-from synthdata.run.camera import CameraPlan, photographed, plan_camera
+from synthdata.run.camera import CameraPlan, photographed, plan_camera, skin_level
 from synthdata.run.lit_head import face_centre
 from synthdata.run.people import Person, reduced
 from synthdata.run.plan import Unit, shown_texels
@@ -205,7 +205,7 @@ def _packed(
     covers = taken["covers"].astype(np.float32) / np.float32(255)
     rgba = taken["rgba"]
     bare = covers[..., KINDS.index("skin")] * (1 - covers[..., KINDS.index("lens")])
-    exposure = _exposure(rgba[..., :3], bare, shot.bright_skin)
+    exposure = _exposure(rgba[..., :3], bare, skin_level(shot, person.meta.mean_albedo_linear))
     backdrop = behind(lens, camera, picture.surroundings.radiance, picture.light.turn_degrees) * picture.tint
     linear = rgba[..., :3] + (1 - np.clip(rgba[..., 3:], 0, 1)) * backdrop
     seen = photographed(exposed(linear, lens, exposure), shot, picture.rng)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, Camera
-from backend.colour import linear_to_srgb
+from backend.colour import linear_to_srgb, luminance
 from synthdata.headmodel.preview import look_at
 
 FRAME_MM = 24.0  # height of the full frame that focal lengths are told for
+_LIGHT_SKIN = 0.35  # luminance of its albedo
 _ASIDE_MOST_DEG, _UP_MOST_DEG = 80.0, 25.0
 
 
@@ -22,7 +24,7 @@ class CameraPlan:
     camera: Camera
     yaw_degrees: float
     pitch_degrees: float
-    bright_skin: float  # linear luminance that the brightest twentieth of the skin is exposed to
+    bright_skin: float  # linear luminance that the brightest twentieth of light skin is exposed to
     noise: float  # standard deviation at linear 0.18
     jpeg_quality: int
 
@@ -50,6 +52,12 @@ def plan_camera(
         noise=float(10 ** rng.uniform(-3.0, -1.9)),
         jpeg_quality=int(rng.integers(80, 98)),
     )
+
+
+def skin_level(plan: CameraPlan, mean_albedo_linear: tuple[float, float, float]) -> float:
+    """What the brightest skin of this albedo is exposed to: cameras even out half of its lightness."""
+    own = float(luminance(np.array(mean_albedo_linear)))
+    return plan.bright_skin * min(math.sqrt(own / _LIGHT_SKIN), 1.0)
 
 
 def photographed(exposed_linear: F32, plan: CameraPlan, rng: np.random.Generator) -> NDArray[np.uint8]:

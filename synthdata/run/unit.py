@@ -15,7 +15,7 @@ from backend.training.schema import SCHEMA, CameraMeta, HeadMeta, InstanceMeta, 
 from backend.training.shards import record_bytes
 from backend.uvspace.unwrap import unwrap
 from synthdata.light.plan import described, plan_light, procedural
-from synthdata.run.camera import photographed, plan_camera
+from synthdata.run.camera import photographed, plan_camera, skin_level
 from synthdata.run.lit_head import LitHead, backdrop
 from synthdata.run.people import Person, cropped, person_skin, reduced
 from synthdata.run.plan import Unit, shown_texels
@@ -54,7 +54,7 @@ def _instance(index: int, recipe: Recipe, sitter: LitHead, even: F32, sources: S
     skin = (buffer.part == 0) & (buffer.mask > 0)
     radiance *= tint
     bright = np.quantile(luminance(radiance[skin]), _BRIGHT_QUANTILE) if skin.any() else 1.0
-    exposure = shot.bright_skin / max(float(bright), 1e-6)
+    exposure = skin_level(shot, sitter.person.meta.mean_albedo_linear) / max(float(bright), 1e-6)
     behind = backdrop(surroundings, shot.camera, plan.turn_degrees) * tint * np.float32(exposure)
     picture = buffer.resolve(radiance * np.float32(exposure), behind)
     portrait = pictures.photo_jpeg(photographed(picture, shot, rng), shot.jpeg_quality)

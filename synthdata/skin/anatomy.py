@@ -54,6 +54,7 @@ CHEEKBONE = ((50, 117, 123), (280, 346, 352))
 MENTAL = (43, 106, 182, 18, 406, 335, 273)
 UPPER_LIP = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 PIECE_MM = 0.9
+SOFT_STEPS = 12  # of blur at the beard's border, about a centimetre
 
 
 def layers_of(head: ParametricHead, vertices_head: F32) -> dict[str, F32]:
@@ -64,6 +65,7 @@ def layers_of(head: ParametricHead, vertices_head: F32) -> dict[str, F32]:
     out = {name: head.regions.get(name, nothing).astype(np.float32) for name in REGIONS}
 
     out["nostrils"] = _filled(out["nostrils"], head)
+    out["beard"] = _softened(out["beard"], head)
 
     def near(groups: Sequence[Sequence[int]], width: float) -> F32:
         gap = np.min([_distance(place, mark[list(points)]) for points in groups], axis=0)
@@ -95,6 +97,19 @@ def _filled(weights: F32, head: ParametricHead) -> F32:
         return weights
     islands &= label != np.bincount(label[islands]).argmax()
     return np.where(islands, np.float32(1), weights)
+
+
+def _softened(weights: F32, head: ParametricHead) -> F32:
+    """``weights`` ``(V,)`` blurred from vertex to vertex: hair thins out slowly."""
+    triangles = head.triangles[skin_triangles(head)]
+    edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).T
+    size = (len(weights), len(weights))
+    near = csr_matrix((np.ones(edges.shape[1], np.float32), edges), size)
+    near = near + near.T
+    count = np.maximum(np.asarray(near.sum(1)).ravel(), 1).astype(np.float32)
+    for _ in range(SOFT_STEPS):
+        weights = np.asarray(0.5 * weights + 0.5 * (near @ weights) / count, np.float32)
+    return weights
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def colour(seen: Seen, made: Relief) -> F32:
         # Roots of a shaven beard show through, the darker the hair.
         dark = 1 - min(2.5 * float(np.mean(p.hair)), 0.9)
         shaven = np.float32(0.28 * dark * (0.35 + 0.65 * p.stubble))
-        root += shaven * smoothstep(0.1, 0.9, seen("beard")) * (1 - made.lips)
+        border = seen("beard") + 0.08 * seen.noise(9.0, 37) + 0.05 * seen.noise(3.0, 38)
+        root += shaven * smoothstep(0.1, 0.9, border) * (1 - made.lips)
         root *= np.clip(1 + 0.12 * seen.noise(1.4, 31) + 0.10 * seen.noise(0.6, 32), 0, 2)
     albedo *= np.exp(-(deep[:, None] * VEIN_IN_SKIN + root[:, None] * HAIR_IN_SKIN))
     albedo = _made_up(seen, made, albedo)

@@ -17,7 +17,7 @@ from synthdata.light.panoramas import survey
 from synthdata.light.plan import LightPlan, described, plan_light, procedural
 from synthdata.light.sky import clear_sky
 from synthdata.light.studio import lamp
-from synthdata.run.camera import photographed, plan_camera
+from synthdata.run.camera import photographed, plan_camera, skin_level
 from synthdata.run.people import draw_expression
 from synthdata.run.plan import plan_shards, plan_units
 
@@ -129,6 +129,13 @@ def test_expressions_and_cameras_stay_in_their_ranges() -> None:
         assert (np.abs(pixel - 32) < 8).all()
     picture = photographed(np.full((64, 64, 3), 0.18, np.float32), shot, rng)
     assert picture.mean() == pytest.approx(118, abs=2)
+
+
+def test_dark_skin_is_exposed_darker_than_light_skin_but_not_by_its_whole_difference() -> None:
+    plan = plan_camera(np.random.default_rng(1), np.zeros(3), 64)
+    light, dark = (skin_level(plan, (a, a, a)) for a in (0.36, 0.04))
+    assert light == pytest.approx(plan.bright_skin)
+    assert light / dark == pytest.approx(np.sqrt(0.35 / 0.04), rel=1e-3)
 
 
 def test_a_turned_panorama_is_described_as_turned() -> None:
