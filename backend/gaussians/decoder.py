@@ -28,7 +28,7 @@ from blender_addon.splats import Splats
 
 SKIN_CHART, SKIN_EVERY = 256, 2  # the face takes every texel, the rest every second one each way
 # Texels a side of the other parts' charts; parts that are not named are too fine for texels.
-_CHARTS = {"mouth": 56, "sockets": 36, "eye": 72, "teeth": 72, "gums": 44, "tongue": 32}
+_CHARTS = {"mouth": 56, "sockets": 36, "eye": 72, "teeth": 112, "gums": 44, "tongue": 32}
 _INNER_TEXEL_M = 3.6e-3  # stretched texels deep in the mouth would reach through the lips
 _LASH_ALBEDO = 0.012
 OPAQUE_LOGIT, LASH_LOGIT = 3.0, -3.0
