@@ -17,11 +17,11 @@ class FitOptions:
     outline_tangent_weight: float = 0.05  # face-oval points slide along the outline: little pull there
     outline_normal_weight: float = 0.4
     outline_sigma: float = 0.03  # of a matched outline point across the outline, like landmark_sigma
-    silhouette_sigma: float = 0.016  # of the head's rim across the person's outline
+    silhouette_sigma: float = 0.023  # of the head's rim across the person's outline
     iris_sigma: float = 0.1  # of log iris size; on renders Face Mesh is off by that much
     focal_sigma_exif: float = 0.02  # of log focal length
     focal_sigma_estimated: float = 0.3  # of log focal length; most portraits lie within two of these
-    identity_sigma: float = 0.8  # what the photo says of shape is surer of too much than of too little
+    identity_sigma: float = 0.65  # what the photo says of shape is surer of too much than of too little
     expression_l1: float = 1.5  # cost per unit weight: small expressions are not worth their price
     expression_l2: float = 3.0  # half a quadratic of this stiffness, σ ≈ 0.6
     closed_rows_factor: float = 5.0  # on the price of jawOpen where closed rows of teeth are seen
@@ -31,4 +31,4 @@ class FitOptions:
     shape_population: float = 2.0  # how often the shape's population counts beside the identity's prior
     robust_width: float = 2.5  # Geman–McClure width, in sigmas
     photometric_sigma: float = 0.015  # least, of a sample's square-root-encoded luminance
-    photometric_points: float = 300.0  # the samples count as this many independent ones
+    photometric_points: float = 600.0  # the samples count as this many independent ones

@@ -19,6 +19,9 @@ from backend.shading import sh
 
 MAX_SAMPLES = 700  # that move the shape; neighbours say the same
 FLOOR = 0.002  # linear luminance added before the square root, whose slope is infinite at 0
+ROUNDS = 4  # of reweighting, per evaluation
+# Standard deviations of light's coefficients of degree 0, 1, 2 about the estimate, over that of degree 0.
+LIGHT_SIGMA = (0.3, 0.9, 0.6)
 
 
 def predicted_linear(samples: SkinSamples, light: LightFit) -> F64:
@@ -44,6 +47,9 @@ class PhotometricTerm:
     Residual: ``√(Y_photo(u(x)) + ε) − √(Y_albedo · E(n(x)) / π + ε)`` over ``sigma``. Moving a point
     changes where it reads the photo; bending the surface changes its shading (shape from shading). The
     normal is the sample's smooth one plus the change of its triangle's since the samples were taken.
+
+    Light and albedo go with the shape: to first order their best change is eliminated, as other light
+    explains much of what another shape would (the bas-relief ambiguity of Belhumeur et al. 1999).
     """
 
     points: LinearPoints  # (N) the samples
@@ -53,22 +59,22 @@ class PhotometricTerm:
     picture_gradient: F64  # (S, S, 2) per crop pixel, x and y
     crop: FaceCrop
     shading_by_sample: F64  # (N, 9) Σ_c luminance_c · albedo_ic · lobe · L_c / π
+    explained: F64  # (N, 9 + K_tex) encoded luminance by light and albedo, per standard deviation of each
     share: F64  # (N,) how many independent samples each counts as
     sigma: float
     principal_px: tuple[float, float]
     width: float
 
     def cost(self, state: FitState) -> float:
-        r = self._read(self.picture, self._pixels(state)) - self._encoded(self._normals(state)[0])[0]
-        rho, _ = robust((r / self.sigma) ** 2, "geman_mcclure", self.width)
-        return 0.5 * float(self.share @ rho)
+        shown = self._encoded(self._normals(state)[0])[0]
+        return self._left(self._read(self.picture, self._pixels(state)) - shown)[0]
 
     def model(self, state: FitState) -> Quadratic:
         seen = project(self.points, state, self.principal_px)
         at = self.crop.to_crop(seen.pixels)
         normal, raw_length, face, e1, e2 = self._normals(state)
         value, slope = self._encoded(normal)
-        r = self._read(self.picture, at) - value
+        cost, left, w = self._left(self._read(self.picture, at) - value)
         gradient = np.stack(
             [self._read(self.picture_gradient[..., k], at) for k in (0, 1)], axis=1
         )  # per crop pixel
@@ -78,11 +84,23 @@ class PhotometricTerm:
         c0, c1, c2 = (c.slopes(state) for c in self.corners)
         j[:, SHAPE:] -= np.einsum("nc,nck->nk", np.cross(e2, s), c1 - c0)
         j[:, SHAPE:] -= np.einsum("nc,nck->nk", np.cross(s, e1), c2 - c0)
-        rho, weight = robust((r / self.sigma) ** 2, "geman_mcclure", self.width)
-        w = np.sqrt(self.share * weight) / self.sigma
         j *= w[:, None]
-        r = r * w
-        return Quadratic(0.5 * float(self.share @ rho), j.T @ r, j.T @ j)
+        other = self.explained * w[:, None]
+        shared = other.T @ j
+        hessian = j.T @ j - shared.T @ np.linalg.solve(np.eye(other.shape[1]) + other.T @ other, shared)
+        return Quadratic(cost, j.T @ (w * left), 0.5 * (hessian + hessian.T))
+
+    def _left(self, residual: F64) -> tuple[float, F64, F64]:
+        """Cost, ``residual`` ``(N,)`` less what light and albedo explain, and its weights ``(N,)``: roots of
+        the robust ones over sigma."""
+        w = np.sqrt(self.share) / self.sigma
+        for _ in range(ROUNDS):
+            used, other = w, self.explained * w[:, None]
+            change = np.linalg.solve(np.eye(other.shape[1]) + other.T @ other, other.T @ (w * residual))
+            left = residual - self.explained @ change
+            rho, weight = robust((left / self.sigma) ** 2, "geman_mcclure", self.width)
+            w = np.sqrt(self.share * weight) / self.sigma
+        return 0.5 * float(self.share @ rho + change @ change), left, used
 
     def _pixels(self, state: FitState) -> F64:
         return self.crop.to_crop(project_only(self.points, state, self.principal_px))
@@ -139,7 +157,12 @@ def photometric_term(
     dy, dx = np.gradient(luminance)
     lobe = sh.COSINE_LOBE[:, None] * light.radiance_sh / np.pi  # (9, 3)
     shading_by_sample = (albedo * LUMINANCE_REC709) @ lobe.T
-    shown = np.sqrt(np.maximum((sh.basis(samples.normals[chosen]) * shading_by_sample).sum(1), 0) + FLOOR)
+    at_samples = sh.basis(samples.normals[chosen])
+    shown = np.sqrt(np.maximum((at_samples * shading_by_sample).sum(1), 0) + FLOOR)
+    by_light = (albedo @ LUMINANCE_REC709)[:, None] * at_samples * sh.COSINE_LOBE / np.pi
+    by_light *= np.repeat(LIGHT_SIGMA, (1, 3, 5)) * float(light.radiance_sh[0] @ LUMINANCE_REC709)
+    irradiance = np.maximum(sh.irradiance(light.radiance_sh, samples.normals[chosen]), 0) / np.pi
+    by_albedo = np.einsum("knc,nc->nk", samples.albedo_basis[:, chosen], irradiance * LUMINANCE_REC709)
     residual = np.abs(luminance[cell[:, 0], cell[:, 1]] - shown)[weight > 0.1]
     # The photo itself says how well skin tone × smooth light explains it (1.48 · MAD ≈ σ).
     noise = 1.4826 * float(np.median(residual)) if len(residual) else np.inf
@@ -151,6 +174,7 @@ def photometric_term(
         picture_gradient=np.stack([dx, dy], axis=-1),
         crop=samples.crop,
         shading_by_sample=shading_by_sample,
+        explained=np.concatenate([by_light, by_albedo], axis=1) * (0.5 / shown)[:, None],
         share=weight * options.photometric_points / max(float(weight.sum()), 1e-9),
         sigma=max(noise, options.photometric_sigma),
         principal_px=principal_px,

@@ -60,6 +60,25 @@ def test_photometric_gradient_matches_finite_differences(head, scene):
         assert gradient[k] == pytest.approx(slope, rel=2e-3, abs=1e-3 * np.abs(gradient).max())
 
 
+def test_what_light_or_albedo_explain_is_no_evidence_of_shape(head, scene):
+    """The cost is that of residuals with the covariance which uncertain light and albedo give them."""
+    observation, _, _ = scene
+    options = replace(FitOptions(), robust_width=1e6)
+    problem = landmark_problem(observation, head, options)
+    state = fit_landmarks(problem, np.ones(478, bool), head).state
+    seen = estimate_appearance(observation, head, state, crop_face(observation))
+    term = photometric_term(seen.samples, seen.light, head, state, problem.principal_px, options)
+    counted = term.share > 0
+    shown = term._encoded(term._normals(state)[0])[0]
+    r = (term._read(term.picture, term._pixels(state)) - shown)[counted]
+    u = term.explained[counted]
+    covariance = np.diag(term.sigma**2 / term.share[counted]) + u @ u.T
+    assert term.cost(state) == pytest.approx(0.5 * r @ np.linalg.solve(covariance, r), rel=1e-6)
+    brighter = replace(term, picture=term.picture * 1.1)
+    certain = replace(brighter, explained=np.zeros_like(term.explained))
+    assert brighter.cost(state) < 0.2 * certain.cost(state)
+
+
 def test_shading_brings_the_shape_nearer_to_the_truth(head, scene):
     """Landmarks 3 px off; the shading of the same face must pull the surface back towards it.
 
@@ -68,7 +87,7 @@ def test_shading_brings_the_shape_nearer_to_the_truth(head, scene):
     observation, vertices, _ = scene
     # Without an outline, which would tell part of the same.
     observation = replace(observation, person_mask=np.ones_like(observation.person_mask))
-    problem = landmark_problem(observation, head, FitOptions(landmark_sigma=0.015, photometric_points=600.0))
+    problem = landmark_problem(observation, head, FitOptions(landmark_sigma=0.015, photometric_points=1200.0))
     every = np.ones(478, bool)
     plain = fit_landmarks(problem, every, head)
     refined = refine_photometrically(observation, head, problem, plain, every, crop_face(observation))
