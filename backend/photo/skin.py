@@ -36,6 +36,7 @@ _BROKEN = 0.05  # of the face's width: how far a strand may be lost from sight
 _STRAND_DARKER = 2.5  # lightness units, than the skin beside it …
 _LIGHT_SKIN, _LEAST_SCALE = 60.0, 0.25  # … of this lightness; less beside darker skin
 _DENSE = 0.25  # share of strands above which nothing between them is skin
+_SHADED = 0.15  # share of the certain skin, its darkest, that is no measure of the forehead
 _SURE_PATCHES = (regions.RIGHT_CHEEK, regions.LEFT_CHEEK, regions.RIGHT_NOSE, regions.LEFT_NOSE)
 _LIKELY_PATCHES = (regions.RIGHT_FOREHEAD, regions.LEFT_FOREHEAD)  # unless a fringe covers them
 
@@ -56,10 +57,13 @@ def skin_probability(rgb: U8, points: F64, visible: F32, person: F32, inside: ND
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     size = (side // low, side // low)
     coarse = shading_invariant(cv2.resize(lab, size, interpolation=cv2.INTER_AREA))
-    texture = cv2.resize(_texture(lab[..., 0]), size, interpolation=cv2.INTER_AREA)
+    texture, relative = (
+        cv2.resize(_texture(lightness), size, interpolation=cv2.INTER_AREA)
+        for lightness in (lab[..., 0], relative_lightness(lab[..., 0]))
+    )
     skin, fringe = _segment_colour(
         coarse,
-        texture,
+        (texture, relative),
         points[:, :2] / low,
         visible,
         cv2.resize(person, size, interpolation=cv2.INTER_AREA),
@@ -91,6 +95,12 @@ def shading_invariant(lab: F32) -> F32:
     return scaled
 
 
+def relative_lightness(lightness: F32) -> F32:
+    """Lightness whose steps are ratios of light, alike in shadow and sun; L* itself about a mid-tone."""
+    middle = np.float32(_CHROMA_SCALE)
+    return np.asarray(middle * np.log((lightness + 16.0) / middle) + middle - 16.0, np.float32)
+
+
 def _texture(lightness: F32) -> F32:
     """Local contrast of fine detail, lightness units: hair and knitwear have much, skin little."""
     import cv2
@@ -101,11 +111,15 @@ def _texture(lightness: F32) -> F32:
 
 
 def _segment_colour(
-    lab: F32, texture: F32, points: F64, visible: F32, person: F32, inside: NDArray[np.bool_]
+    lab: F32, textures: tuple[F32, F32], points: F64, visible: F32, person: F32, inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Skin, and what of the forehead a fringe covers (nothing where there is none)."""
+    """Skin, and what of the forehead a fringe covers (nothing where there is none).
+
+    ``textures`` are of the lightness and of ``relative_lightness``.
+    """
     import cv2
 
+    texture, texture_relative = textures
     shape = lab.shape[:2]
     oval = regions.fill(shape, points, regions.FACE_OVAL)
     face_height = float(np.ptp(points[list(regions.FACE_OVAL), 1]))
@@ -126,7 +140,7 @@ def _segment_colour(
     smooth = (_slope(lab[..., 0]) < _MAX_SHADING_SLOPE) | seeds
     fringe = unlike_forehead & _reached(outside & unlike_forehead, unlike_forehead)
     label[fringe & ~outside & ~_reached(seeds, smooth)] = cv2.GC_BGD
-    bare, strands = _forehead(lab, texture, colour, seeds, (oval > 0) & above_brows, smooth)
+    bare, strands = _forehead(lab, texture_relative, seeds, (oval > 0) & above_brows)
     label[bare] = cv2.GC_FGD
     label[strands] = cv2.GC_BGD
     far = cv2.distanceTransform(1 - oval, cv2.DIST_L2, 3) > 0.9 * face_height
@@ -147,20 +161,22 @@ def _segment_colour(
 
 
 def _forehead(
-    lab: F32,
-    texture: F32,
-    colour: F32,
-    seeds: NDArray[np.bool_],
-    forehead: NDArray[np.bool_],
-    smooth: NDArray[np.bool_],
+    lab: F32, texture: F32, seeds: NDArray[np.bool_], forehead: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What of the forehead is certainly bare, and what a fringe covers.
+    """What of the ``forehead`` is certainly bare, and what a fringe covers.
 
     A forehead in another light than the cheeks is as smooth as they are, and no edge parts it from them.
-    Strands let its colour through, but not its smoothness.
+    Strands let its colour through, but not its smoothness. Hair in the shade is nearly as dark as shaded
+    skin: all is told from ``relative_lightness``, of which ``texture`` ``(S, S)`` is the fine detail.
     """
+    ratios = lab.copy()
+    ratios[..., 0] = relative_lightness(lab[..., 0])
+    lightness = ratios[..., 0]
+    lit = seeds & (lightness >= np.quantile(lightness[seeds], _SHADED))
+    colour, _ = _distances(ratios, lit)
+    smooth = (_slope(lightness) < _MAX_SHADING_SLOPE) | seeds
     typical = float(np.median(texture[seeds]))
-    dark = lab[..., 0] < np.median(lab[..., 0][seeds]) - _STRANDS_DARKER
+    dark = lightness < np.median(lightness[seeds]) - _STRANDS_DARKER
     even = smooth & (texture < _SMOOTH[0] * typical + _SMOOTH[1]) & (colour < 6.0)
     bare = forehead & _reached(seeds, even)
     strands = forehead & dark & ~bare & (texture > _STRANDS[0] * typical + _STRANDS[1])

@@ -12,6 +12,7 @@ from photo_pictures import as_photo
 from backend.artifacts import Observation, Run
 from backend.photo import face_regions as regions
 from backend.photo.observe import observe
+from backend.photo.skin import relative_lightness
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "portrait_front.jpg"
 FOREHEAD = (*regions.RIGHT_FOREHEAD, *regions.LEFT_FOREHEAD)
@@ -39,7 +40,26 @@ def test_a_bare_forehead_is_skin(bare: Observation) -> None:
     assert bare.skin_mask[_forehead(bare)].mean() > 0.9
 
 
-def test_a_fringe_through_which_skin_shows_is_not_skin(picture: np.ndarray, bare: Observation) -> None:
+def test_relative_lightness_is_alike_in_shadow_and_sun() -> None:
+    def steps(light: float) -> np.ndarray:
+        luminance = light * np.array([0.3, 0.2, 0.1])
+        return np.diff(relative_lightness((116 * np.cbrt(luminance) - 16).astype(np.float32)))
+
+    assert steps(1.0) == pytest.approx(steps(0.15), rel=1e-3)
+    assert relative_lightness(np.array([60.0, 61.0], np.float32)) == pytest.approx([60.0, 61.0], abs=0.01)
+
+
+def _shaded(picture: np.ndarray, points: np.ndarray, share: float) -> np.ndarray:
+    """The picture with ``share`` of the light (of sRGB values) taken from the image's right half."""
+    across = (np.arange(picture.shape[1]) - float(points[10, 0])) / 6
+    gain = 1 - share / (1 + np.exp(-across))
+    return np.asarray((picture * gain[None, :, None]).astype(np.uint8))
+
+
+@pytest.mark.parametrize("shade", [0.0, 0.8])
+def test_a_fringe_through_which_skin_shows_is_not_skin(
+    picture: np.ndarray, bare: Observation, shade: float
+) -> None:
     points = bare.landmarks_px
     left, right = points[[103, 332], 0]
     top = points[10, 1] - 0.15 * (points[152, 1] - points[10, 1])
@@ -51,7 +71,7 @@ def test_a_fringe_through_which_skin_shows_is_not_skin(picture: np.ndarray, bare
         ends = ((4 * x, 4 * top), (4 * (x + rng.normal(0, 4)), 4 * (bottom - rng.uniform(0, 6))))
         cv2.line(canvas, *(tuple(int(v) for v in end) for end in ends), (90, 66, 52), 4, cv2.LINE_AA)
     fringed = cv2.resize(canvas, picture.shape[1::-1], interpolation=cv2.INTER_AREA)
-    seen = observe(as_photo(fringed), Run())
+    seen = observe(as_photo(_shaded(fringed, points, shade)), Run())
     assert seen.skin_mask[_forehead(bare)].mean() < 0.2
     for patch in (regions.RIGHT_CHEEK, regions.LEFT_CHEEK):
         assert seen.skin_mask[regions.fill(seen.skin_mask.shape, points, patch) > 0].mean() > 0.9
@@ -87,8 +107,5 @@ def test_strands_that_hang_from_a_fringe_over_the_brows_are_not_skin(
 
 
 def test_half_a_forehead_in_another_light_is_skin(picture: np.ndarray, bare: Observation) -> None:
-    middle = float(bare.landmarks_px[10, 0])
-    across = (np.arange(picture.shape[1]) - middle) / 6
-    gain = 1 - 0.55 / (1 + np.exp(-across))
-    seen = observe(as_photo((picture * gain[None, :, None]).astype(np.uint8)), Run())
+    seen = observe(as_photo(_shaded(picture, bare.landmarks_px, 0.55)), Run())
     assert seen.skin_mask[_forehead(bare)].mean() > 0.8
