@@ -33,7 +33,7 @@ class MadeUp:
         monkeypatch.setattr(pipeline, "_OBSERVE", observe)
         monkeypatch.setattr(pipeline, "_PIN", replace(pipeline._PIN, function=self._pin))
         monkeypatch.setattr(pipeline, "load_head", lambda name: self.head)
-        monkeypatch.setattr(engines, "choose", lambda name: self.engine())
+        monkeypatch.setattr(engines, "choose", lambda name, marcus=None: self.engine())
         tiny = np.zeros((4, 4, 3), np.uint8)
         monkeypatch.setattr(backend.export.avatar, "preview", lambda made: self._work("preview") or tiny)
 

@@ -121,7 +121,7 @@ def test_another_implementation_is_run(
     engine.calls.clear()
     other = engine.engine()
     other = replace(other, homogenise=replace(other.homogenise, implementation="another"))
-    monkeypatch.setattr(engines, "choose", lambda name: other)
+    monkeypatch.setattr(engines, "choose", lambda name, marcus=None: other)
     made(photo, cache)
     assert engine.calls == ["even-lit UV", "materials"]
 

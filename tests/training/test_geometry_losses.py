@@ -16,6 +16,7 @@ from backend.marcus.geometry.alignment import Alignment, frame_to_photo
 from backend.marcus.geometry.coefficients import Coefficients
 from backend.marcus.training import geometry_losses as losses
 from backend.marcus.training.geometry import as_srgb, to_pixels
+from backend.marcus.training.landmarked import standard_five
 from backend.marcus.training.networks import build_regressor
 from backend.marcus.training.portraits import Sitters, photo_to_crop
 from backend.training.recipe import MssfNetwork, ResNetNetwork
@@ -134,7 +135,8 @@ def test_a_portraits_points_lie_on_its_face(tmp_path: Path) -> None:
 
     make_here(tmp_path / "set")
     one = next(instances(open_set(tmp_path / "set"), Reading(split="train")))
-    portrait = Sitters(load_head("open"), 64).portrait(one)
+    head = load_head("open")
+    portrait = Sitters(head, 64, standard_five(head, "open")).portrait(one)
     assert portrait.landmarks.shape == (88, 2)
     seen = portrait.landmarks[portrait.weight > 0]
     assert len(seen) > 60
