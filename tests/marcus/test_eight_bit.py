@@ -114,6 +114,42 @@ def test_what_eight_bits_take_at_the_released_size():
     assert stored == pytest.approx(7.5, abs=0.1)
 
 
+def test_what_eight_bits_take_of_qwen():
+    """Qwen2.5-VL 7B by the sizes of its published configuration; its embeddings stay whole."""
+    from diffusers.hooks import apply_layerwise_casting
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    from backend.marcus.models import _KEPT_WHOLE
+
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 28,
+            "num_key_value_heads": 4,
+            "vocab_size": 152064,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
+        },
+        vision_config={
+            "depth": 32,
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "num_heads": 16,
+            "out_hidden_size": 3584,
+        },
+        tie_word_embeddings=False,
+    )
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    assert sum(p.numel() for p in model.parameters()) * 2 / GIB == pytest.approx(15.4, abs=0.1)
+    apply_layerwise_casting(model, E4M3, torch.bfloat16, skip_modules_pattern=_KEPT_WHOLE)
+    stored = sum(p.numel() * p.element_size() for p in model.parameters()) / GIB
+    assert stored == pytest.approx(8.7, abs=0.1)
+
+
 @pytest.mark.slow
 def test_compiled_blocks_give_the_same(tmp_path):
     """By inductor, on a merged adapter's weights, and again with the branches installed."""
