@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from portraits import fixture_reconstructed, recording_run
+from portraits import astronaut, fixture_reconstructed, recording_run
 from synthetic_avatar import make_reconstruction
 
 from backend.artifacts import Reconstruction, Run
@@ -20,7 +21,7 @@ from backend.gaussians.numba_renderer import NumbaRenderer
 from backend.gaussians.renderer import as_seen, over
 from backend.gaussians.surface import BoundGaussians, placed
 from backend.gaussians.turntable import orbit_camera, render_splats, render_turntable
-from backend.pipeline import with_splats
+from backend.pipeline import reconstruct, with_splats
 from blender_addon import bundle
 from blender_addon.splats import read_ply
 
@@ -79,11 +80,30 @@ def test_the_same_seed_gives_the_same_splats(made, bound) -> None:
 
 def test_hair_is_found_only_where_there_is_some(made) -> None:
     """A portrait whose person ends at the skin: no hair, and the splats say so."""
-    from dataclasses import replace
-
     skin = made.observation.skin_mask
     window = head_window(replace(made.observation, person_mask=skin), made.fit)
     assert find_hair(window, made.fit) is None
+
+
+def test_a_painted_portrait_stays_as_painted(tmp_path) -> None:
+    """Drawn over with ink and flat colours: the splats are the drawing, not the person behind it."""
+    import cv2
+
+    photograph = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
+    large = cv2.resize(photograph, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    painted = cv2.stylization(large, sigma_s=40, sigma_r=0.35)
+    assert cv2.imwrite(str(tmp_path / "painted.png"), painted)
+    made = reconstruct(tmp_path / "painted.png", maps=512)
+    bound = make_splats(made, Run())
+    window = head_window(made.observation, made.fit)
+    shown = over(seen_by(made, bound, window.camera), 0.5).numpy()
+    face = window.skin > 0.9
+    # The same pixels of what was painted over: the ink's lines are what tells the two apart.
+    before = replace(made.observation, photo=replace(made.observation.photo, rgb_srgb=large[..., ::-1] / 255))
+    photo = head_window(before, made.fit).rgb_srgb
+    to_painting, to_photo = (np.abs(shown - other)[face].mean() for other in (window.rgb_srgb, photo))
+    assert to_painting < 0.6 * to_photo
+    assert psnr_on_face(made, bound) > 20  # ink a pixel wide is finer than the splats
 
 
 def test_cancelling_stops_within_the_stage(made) -> None:
@@ -103,8 +123,6 @@ def test_a_head_without_regions_is_refused_in_one_line() -> None:
 
 
 def test_an_avatar_with_splats_is_written_read_and_drawn(made, bound, tmp_path, monkeypatch) -> None:
-    from dataclasses import replace
-
     run, told = recording_run()
     directory = tmp_path / "portrait"
     write_avatar(replace(made, splats=bound), directory, blender=None, overwrite=False, run=run)
