@@ -20,7 +20,7 @@ GAP = 6
 _INK, _PAPER, _BAR, _QUIET = (30, 30, 30), (250, 250, 248), (86, 122, 160), (120, 120, 120)
 _LINE = 15
 STEEPER = 4  # so that skin's normals can be seen at this size
-_NAMES = ("portrait", "t_inc", "t_env", "t_hom", "albedo", "normal × 4")
+_NAMES = ("portrait", "t_inc", "t_env", "t_hom", "albedo", "normal, 4x")
 _OF_MOMENTS = ("view", "view", "view", "parts", "shaded", "position")
 _PART_COLOURS = ((0, 0, 0), (224, 172, 140), (150, 40, 50), (90, 60, 60), (70, 130, 200), (70, 170, 120))
 
