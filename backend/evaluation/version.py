@@ -22,6 +22,9 @@ _MAKING = (  # the avatar that is measured, beside what ``stages.code_version`` 
     "blender_addon/bundle.py",
     "blender_addon/correctives.py",
     "blender_addon/landmarks.py",
+    "blender_addon/splat_binding.py",
+    "blender_addon/splat_sh.py",
+    "blender_addon/splats.py",
 )
 _DRAWING = (  # views of it
     "backend/export/blend_worker.py",

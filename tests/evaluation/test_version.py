@@ -20,7 +20,7 @@ ROOT = Path(backend.__file__).parent.parent
 WITHOUT_A_SAY = {
     "backend": {"errors", "failures", "stages"},
     "backend/export": {"gltf_images", "staging"},
-    "blender_addon": {"grey_png", "splats", "splat_binding", "splat_sh"},
+    "blender_addon": {"drive_file", "grey_png"},
 }
 
 
