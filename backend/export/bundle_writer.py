@@ -26,7 +26,6 @@ from backend.export.map_files import (
     write_whole,
 )
 from backend.export.staging import staged_folder
-from backend.gaussians.files import write_splats
 from backend.geometry.face_sight import FILE as SIGHT_FILE
 from backend.geometry.landmark_errors import FILE as ERRORS_FILE
 from backend.geometry.landmark_errors import errors_of
@@ -68,6 +67,9 @@ def write_bundle_files(
     write_rest(reconstruction, folder)
     manifest = manifest_of(reconstruction, weights)
     if reconstruction.splats is not None:
+        # numba comes with this import; bundles without splats are written where there is none
+        from backend.gaussians.files import write_splats
+
         record = write_splats(reconstruction.splats, reconstruction.fit, folder)
         manifest = msgspec.structs.replace(manifest, splats=record)
     bundle.write_manifest(folder, manifest)
