@@ -42,6 +42,7 @@ _SECTIONS = (
     _Section("Texture", ("albedo_", "bs_", "seam_", "occluder_")),
     _Section("Skin tone", ("skin_",)),
     _Section("Relighting", ("relit_",)),
+    _Section("As captured: splats beside the photo's texture on the mesh", ("novel",)),
 )
 # What was made beside what every face gets without looking at it.
 _PRIORS = (
@@ -60,6 +61,7 @@ _BY_CONDITION = (
     "relit_psnr_db",
     "relit_turned_psnr_db",
     "normal_degrees",
+    "novel30_head_psnr_db",
 )
 
 
@@ -108,13 +110,17 @@ def figures(report: Report) -> list[str]:
     by_name = {table.name: table for table in report.metrics}
     for section in _SECTIONS:
         found = [t for t in report.metrics if t.name.startswith(section.prefixes)]
-        rows = [[head_of(t), *(_cell(t, method) for method in report.methods)] for t in found]
         sets = [t for t in report.set_metrics if t.name.startswith(section.prefixes)]
-        rows += [
-            [head_of(t), *(number_text(t.values.get(m), t.decimals) for m in report.methods)] for t in sets
+        methods = [
+            m
+            for m in report.methods
+            if any(t.overall.get(m) is not None for t in found)
+            or any(t.values.get(m) is not None for t in sets)
         ]
-        if rows:
-            lines += ["", f"### {section.title}", "", *table_lines(["", *report.methods], rows)]
+        rows = [[head_of(t), *(_cell(t, m) for m in methods)] for t in found]
+        rows += [[head_of(t), *(number_text(t.values.get(m), t.decimals) for m in methods)] for t in sets]
+        if methods:
+            lines += ["", f"### {section.title}", "", *table_lines(["", *methods], rows)]
     main = report.methods[0]
     rows = []
     for name, prior, what in _PRIORS:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 from test_report import METRIC, made_up_run
 
 from backend.errors import BadInput
 from backend.evaluation.report import build_report
-from backend.evaluation.report_document import BEGIN, END, worst_cases, write_document
+from backend.evaluation.report_document import BEGIN, END, figures, worst_cases, write_document
 from backend.evaluation.report_pictures import picture_order
 
 
@@ -53,6 +54,19 @@ def test_the_worst_come_first_by_their_ranks(tmp_path: Path) -> None:
     worst = worst_cases(report, 4)
     assert worst[0].id == "h3-turned"
     assert [values[row.id] for row in worst[1:]] == known[:3]
+
+
+def test_a_table_has_columns_for_those_that_were_measured(tmp_path: Path) -> None:
+    report = build_report(made_up_run(tmp_path / "run"))
+    known = next(table for table in report.metrics if table.name == METRIC)
+    engine = {"engine:embedded": known.overall["engine:embedded"]}
+    splats = msgspec.structs.replace(known, name="novel30_head_psnr_db", overall=engine, versus_baseline={})
+    lines = figures(msgspec.structs.replace(report, metrics=(*report.metrics, splats)))
+    tables = {title: lines[n + 2] for n, title in enumerate(lines) if title.startswith("### ")}
+    captured = next(head for title, head in tables.items() if "splats" in title)
+    assert "engine:embedded" in captured
+    assert "mean-head" not in captured
+    assert "mean-head" in tables["### Geometry"]
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
