@@ -13,6 +13,7 @@ from backend.photo.detect import FoundFace, find_faces
 from backend.photo.focal import initial_focal_px
 from backend.photo.hidden import Hidden, find_hidden
 from backend.photo.landmarks import Landmarks
+from backend.photo.make_up import made_up_parts
 from backend.photo.mediapipe_graphs import FaceNetworks
 from backend.photo.rendition import made_usable
 from backend.photo.segment import segment
@@ -86,6 +87,7 @@ def _observe(
     hidden = find_hidden(photo, landmarks)
     _warn_of_hidden(photo, hidden, run)
     landmarks = replace(landmarks, visible=np.where(hidden.points, 0, landmarks.visible).astype(np.float32))
+    _warn_of_make_up(photo, landmarks, run)
     skin, person = segment(photo, landmarks, networks)
     photo, skin = made_usable(photo, (skin * (1 - hidden.mask)).astype(np.float32), run)
     focal_px, source = initial_focal_px(photo, box)
@@ -131,4 +133,14 @@ def _warn_of_hidden(photo: Photo, hidden: Hidden, run: Run) -> None:
         run.warn(
             f"Something dark covers {which} in {photo.name} (sunglasses, hair, heavy make-up); "
             "what lies below is the model's guess."
+        )
+
+
+def _warn_of_make_up(photo: Photo, landmarks: Landmarks, run: Run) -> None:
+    """Name what is painted, in one line."""
+    parts = made_up_parts(photo, landmarks)
+    if parts:
+        run.warn(
+            f"The {' and '.join(parts)} in {photo.name} wear strong make-up; it stays in the maps, "
+            "as the bare skin below is not known."
         )

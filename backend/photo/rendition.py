@@ -68,7 +68,7 @@ def made_usable(photo: Photo, skin: F32, run: Run) -> tuple[Photo, F32]:
         return _in_plain_hue(photo, skin, colours), skin
     if hue_from_skin(colours) > _FAR_HUE:
         run.warn(
-            f"The face in {name} is lit in strong colours; the skin's hue is an average skin's, "
+            f"The face in {name} is lit in strong colours, or painted; the skin's hue is an average skin's, "
             "not this person's. White light would show it."
         )
         return _in_plain_hue(photo, skin, colours), skin
