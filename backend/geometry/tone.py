@@ -5,9 +5,10 @@ another surface in the same light. In a face that is the white of the eye: its a
 people. Three cues are weighed on a grid of lightness, each with the spread that it has in photographs:
 
 - skin below the eye over the white of the eye (both shaded by the brow, the white by the lids as well, the
-  more the narrower they are; the skin's own gloss, about 4 % of the light, lies on top of its albedo). Of two
-  eyes one tells: not a foreshortened one, whose white is mostly lids, and else the one with the brighter
-  skin: below the other lies a shadow,
+  more the narrower they are; the skin's own gloss, about 4 % of the light, lies on top of its albedo). How
+  dark the upper lid is beside the skin below tells how much of the light comes from above, where the brow
+  keeps it from the white. Of two eyes one tells: not a foreshortened one, whose white is mostly lids, and
+  else the one with the brighter skin: below the other lies a shadow,
 - the skin's hue, after the light's colour (the camera's white balance, and the eyes' white): melanin takes
   blue before green before red,
 - the face's brightness in the picture, weakly: dark skin is exposed darker, though not by as much as it is.
@@ -38,9 +39,12 @@ _WHITE_SHOWN = 0.50  # radiance of an open eye's white over a white card's below
 # A narrower eye's white lies deeper in the shadow of lids and lashes: openings between which the logarithm
 # of what it shows falls, per iris diameter of opening. Read off a few portraits with squints and smiles.
 _NARROW, _OPEN, _NARROWING = 0.55, 0.85, 4.0
+# A lid as dark as this beside the skin below (log) is usual. A darker one lies in the brow's shadow, and the
+# white below it as well. Part of that is not shadow but make-up: bounded.
+_LID_USUAL, _LID_LEAST, _LID_MOST, _LID_SHADE = -0.77, -1.5, -0.4, 0.2
 _GLOSS = 0.04  # of a card's radiance, what skin adds by its surface
-_RATIO_SIGMA = 0.32  # of the log ratio
-_ONE_EYE = 1.3  # times as uncertain
+_RATIO_SIGMA = 0.25  # of the log ratio
+_ONE_EYE = 1.3  # times as uncertain where one eye tells alone, or the other is foreshortened
 _FORESHORTENED = 0.85  # of the other eye's width
 # An outline that shows lids or a tinted lens instead of the white is as bright and as coloured as skin.
 _NO_WHITE_RATIO, _NO_WHITE_TINT = 0.9, 1.2
@@ -81,9 +85,10 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
     light: F64 = np.zeros(2)
     spread: F64 = np.square(_BALANCE_SIGMA)
     if shown:
-        eye = _telling(shown)
+        near = _near(shown)
+        eye = max(near, key=_ratio)
         gap = np.log(_ratio(eye)) - np.log((luminance + _GLOSS) / _white_shown(eye))
-        sigma = _RATIO_SIGMA * (_ONE_EYE if len(shown) == 1 else 1.0)
+        sigma = _RATIO_SIGMA * (_ONE_EYE if len(near) == 1 else 1.0)
         log_p -= 0.5 * (gap / sigma) ** 2
         told = np.mean([_chroma(eye.white) for eye in shown], axis=0) - _chroma(_SCLERA)
         light = told * spread / (spread + _SCLERA_SIGMA**2)
@@ -118,10 +123,10 @@ def _shows_white(eye: EyeWhite) -> bool:
     return not (_y(ratio) > _NO_WHITE_RATIO and ratio[0] / ratio[2] < _NO_WHITE_TINT)
 
 
-def _telling(eyes: Sequence[EyeWhite]) -> EyeWhite:
-    """The one of ``eyes`` that is seen wide, and in the same light as the skin below it."""
+def _near(eyes: Sequence[EyeWhite]) -> list[EyeWhite]:
+    """Those of ``eyes`` that are not foreshortened."""
     widest = max(eye.width for eye in eyes)
-    return max((eye for eye in eyes if eye.width >= _FORESHORTENED * widest), key=_ratio)
+    return [eye for eye in eyes if eye.width >= _FORESHORTENED * widest]
 
 
 def _ratio(eye: EyeWhite) -> float:
@@ -132,7 +137,10 @@ def _ratio(eye: EyeWhite) -> float:
 def _white_shown(eye: EyeWhite) -> float:
     """Radiance of this white over that of a white card below the eye."""
     opening = min(max(eye.opening, _NARROW), _OPEN)
-    return float(_WHITE_SHOWN * np.exp(-_NARROWING * (_OPEN - opening)))
+    shaded = 0.0
+    if eye.lid is not None:
+        shaded = min(max(float(np.log(max(eye.lid, 1e-3))), _LID_LEAST), _LID_MOST) - _LID_USUAL
+    return float(_WHITE_SHOWN * np.exp(_LID_SHADE * shaded - _NARROWING * (_OPEN - opening)))
 
 
 def _brighter_half(colours: NDArray[np.floating[Any]]) -> F64 | None:

@@ -13,9 +13,9 @@ from backend.colour import LUMINANCE_REC709, srgb_to_linear
 from backend.photo import face_regions as regions
 from backend.photo.mesh_topology import IRIS_CENTRES
 
-# Below each eye, between the lower lid and the cheek: Face Mesh's second and third ring around the eye.
-_BELOW_RIGHT = (31, 228, 229, 230, 231, 232, 233, 121, 120, 119, 118, 117, 111)
-_BELOW_LEFT = (261, 448, 449, 450, 451, 452, 453, 350, 349, 348, 347, 346, 340)
+# The upper lid's skin, and the skin below the eye.
+_AROUND_RIGHT = (regions.RIGHT_UPPER_LID, regions.RIGHT_UNDER_EYE)
+_AROUND_LEFT = (regions.LEFT_UPPER_LID, regions.LEFT_UNDER_EYE)
 _LIDS_RIGHT, _LIDS_LEFT = (159, 145), (386, 374)  # middles of the upper and the lower lid's edge
 _CORNERS_RIGHT, _CORNERS_LEFT = (33, 133), (263, 362)
 _LIMBUS = 1.12  # iris radii from which on there is no iris, whatever the landmarks' error
@@ -39,6 +39,9 @@ class EyeWhite:
     width: (
         float  # from corner to corner over the iris' diameter: foreshortened in the far eye of a turned face
     )
+    lid: (
+        float | None
+    )  # luminance of the upper lid's skin over that of the skin below; None where it is too thin
 
 
 def eye_whites(
@@ -54,19 +57,22 @@ def eye_whites(
     """
     points = np.asarray(landmarks_px, np.float64)
     found = []
-    for centre, eye, below, lids, corners in (
-        (IRIS_CENTRES[0], regions.RIGHT_EYE, _BELOW_RIGHT, _LIDS_RIGHT, _CORNERS_RIGHT),
-        (IRIS_CENTRES[1], regions.LEFT_EYE, _BELOW_LEFT, _LIDS_LEFT, _CORNERS_LEFT),
+    for centre, eye, around, lids, corners in (
+        (IRIS_CENTRES[0], regions.RIGHT_EYE, _AROUND_RIGHT, _LIDS_RIGHT, _CORNERS_RIGHT),
+        (IRIS_CENTRES[1], regions.LEFT_EYE, _AROUND_LEFT, _LIDS_LEFT, _CORNERS_LEFT),
     ):
+        upper, below = around
         if visible is not None and float(visible[list(eye)].mean()) < _LEAST_VISIBLE:
             continue
         white, skin = _white(photo, points, centre, eye), _skin(photo, points, below)
         if white is not None and skin is not None:
-            across = 2 * _iris_radius(points, centre)
+            radius = _iris_radius(points, centre)
             opening, width = (
-                float(np.linalg.norm(points[a] - points[b])) / across for a, b in (lids, corners)
+                float(np.linalg.norm(points[a] - points[b])) / (2 * radius) for a, b in (lids, corners)
             )
-            found.append(EyeWhite(white, skin, opening, width))
+            lid = _skin(photo, points, upper, (eye, _LID_MARGIN * radius))
+            shade = None if lid is None else float((lid @ LUMINANCE_REC709) / (skin @ LUMINANCE_REC709))
+            found.append(EyeWhite(white, skin, opening, width, shade))
     return tuple(found)
 
 
@@ -99,12 +105,18 @@ def _white(photo: Photo, points: F64, centre_index: int, eye: tuple[int, ...]) -
     return mean if float(mean.min()) > 0 else None
 
 
-def _skin(photo: Photo, points: F64, below: tuple[int, ...]) -> F64 | None:
-    window = _window(photo, points[list(below)], 1)
+def _skin(
+    photo: Photo, points: F64, area: tuple[int, ...], but: tuple[tuple[int, ...], float] | None = None
+) -> F64 | None:
+    """Median linear colour ``(3,)`` of ``area`` less an outline grown by pixels; None of too few."""
+    window = _window(photo, points[list(area)], 1)
     if window is None:
         return None
     x0, y0, x1, y1 = window
-    inside = regions.fill((y1 - y0, x1 - x0), points - (x0, y0), below) > 0
+    shape, local = (y1 - y0, x1 - x0), points - (x0, y0)
+    inside = regions.fill(shape, local, area) > 0
+    if but is not None:
+        inside &= regions.dilate(regions.fill(shape, local, but[0]), but[1]) == 0
     if inside.sum() < _MIN_SKIN_PX:
         return None
     median: F64 = np.median(srgb_to_linear(photo.rgb_srgb[y0:y1, x0:x1][inside]), axis=0).astype(np.float64)

@@ -16,6 +16,12 @@ FACE_OVAL = (
 )
 RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+# The upper lid's skin: between the lashes and the first ring of points above them.
+RIGHT_UPPER_LID = (33, 246, 161, 160, 159, 158, 157, 173, 133, 243, 190, 56, 28, 27, 29, 30, 247, 130)
+LEFT_UPPER_LID = (263, 466, 388, 387, 386, 385, 384, 398, 362, 463, 414, 286, 258, 257, 259, 260, 467, 359)
+# Below each eye, between the lower lid and the cheek: the second and third ring around the eye.
+RIGHT_UNDER_EYE = (31, 228, 229, 230, 231, 232, 233, 121, 120, 119, 118, 117, 111)
+LEFT_UNDER_EYE = (261, 448, 449, 450, 451, 452, 453, 350, 349, 348, 347, 346, 340)
 RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 OUTER_LIPS = (

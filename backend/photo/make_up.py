@@ -26,15 +26,8 @@ _LIP_BLUE, _LIP_GREEN = (-0.45, 0.30), (-0.38, 0.15)  # of bare lips
 _LIP_DARK = -1.5  # log luminance beside the skin's, below which no bare lip is
 _LID_BLUE, _LID_GREEN = (-0.45, 0.32), (-0.26, 0.22)  # of bare lids
 
-# Between lashes and brow, and between the lower lid and the cheek, by Face Mesh's rings around the eyes.
-_LIDS = (
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 243, 190, 56, 28, 27, 29, 30, 247, 130),
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 463, 414, 286, 258, 257, 259, 260, 467, 359),
-)
-_BELOW = (
-    (31, 228, 229, 230, 231, 232, 233, 121, 120, 119, 118, 117, 111),
-    (261, 448, 449, 450, 451, 452, 453, 350, 349, 348, 347, 346, 340),
-)
+_LIDS = (regions.RIGHT_UPPER_LID, regions.LEFT_UPPER_LID)
+_BELOW = (regions.RIGHT_UNDER_EYE, regions.LEFT_UNDER_EYE)
 _EYES = (regions.RIGHT_EYE, regions.LEFT_EYE)
 _BROWS = (regions.RIGHT_BROW, regions.LEFT_BROW)
 

@@ -18,7 +18,7 @@ def face(lightness, light=GREY, lids=0.75, gloss=0.04, opening=1.0):
     """Both eyes and 200 pixels of a face of ``lightness``: sclera × lids, and skin with its gloss."""
     albedo = skin_of_lightness(np.array([float(lightness)]))[0]
     skin = light * (albedo + gloss)
-    eye = EyeWhite(light * lids * np.array([0.72, 0.68, 0.64]), skin, opening, 2.4)
+    eye = EyeWhite(light * lids * np.array([0.72, 0.68, 0.64]), skin, opening, 2.4, None)
     pixels = skin * np.linspace(0.5, 1.3, 200)[:, None]
     return albedo, (eye, eye), pixels
 
@@ -46,6 +46,18 @@ def test_a_squint_shades_the_white_and_does_not_make_the_skin_light():
     told, misled = (believe_tone(e, pixels).colour_linear @ LUMINANCE for e in (eyes, wide))
     assert told == pytest.approx(albedo @ LUMINANCE, rel=0.25)
     assert misled > 1.2 * told
+
+
+def test_light_from_above_shades_the_white_below_the_brow_and_does_not_make_the_skin_light():
+    albedo, eyes, pixels = face(45, lids=0.62)  # the brow takes a sixth of the white's light
+    dark_lids, usual_lids, bright_lids = (
+        believe_tone([replace(eye, lid=lid) for eye in eyes], pixels).colour_linear @ LUMINANCE
+        for lid in (0.23, 0.46, 0.9)
+    )
+    truth = albedo @ LUMINANCE
+    assert abs(np.log(dark_lids / truth)) < abs(np.log(usual_lids / truth))
+    assert dark_lids < usual_lids < bright_lids
+    assert bright_lids < 1.3 * dark_lids  # dark lids may be painted ones
 
 
 def test_a_shadow_over_one_eye_is_not_dark_skin():
