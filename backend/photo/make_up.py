@@ -22,7 +22,7 @@ _SEEN = 0.4  # mean visibility of a part's points below which its looks say noth
 _LEAST, _MOST = 0.01, 0.9  # linear, between which a colour has a hue
 _MIN_PIXELS = 12
 # Logarithmic chroma beside the skin's: half blue over red, green over both.
-_LIP_BLUE, _LIP_GREEN = (-0.45, 0.30), (-0.38, 0.15)  # of bare lips
+_LIP_BLUE, _LIP_GREEN = (-0.55, 0.30), (-0.62, 0.15)  # of lips that are bare, or in a usual lipstick
 _LIP_DARK = -1.5  # log luminance beside the skin's, below which no bare lip is
 _LID_BLUE, _LID_GREEN = (-0.45, 0.32), (-0.26, 0.22)  # of bare lids
 
