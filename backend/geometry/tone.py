@@ -39,9 +39,9 @@ _WHITE_SHOWN = 0.50  # radiance of an open eye's white over a white card's below
 # A narrower eye's white lies deeper in the shadow of lids and lashes: openings between which the logarithm
 # of what it shows falls, per iris diameter of opening. Read off a few portraits with squints and smiles.
 _NARROW, _OPEN, _NARROWING = 0.55, 0.85, 4.0
-# A lid as dark as this beside the skin below (log) is usual. A darker one lies in the brow's shadow, and the
-# white below it as well. Part of that is not shadow but make-up: bounded.
-_LID_USUAL, _LID_LEAST, _LID_MOST, _LID_SHADE = -0.77, -1.5, -0.4, 0.2
+# Log of the upper lid over the skin below (abscissae), and what it makes of the white (log): a darker lid
+# than usual lies in the brow's shadow, and the white below it as well. Part may be make-up: bounded.
+_LID, _LID_SHADES = (-1.7, -1.2, -0.77, -0.4), (-0.336, -0.086, 0.0, 0.074)
 _GLOSS = 0.04  # of a card's radiance, what skin adds by its surface
 _RATIO_SIGMA = 0.25  # of the log ratio
 _ONE_EYE = 1.3  # times as uncertain where one eye tells alone, or the other is foreshortened
@@ -137,10 +137,8 @@ def _ratio(eye: EyeWhite) -> float:
 def _white_shown(eye: EyeWhite) -> float:
     """Radiance of this white over that of a white card below the eye."""
     opening = min(max(eye.opening, _NARROW), _OPEN)
-    shaded = 0.0
-    if eye.lid is not None:
-        shaded = min(max(float(np.log(max(eye.lid, 1e-3))), _LID_LEAST), _LID_MOST) - _LID_USUAL
-    return float(_WHITE_SHOWN * np.exp(_LID_SHADE * shaded - _NARROWING * (_OPEN - opening)))
+    shaded = 0.0 if eye.lid is None else float(np.interp(np.log(max(eye.lid, 1e-3)), _LID, _LID_SHADES))
+    return float(_WHITE_SHOWN * np.exp(shaded - _NARROWING * (_OPEN - opening)))
 
 
 def _brighter_half(colours: NDArray[np.floating[Any]]) -> F64 | None:
