@@ -31,6 +31,7 @@ from backend.geometry.skin_samples import FaceCrop, SkinSamples, crop_face, samp
 from backend.geometry.state import FitState, yaw_degrees
 from backend.geometry.tone import ToneBelief, believe_tone
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import person_vertices
 from backend.photo.eye_whites import EyeWhite, eye_whites
 from backend.photo.iris import iris_colour_srgb
 
@@ -119,6 +120,7 @@ def head_fit_of(
 ) -> HeadFit:
     """The finished fit; ``landmark_error`` is in pixels and over the eye distance (see ``score``)."""
     identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
+    neutral, vertices = person_vertices(head, identity, expression)
     return HeadFit(
         head=head,
         identity=identity,
@@ -126,8 +128,8 @@ def head_fit_of(
         albedo_coefficients=appearance.light.albedo_coefficients.astype(np.float32),
         radiance_sh=appearance.light.radiance_sh.astype(np.float32),
         camera=state.camera(observation.photo.width, observation.photo.height),
-        vertices_head=head.shape(identity, expression),
-        neutral_head=head.shape(identity),
+        vertices_head=vertices,
+        neutral_head=neutral,
         iris_srgb=iris_colour(observation, run),
         landmark_error_px=landmark_error[0],
         landmark_error_iod=landmark_error[1],

@@ -28,6 +28,7 @@ from backend.geometry.state import LOG_FOCAL, SHAPE, FitState
 from backend.geometry.surface import LinearPoints, gather, project_only
 from backend.geometry.terms import LandmarkTerm, Quadratic, Term, rows_used, whitening
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import person_vertices
 from backend.photo.eye_whites import eye_whites
 
 PIN_SIGMA = 0.001  # of a pin, over the projected outer-eye-corner distance: a tenth of a landmark's
@@ -132,11 +133,6 @@ def solve_pins(problem: PinProblem, pins: tuple[Pin, ...]) -> FitState:
     return minimise(_terms(problem, place), problem.start, None, 20, 1e-5).state
 
 
-def solved_landmarks(problem: PinProblem, state: FitState) -> F64:
-    """Pixels ``(N, 2)`` of the landmarks ``problem.rows`` at ``state``."""
-    return project_only(problem.points, state, problem.camera.principal_px)
-
-
 def follow_pins(fit: HeadFit, observation: Observation, pins: tuple[Pin, ...], run: Run) -> HeadFit:
     """``fit`` with its landmarks at ``pins``; light and skin tone are read again from the moved head.
 
@@ -152,6 +148,7 @@ def follow_pins(fit: HeadFit, observation: Observation, pins: tuple[Pin, ...], r
         whites = eye_whites(observation.photo, np.asarray(observation.landmarks_px, np.float64))
         appearance = estimate_appearance(observation, head, state, crop_face(observation), whites)
     identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
+    neutral, vertices = person_vertices(head, identity, expression)
     return replace(
         fit,
         identity=identity,
@@ -159,8 +156,8 @@ def follow_pins(fit: HeadFit, observation: Observation, pins: tuple[Pin, ...], r
         albedo_coefficients=appearance.light.albedo_coefficients.astype(np.float32),
         radiance_sh=appearance.light.radiance_sh.astype(np.float32),
         camera=state.camera(fit.camera.width_px, fit.camera.height_px),
-        vertices_head=head.shape(identity, expression),
-        neutral_head=head.shape(identity),
+        vertices_head=vertices,
+        neutral_head=neutral,
         photometric_psnr_db=psnr_db(appearance.samples, appearance.light),
     )
 

@@ -45,7 +45,8 @@ def turn(pitch_deg: float, yaw_deg: float) -> F64:
     return np.asarray(about_y @ about_x)
 
 
-def turn_of(*looks: str) -> F64:
-    """Rotation of the gaze where ``looks`` of ``GAZES_DEG`` come together: first up or down, then aside."""
-    pitch, yaw = np.sum([GAZES_DEG[look] for look in looks], axis=0)
+def turn_of(*looks: str, share: float = 1.0) -> F64:
+    """Rotation of the gaze where ``looks`` of ``GAZES_DEG`` come together, each at the weight ``share``:
+    first up or down, then aside."""
+    pitch, yaw = share * np.sum([GAZES_DEG[look] for look in looks], axis=0)
     return turn(float(pitch), float(yaw))

@@ -21,6 +21,8 @@ from backend.head.meshing import edges_of, together, vertices_of
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
+Offsets = dict[str, F64]  # (V, 3) metres by the expression
+Correcting = dict[tuple[str, ...], F64]  # likewise by the expressions that meet
 
 BLINK = "eyeBlinkLeft"
 BETWEEN = "1 - "  # before an expression whose weight w takes part as 1 − w
@@ -155,46 +157,84 @@ def closed_lids(lids: Lids) -> F64:
     return lids.cleared(blink, np.eye(3))  # eyes that stand out far need it twice
 
 
-def lid_correctives(lids: Lids, blink: F64) -> dict[tuple[str, ...], F64]:
-    """Offsets ``(V, 3)`` by the names of the expressions that they belong to."""
+def looks(lids: Lids) -> Offsets:
+    """The looks as offsets ``(V, 3)``: the person's eyeball turns about its own middle, under open lids."""
+    layout = lids.layout
+    out = {}
+    for name in GAZES_DEG:
+        if name in layout.head.expression_names:
+            offsets = layout.offsets(name)
+            offsets[~layout.moving] *= lids.growth
+            out[name] = lids.cleared(offsets, turn_of(name))
+    return out
+
+
+def lid_correctives(lids: Lids, blink: F64, look: Offsets, opened: Correcting) -> Correcting:
+    """Offsets ``(V, 3)`` that keep closing lids over an eyeball that turns by ``look``.
+
+    ``opened`` is what open lids get (``open_lid_correctives``), or nothing.
+    """
     layout = lids.layout
     # Halfway a lid that moves straight would pass through the cornea; w (1 − w) is 1/4 there.
     halfway = lids.cleared(0.5 * blink, np.eye(3)) - 0.5 * blink
-    out: dict[tuple[str, ...], F64] = {(BLINK, BETWEEN + BLINK): 4.0 * halfway}
+    out: Correcting = {(BLINK, BETWEEN + BLINK): 4.0 * halfway}
     for name in PARTNERS:
         if name not in layout.head.expression_names:
             continue
-        other = layout.offsets(name)
+        other = look.get(name, layout.offsets(name))
         kept = other * (1.0 - layout.mask[:, None])
-        gaze = turn_of(name) if name in GAZES_DEG else np.eye(3)
+        gaze = turn_of(name) if name in look else np.eye(3)
         posed = lids.cleared(blink + kept, gaze)
         # Eyeballs turn as they do; only the lids, their lashes and tear line are corrected.
         both = np.where(layout.moving[:, None], posed - blink - other, 0.0)
         out[BLINK, name] = both
-        if name in GAZES_DEG:  # through a turned cornea it passes elsewhere
+        if name in look:  # through a turned cornea it passes elsewhere
             shown = 0.5 * blink + halfway + other + 0.5 * both
-            rest = lids.cleared(shown, gaze) - shown
-            out[BLINK, BETWEEN + BLINK, name] = np.where(layout.moving[:, None], 4.0 * rest, 0.0)
-    for pitch, yaw in product(LOOKS_UP_DOWN, LOOKS_ASIDE):
-        if (BLINK, pitch) in out and (BLINK, yaw) in out:  # the cornea stands where neither look puts it
-            shown = blink + sum(layout.offsets(n) + out[BLINK, n] for n in (pitch, yaw))
-            rest = lids.cleared(shown, turn_of(pitch, yaw)) - shown
-            out[BLINK, pitch, yaw] = np.where(layout.moving[:, None], rest, 0.0)
+            out[BLINK, BETWEEN + BLINK, name] = 4.0 * _missing(lids, shown, gaze)
+        if (name, BETWEEN + name) in opened:  # and so does a cornea that is halfway to where it looks
+            shown = blink + 0.5 * (other + both) + 0.25 * opened[name, BETWEEN + name]
+            out[BLINK, name, BETWEEN + name] = 4.0 * _missing(lids, shown, turn_of(name, share=0.5))
+    for pitch, yaw in _two_looks(look):  # the cornea stands where neither look puts it
+        shown = blink + sum(look[n] + out[BLINK, n] for n in (pitch, yaw)) + opened.get((yaw, pitch), 0.0)
+        out[BLINK, pitch, yaw] = _missing(lids, shown, turn_of(pitch, yaw))
     return out
 
 
-def gaze_correctives(lids: Lids) -> dict[tuple[str, ...], F64]:
+def open_lid_correctives(lids: Lids, look: Offsets) -> Correcting:
+    """Offsets ``(V, 3)`` that keep open lids over an eyeball that turns by ``look``: halfway to each, as the
+    lids' way is a chord and the eyeball's an arc, and where two meet.
+
+    For two the look aside is named first: pairs with up or down first are the eyeballs' own
+    (``gaze_correctives``), which bones turn by themselves.
+    """
+    out: Correcting = {}
+    for name, offsets in look.items():
+        out[name, BETWEEN + name] = 4.0 * _missing(lids, 0.5 * offsets, turn_of(name, share=0.5))
+    for pitch, yaw in _two_looks(look):
+        out[yaw, pitch] = _missing(lids, look[pitch] + look[yaw], turn_of(pitch, yaw))
+    return out
+
+
+def _missing(lids: Lids, shown: F64, gaze: F64) -> F64:
+    """What the offsets ``shown`` ``(V, 3)`` lack for lids, lashes and tear line to clear the eyeball."""
+    return np.asarray(np.where(lids.layout.moving[:, None], lids.cleared(shown, gaze) - shown, 0.0))
+
+
+def _two_looks(look: Offsets) -> list[tuple[str, str]]:
+    return [(pitch, yaw) for pitch, yaw in product(LOOKS_UP_DOWN, LOOKS_ASIDE) if {pitch, yaw} <= set(look)]
+
+
+def gaze_correctives(lids: Lids, look: Offsets) -> Correcting:
     """Offsets ``(V, 3)`` that keep the eyeball round where it looks up or down and aside at once.
 
     Two turns that are added shear it: (R − 1) + (Q − 1) lacks (Q − 1)(R − 1) of the turn QR.
     """
     layout = lids.layout
-    out: dict[tuple[str, ...], F64] = {}
-    for pitch, yaw in product(LOOKS_UP_DOWN, LOOKS_ASIDE):
-        if {pitch, yaw} <= set(layout.head.expression_names):
-            out[pitch, yaw] = np.zeros(layout.mean.shape)
-            turned = lids.growth * layout.offsets(pitch)[layout.eye]
-            out[pitch, yaw][layout.eye] = turned @ (turn_of(yaw) - np.eye(3)).T
+    out: Correcting = {}
+    for pitch, yaw in _two_looks(look):
+        out[pitch, yaw] = np.zeros(layout.mean.shape)
+        turned = look[pitch][layout.eye]
+        out[pitch, yaw][layout.eye] = turned @ (turn_of(yaw) - np.eye(3)).T
     return out
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from backend.artifacts import F32, Camera
 from backend.corrections import PINS_ARE_EMBEDDED, Pin
 from backend.errors import BadInput
-from backend.geometry.pins import PinProblem, pin_problem, solve_pins, solved_landmarks
+from backend.geometry.pins import PinProblem, pin_problem, solve_pins
+from backend.head.lid_motion import person_vertices
 from backend.head.registry import load_head
 from blender_addon.bundle import MANIFEST_NAME, CameraRecord, read_manifest
 from blender_addon.landmarks import Landmarks, read_landmarks
@@ -41,17 +42,20 @@ def refine(directory: Path, head: str, pins: tuple[Pin, ...]) -> Refined:
     manifest = directory / MANIFEST_NAME
     problem, seen = _problem(directory, head, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
     state = solve_pins(problem, pins)
+    identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
+    neutral, expressed = person_vertices(problem.head, identity, expression)
+    camera = state.camera(problem.camera.width_px, problem.camera.height_px)
+    points = problem.head.mediapipe.positions(expressed, problem.head.triangles)
     solved = seen.solved_px.copy()
-    solved[problem.rows] = solved_landmarks(problem, state)
+    solved[problem.rows] = camera.project(points[problem.rows])[0]
     wanted, trust = seen.observed_px.astype(np.float64), seen.trust.copy()
     for pin in pins:
         wanted[pin.landmark] = pin.x_px, pin.y_px
         trust[pin.landmark] = 1.0
     error = np.linalg.norm(solved - wanted, axis=1)[trust >= TRUSTED]
-    identity, expression = state.identity.astype(np.float32), state.expression.astype(np.float32)
     return Refined(
-        neutral=problem.head.shape(identity),
-        expressed=problem.head.shape(identity, expression),
+        neutral=neutral,
+        expressed=expressed,
         landmarks_px=solved,
         landmark_error_px=float(error.mean()) if len(error) else 0.0,
     )

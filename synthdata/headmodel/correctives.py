@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.head.base import ParametricHead
+from backend.head.eyeball import GAZES_DEG
 from backend.head.lid_motion import Shapes, mirror_images, with_motion
 from backend.head.lids import BLINK, LidLayout, Lids, closed_lids, gaze_correctives, lid_correctives
 from backend.head.open_head import load_open_head
@@ -26,8 +27,9 @@ def add_correctives(source: Path, output: Path) -> ParametricHead:
     head = with_motion(head, blink | mirror_images(blink, head))
     head = dataclasses.replace(head, expression_basis=sound_expressions(head))
     lids = Lids(LidLayout(head))
-    closing = lid_correctives(lids, lids.layout.offsets(BLINK))
-    left = {**closing, **gaze_correctives(lids), **lip_correctives(head)}
+    look = {name: lids.layout.offsets(name) for name in GAZES_DEG}
+    closing = lid_correctives(lids, lids.layout.offsets(BLINK), look, {})
+    left = {**closing, **gaze_correctives(lids, look), **lip_correctives(head)}
     made = with_motion(head, left | mirror_images(left, head))
     rewrite_motion(source, output, made.expression_basis, made.correctives)
     return load_open_head(output)

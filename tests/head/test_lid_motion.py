@@ -8,7 +8,7 @@ from synthetic_avatar import make_head
 
 from backend.head.contact import sampled
 from backend.head.eyeball import GAZES_DEG, turn, turn_of
-from backend.head.lid_motion import MIRROR_X, fitted_lids
+from backend.head.lid_motion import MIRROR_X, fitted_lids, person_vertices, rested_lids
 from backend.head.lids import CLEARANCE_M, LidLayout, Lids
 from backend.head.registry import load_head
 from backend.uvspace.rasterise import rasterise_camera
@@ -26,9 +26,13 @@ def head():
 @pytest.fixture(scope="module", params=SEEDS)
 def person(head, request):
     """Neutral vertices, and the head with lids for them."""
-    drawn = np.random.default_rng(request.param).standard_normal(len(head.identity_basis))
-    neutral = head.shape(np.clip(drawn, -2.5, 2.5))
+    neutral = rested_lids(head, drawn_person(head, request.param))
     return neutral, fitted_lids(head, neutral)
+
+
+def drawn_person(head, seed):
+    drawn = np.random.default_rng(seed).standard_normal(len(head.identity_basis))
+    return head.shape(np.clip(drawn, -2.5, 2.5))
 
 
 def shown(head, neutral, weights):
@@ -71,6 +75,23 @@ def test_closed_lids_cover_a_cornea_that_two_looks_turn(head, person, pitch, asi
     assert below.max() - CLEARANCE_M < 0.0001
 
 
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+@pytest.mark.parametrize("looks", [("Down",), ("Up",), ("In",), ("Out",), ("Down", "Out"), ("Up", "In")])
+def test_an_eyeball_that_a_bone_turns_stays_below_open_and_closed_lids(head, person, looks, weight):
+    neutral, fitted = person
+    layout, names = LidLayout(head), [f"eyeLook{look}Left" for look in looks]
+    pitch, yaw = weight * np.sum([GAZES_DEG[name] for name in names], axis=0)
+    over = {}
+    for blink in (0.0, 0.5, 1.0):
+        for made in (head, fitted):  # a bone turns the eyeball as a whole, shape keys move lids alone
+            posed = shown(made, neutral, dict.fromkeys(names, weight) | {"eyeBlinkLeft": blink})
+            lids = Lids(layout, neutral)
+            below, _ = lids.missing(turn(pitch, yaw))(sampled(posed.astype(np.float64), layout.surface))
+            over[blink, made is fitted] = below.max() - CLEARANCE_M
+    assert max(over[b, True] for b in (0.0, 0.5, 1.0)) < 0.0006
+    assert over[0.0, True] < over[0.0, False]
+
+
 def test_half_closed_lids_pass_over_a_turned_cornea(head, person):
     neutral, fitted = person
     layout = LidLayout(head)
@@ -80,6 +101,47 @@ def test_half_closed_lids_pass_over_a_turned_cornea(head, person):
         posed = shown(fitted, neutral, weights).astype(np.float64)
         below, _ = Lids(layout, neutral).missing(gaze)(sampled(posed, layout.surface))
         assert below.max() - CLEARANCE_M < 0.0001
+
+
+def cut_m(head, neutral, side):
+    """How far the eyeball stands beyond the open lids."""
+    even = neutral if side == "left" else neutral[head.mirror_vertex] * MIRROR_X
+    layout = LidLayout(head)
+    below, _ = Lids(layout, even).missing(np.eye(3))(sampled(even.astype(np.float64), layout.surface))
+    return float(below.max()) - CLEARANCE_M
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_white_of_the_eye_does_not_cut_open_lids(head, side):
+    neutral = drawn_person(head, 1)
+    rested = rested_lids(head, neutral)
+    assert cut_m(head, neutral, side) > 0.0005  # or this could not fail
+    assert cut_m(head, rested, side) < 0
+    np.testing.assert_allclose(rested_lids(head, rested), rested, atol=5e-5)
+
+
+def test_lids_at_rest_are_all_that_moves(head):
+    neutral = drawn_person(head, 1)
+    moved = np.linalg.norm(rested_lids(head, neutral) - neutral, axis=1)
+    near = np.linalg.norm(neutral[:, None] - head.eye_centres[None], axis=2).min(1) < 0.03
+    assert 0 < moved.max() < 0.003
+    assert moved[~near].max() == 0
+    assert moved[np.isin(np.arange(len(neutral)), eyeballs(head))].max() == 0
+
+
+def eyeballs(head):
+    parts = [head.part_names.index(f"{p}_{s}") for p in ("eye", "cornea") for s in ("left", "right")]
+    return np.unique(head.triangles[np.isin(head.triangle_part, parts)])
+
+
+def test_an_expression_is_added_to_lids_at_rest(head):
+    identity = np.full(len(head.identity_basis), 0.5, np.float32)
+    expression = np.zeros(len(head.expression_names), np.float32)
+    expression[head.expression_names.index("jawOpen")] = 0.7
+    neutral, posed = person_vertices(head, identity, expression)
+    moved = head.shape(identity, expression) - head.shape(identity)
+    np.testing.assert_allclose(posed - neutral, moved, atol=1e-6)
+    np.testing.assert_array_equal(neutral, rested_lids(head, head.shape(identity)))
 
 
 def test_both_sides_of_an_even_face_are_mirror_images(head):
@@ -103,3 +165,4 @@ def test_what_lids_do_not_move_stays(head, person):
 def test_a_head_without_lids_is_left_alone():
     plain = make_head()
     assert fitted_lids(plain, plain.mean_vertices) is plain
+    np.testing.assert_array_equal(rested_lids(plain, plain.mean_vertices), plain.mean_vertices)

@@ -15,7 +15,7 @@ from backend.corrections import Corrections, Pin
 from backend.errors import BadInput
 from backend.export.bundle_writer import write_bundle
 from backend.geometry.pins import follow_pins
-from backend.head.lid_motion import fitted_lids
+from backend.head.lid_motion import fitted_lids, person_vertices, rested_lids
 from backend.head.registry import load_head
 from backend.server.drive import MOST_BYTES, drive, weights_of
 from backend.server.refine import Refined, refine
@@ -41,7 +41,7 @@ def fitted() -> Reconstruction:
     for name in ("mouthSmileLeft", "mouthSmileRight", "jawOpen"):
         expression[head.expression_names.index(name)] = 0.4 if "Smile" in name else 0.1
     made = make_reconstruction(head, camera=camera())
-    vertices = head.shape(identity, expression)
+    neutral, vertices = person_vertices(head, identity, expression)
     points, _ = camera().project(head.mediapipe.positions(vertices, head.triangles))
     seen = (points + chance.normal(0, 1.0, points.shape)).astype(np.float32)
     fit = replace(
@@ -50,7 +50,7 @@ def fitted() -> Reconstruction:
         expression=expression,
         albedo_coefficients=np.zeros(len(head.albedo_basis), np.float32),
         vertices_head=vertices,
-        neutral_head=head.shape(identity),
+        neutral_head=neutral,
     )
     return replace(made, fit=fit, observation=replace(made.observation, landmarks_px=seen))
 
@@ -177,10 +177,11 @@ def test_an_avatar_without_coefficients_says_so(fitted: Reconstruction, tmp_path
 def test_a_replaced_avatar_is_read_again(fitted: Reconstruction, tmp_path: Path) -> None:
     folder = write_bundle(fitted, tmp_path / "changing")
     refine(folder, "open", ())
+    head = fitted.fit.head
     other = replace(
         fitted.fit,
         identity=fitted.fit.identity * np.float32(0.5),
-        neutral_head=fitted.fit.head.shape(fitted.fit.identity * np.float32(0.5)),
+        neutral_head=rested_lids(head, head.shape(fitted.fit.identity * np.float32(0.5))),
     )
     write_bundle(replace(fitted, fit=other), folder, overwrite=True)
     assert np.abs(refine(folder, "open", ()).neutral - other.neutral_head).max() < 2e-6
