@@ -71,6 +71,12 @@ def folder_of(uuid: str) -> Path | None:
     return Path(folder) if folder and Path(folder).is_dir() else None
 
 
+def avatar_of(uuid: str, *, same_machine: bool) -> str | None:
+    """The avatar as the server knows it: its folder, or from elsewhere its job; None when both are gone."""
+    folder = folder_of(uuid)
+    return str(folder.resolve()) if folder is not None and same_machine else job_of(uuid)
+
+
 def skin(uuid: str) -> Any | None:
     """The skin's mesh object, which carries all shape keys."""
     head = identity.find(uuid)

@@ -219,6 +219,14 @@ class Drive(_Message, frozen=True, kw_only=True, tag="drive"):
     frames: int
 
 
+class Decode(_Message, frozen=True, kw_only=True, tag="decode"):
+    """One frame of an avatar's splats by the whole decoder. ``avatar`` as in Submit; bulk frame 0: float32
+    ``(V, 3)``, the posed mesh's vertices in head space, metres. Reply: Decoded."""
+
+    id: int
+    avatar: str
+
+
 class Refine(_Message, frozen=True, kw_only=True, tag="refine"):
     """Solve a finished job's head again with pins, at once and without its maps. Reply: Refined."""
 
@@ -262,6 +270,7 @@ Request = (
     | Attach
     | Fetch
     | Drive
+    | Decode
     | Refine
     | FreeMemory
     | Forget
@@ -327,6 +336,13 @@ class Driven(_Message, frozen=True, kw_only=True, tag="driven"):
     vertices: int
 
 
+class Decoded(_Message, frozen=True, kw_only=True, tag="decoded"):
+    """Bulk frame 0: the splats as a 16-bit PNG (``blender_addon.splat_frames``)."""
+
+    id: int
+    splats: int
+
+
 class Refined(_Message, frozen=True, kw_only=True, tag="refined"):
     """Bulk frames: 0 neutral and 1 photographed vertices, float32 ``(V, 3)`` head space, metres; 2 solved
     landmarks, float32 ``(478, 2)`` pixels."""
@@ -342,7 +358,7 @@ class Freed(_Message, frozen=True, kw_only=True, tag="freed"):
     freed_bytes: int
 
 
-Reply = Welcome | Failure | Ok | Accepted | State | Job | Chunk | Driven | Refined | Freed
+Reply = Welcome | Failure | Ok | Accepted | State | Job | Chunk | Driven | Decoded | Refined | Freed
 
 # ---------------------------------------------------------------------------------------- events
 

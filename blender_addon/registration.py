@@ -10,7 +10,7 @@ from . import pictures, pin_overlay, preferences, runtime, settings, ticker
 from .backend_control import BackendControl
 from .environment_control import EnvironmentControl
 from .importer import ImportQueue
-from .operators import backend, correct, drive, head, history, light, reconstruct, splats
+from .operators import backend, correct, drive, head, history, light, reconstruct, splat_frames, splats
 from .panels import backend as backend_panel
 from .panels import correct as correct_panel
 from .panels import head as head_panel
@@ -31,6 +31,7 @@ MODULES = (
     head,
     correct,
     splats,
+    splat_frames,
     drive,
     photo_panel,
     history_panel,

@@ -31,12 +31,14 @@ from .importer import HeadImport, ImportQueue
 from .pin_edit import PinEdit
 from .protocol import Corrections, Options, Pin
 from .remedies import remedy_of
+from .splat_bake import SplatBake
 from .submission import Submission
 from .view import Arrived, Notice, View, apply_event, apply_state, sentence
 
 log = logging.getLogger(__name__)
 
 STATE_SECONDS = 5.0  # between two looks at the server's memory and cache
+ANSWER_SECONDS = 30.0  # for a reply
 KEPT_TICKS = 8192
 
 
@@ -72,6 +74,7 @@ class Runtime:
     import_note: str = ""  # why an import waits
     drain_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
     import_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS))
+    bake: SplatBake | None = None  # decoded frames on their way
     takes: list[Take] = field(default_factory=list)  # keyframes that wait to be put on their heads
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)  # time.monotonic(), work
     _pending: list[_Pending] = field(default_factory=list)
@@ -187,13 +190,14 @@ class Runtime:
         then: Callable[[Answer], None],
         bulk: Sequence[bytes] = (),
         failed: Callable[[Exception], None] | None = None,
+        timeout_s: float = ANSWER_SECONDS,
     ) -> None:
         """Send a request; ``then`` or ``failed`` is called on a later tick."""
         if self.client is None:
             self.view.notice = Notice("The backend is not running", "start")
             self.view.touch()
             return
-        future = self.client.request(message, bulk)
+        future = self.client.request(message, bulk, timeout_s)
         self._pending.append(_Pending(future, then, failed or self._told_failure))
 
     def _told_failure(self, error: Exception) -> None:
@@ -351,7 +355,7 @@ class Runtime:
         for head in [h for h in self.imports.heads() if h not in present]:
             self.imports.forget(head)
         self.imports.restart()
-        self.edit = None
+        self.edit = self.bake = None
         self.view.touch()
 
     def start_backend(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import framing, heads, pictures, runtime, takes
+from . import bakes, framing, heads, pictures, runtime, takes
 from .disk import disk_sentence
 from .importer import HeadImport, ImportFailed
 from .operators.base import EXPECTED, report_of
@@ -104,11 +104,16 @@ def turn(current: Runtime) -> float:
             made = takes.apply_next(current, bpy.context.scene)
             if made is not None:
                 push_undo(made)
+    elif current.bake is not None and not obstacle_to_import():
+        with _window():
+            made = bakes.advance(current, bpy.context.scene)
+            if made is not None:
+                push_undo(made)
     elif current.import_note:
         current.import_note = ""
         current.view.touch()
     _redraw(current)
-    if stepped and current.imports:
+    if (stepped and current.imports) or current.bake is not None:
         return STEP_SECONDS
     view = current.view
     waits = current.outbox or current.imports or current.takes or current.edit or current.later

@@ -32,7 +32,7 @@ _CHARTS = {"mouth": 56, "sockets": 36, "eye": 72, "teeth": 112, "gums": 44, "ton
 _INNER_TEXEL_M = 3.6e-3  # stretched texels deep in the mouth would reach through the lips
 _LASH_ALBEDO = 0.012
 OPAQUE_LOGIT, LASH_LOGIT = 3.0, -3.0
-_INSIDE_SHARE = 0.35  # of the light outside that reaches gums, teeth and sockets
+INSIDE_SHARE = 0.35  # of the light outside that reaches gums, teeth and sockets
 _EYE_SHARE = 0.8
 _MOST_GLOSS = 0.12  # of the colour seen
 _SIDES = 14  # directions in which gloss is looked at
@@ -98,7 +98,7 @@ def _part(made: Reconstruction, normals: F32, index: int, size: int) -> BoundGau
     n = _unit(interpolate_at(points.triangle, points.barycentric, normals, head.triangles))
     plain, roughness, specular = plain_material(name)
     albedo = np.broadcast_to(np.array(plain, np.float32), (len(n), 3))
-    share = _INSIDE_SHARE
+    share = INSIDE_SHARE
     if name in EYE_PARTS:
         place = interpolate_at(points.triangle, points.barycentric, iris_coordinates(head), head.triangles)
         shown = np.hypot(place[:, 0], place[:, 1]) < 3.2  # the rest never leaves the socket

@@ -1,4 +1,4 @@
-"""Short requests that a worker answers, also while a job runs: refine, drive, free memory."""
+"""Short requests that a worker answers, also while a job runs: refine, drive, decode, free memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from backend.server.problems import Refusal
 from blender_addon.protocol import (
     MAX_FRAME_BYTES,
     Buffer,
+    Decode,
+    Decoded,
     Drive,
     Driven,
     Failure,
@@ -36,11 +38,16 @@ class Ask:
     """A request that waits for a worker or is worked on."""
 
     owner: str
-    request: Refine | Drive
-    weights: bytes  # of Drive
+    request: Refine | Drive | Decode
+    data: bytes  # weights of Drive, vertices of Decode
     directory: str
     head: str  # Options.head of the job
     answer: Answer
+
+    @property
+    def avatar(self) -> str:
+        """The job, or the folder of this machine, that is asked about."""
+        return self.request.avatar if isinstance(self.request, Decode) else self.request.job
 
     def fail(self, problem: Problem) -> None:
         self.answer(Failure(id=self.request.id, problem=problem), ())
@@ -74,7 +81,7 @@ class Asks:
             self.drop(
                 lambda other: (
                     isinstance(other.request, Refine)
-                    and (other.owner, other.request.job) == (ask.owner, ask.request.job)
+                    and (other.owner, other.avatar) == (ask.owner, ask.avatar)
                 ),
                 "a newer correction took its place",
             )
@@ -100,19 +107,21 @@ class Asks:
                 message = worker.RunRefine(
                     request=number, directory=ask.directory, head=ask.head, pins=ask.request.pins
                 )
+            elif isinstance(ask.request, Decode):
+                message = worker.RunDecode(request=number, directory=ask.directory, vertices=ask.data)
             else:
                 message = worker.RunDrive(
                     request=number,
                     directory=ask.directory,
                     frames=ask.request.frames,
-                    weights=ask.weights,
+                    weights=ask.data,
                 )
             self.pool.hand_aside(free, message, now)
 
     def on_message(
         self,
         source: Worker,
-        message: worker.RefineDone | worker.DriveDone | worker.RequestFailed,
+        message: worker.RefineDone | worker.DriveDone | worker.DecodeDone | worker.RequestFailed,
         now: float,
     ) -> None:
         """Answer the client whose request this is."""
@@ -138,6 +147,8 @@ class Asks:
                     ask.fail(Problem(code="refused", message="the answer is too large; ask for fewer frames"))
                 else:
                     ask.answer(Driven(id=ask.request.id, vertices=vertices), (data,))
+            case worker.DecodeDone(splats=splats, data=data):
+                ask.answer(Decoded(id=ask.request.id, splats=splats), (data,))
 
     def on_died(self, source: Worker, died: Died) -> None:
         """The worker ended: its request fails with the reason."""

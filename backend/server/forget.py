@@ -55,7 +55,7 @@ class Forgetting:
 
     def _carry_out(self, wish: _Wish, own: list[Record], now: float) -> None:
         names = {record.job for record in own}
-        self.asks.drop(lambda ask: ask.request.job in names, "its photo is being forgotten")
+        self.asks.drop(lambda ask: ask.avatar in names, "its photo is being forgotten")
         photo = wish.request.photo_sha256
         try:
             freed = self.jobs.remove(own)

@@ -12,6 +12,7 @@ from backend.server.worker_protocol import (
     ForgetPhotos,
     FreeMemory,
     Reader,
+    RunDecode,
     RunDrive,
     RunJob,
     RunRefine,
@@ -22,7 +23,7 @@ from backend.server.worker_protocol import (
 GRACE_SECONDS = 2.0  # for a job to notice that the server is gone
 
 Work = RunJob | FreeMemory | ForgetPhotos
-Aside = RunRefine | RunDrive | ForgetPhotos
+Aside = RunRefine | RunDrive | RunDecode | ForgetPhotos
 
 
 class Inbox:
@@ -71,7 +72,7 @@ class Inbox:
                         with self._lock:
                             if message.job in self._known:
                                 self._cancelled.add(message.job)
-                    case RunRefine() | RunDrive():
+                    case RunRefine() | RunDrive() | RunDecode():
                         self._aside.put(message)
                     case ForgetPhotos():
                         self._aside.put(message)

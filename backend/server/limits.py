@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 MAX_PHOTO_BYTES = 1 << 30  # of a file given by path; over the wire a frame's limit holds
 MAX_QUEUED_JOBS = 1000  # per owner
-MAX_PENDING_REQUESTS = 64  # per owner: refine and drive that wait for a worker
+MAX_PENDING_REQUESTS = 64  # per owner: refine, drive and decode that wait for a worker
 MAX_SESSIONS = 64  # per owner
 MAX_NAME_CHARACTERS = 200
 

@@ -169,7 +169,7 @@ class Loop:
                 case Died():
                     self.jobs.on_died(source, message)
                     self.asks.on_died(source, message)
-                case worker.RefineDone() | worker.DriveDone() | worker.RequestFailed():
+                case worker.RefineDone() | worker.DriveDone() | worker.DecodeDone() | worker.RequestFailed():
                     self.asks.on_message(source, message, now)
                 case worker.Freed():
                     self.asks.on_freed(message, now)

@@ -31,6 +31,7 @@ from blender_addon.protocol import (
     Buffer,
     Cancel,
     Chunk,
+    Decode,
     Drive,
     Event,
     Failure,
@@ -122,6 +123,8 @@ class Desk:
                 self._fetch(caller, request)
             case Refine() | Drive():
                 self._ask(caller, request, bulk)
+            case Decode():
+                self._ask_frame(caller, request, bulk)
             case FreeMemory():
                 self.asks.free_memory(id, caller.answer, 0, now)
             case Forget(photo_sha256=sha256):
@@ -140,6 +143,8 @@ class Desk:
 
     def _submit(self, caller: Caller, request: Submit, bulk: Sequence[Buffer]) -> Record:
         _check_options(caller, request.options)
+        if request.avatar is not None and (request.corrections is not None or request.parent is not None):
+            raise Refusal("refused", "a video that drives an avatar has neither corrections nor a parent")
         self.jobs.check_room(caller.owner)
         parent = self.jobs.find(caller.owner, request.parent) if request.parent is not None else None
         corrections = request.corrections
@@ -150,7 +155,7 @@ class Desk:
             frames.append(corrections.exclude_frame)
         if len(bulk) != sum(frame is not None for frame in frames) or len(set(frames)) != len(frames):
             raise Refusal("refused", "the bulk frames are not those that the header names")
-        avatar = self._avatar(caller, request)
+        avatar = None if request.avatar is None else self._avatar(caller, request.avatar)
         photo = self._keep_photo(caller, request, bulk, parent)
         try:
             mask_sha256 = None
@@ -177,17 +182,13 @@ class Desk:
             raise
         return record
 
-    def _avatar(self, caller: Caller, request: Submit) -> str | None:
-        """The avatar that the video of ``request`` drives, None where it is a photo. Raises: Refusal."""
-        if request.avatar is None:
-            return None
-        if request.corrections is not None or request.parent is not None:
-            raise Refusal("refused", "a video that drives an avatar has neither corrections nor a parent")
-        if caller.local and Path(request.avatar).is_absolute():
-            if not Path(request.avatar, "avatar.json").is_file():
-                raise Refusal("bad_input", f"'{request.avatar[:200]}' is no avatar folder; choose another")
-            return request.avatar
-        record = self.jobs.find(caller.owner, request.avatar)
+    def _avatar(self, caller: Caller, avatar: str) -> str:
+        """``avatar`` if it is this caller's: a folder of this machine, or a finished job. Raises: Refusal."""
+        if caller.local and Path(avatar).is_absolute():
+            if not Path(avatar, "avatar.json").is_file():
+                raise Refusal("bad_input", f"'{avatar[:200]}' is no avatar folder; choose another")
+            return avatar
+        record = self.jobs.find(caller.owner, avatar)
         if record.state != "done" or record.avatar is not None:
             raise Refusal("refused", "only the avatar of a finished reconstruction can be driven")
         return record.job
@@ -246,6 +247,14 @@ class Desk:
                 caller.answer,
             )
         )
+
+    def _ask_frame(self, caller: Caller, request: Decode, bulk: Sequence[Buffer]) -> None:
+        avatar = self._avatar(caller, request.avatar)
+        directory = avatar if Path(avatar).is_absolute() else str(self.data.job(avatar))
+        vertices = bytes(_frame(bulk, 0))
+        if not vertices or len(vertices) % 12:
+            raise Refusal("refused", "bulk frame 0 is not float32 (vertices, 3)")
+        self.asks.add(Ask(caller.owner, request, vertices, directory, "", caller.answer))
 
     def _state(self, caller: Caller, id: int, now: float) -> State:
         if now - self._measured_at > _CACHE_SIZE_SECONDS:

@@ -1,8 +1,8 @@
 """The worker process: ``python -m backend.server.worker --device cpu --data DIR``, started by the server.
 
 It speaks ``worker_protocol`` over its standard input and output, does one job at a time on its main
-thread and answers refine and drive beside it. Models are loaded once and stay. It leaves the number of
-numba and torch threads alone, since other numbers could round otherwise than the command line does, and
+thread and answers refine, drive and decode beside it. Models are loaded once and stay. It leaves the number
+of numba and torch threads alone, since other numbers could round otherwise than the command line does, and
 steps back in priority instead, so that Blender's window stays smooth. BLAS gets one thread: the solves of
 fit and pins are small, and on busy cores a second thread makes them wait hundred times over.
 """
@@ -25,6 +25,7 @@ from backend.server.memory import drop_caches, give_back, rss_bytes
 from backend.server.worker_problems import problem_of
 from backend.server.worker_protocol import (
     HEARTBEAT_SECONDS,
+    DecodeDone,
     DriveDone,
     ForgetPhotos,
     Freed,
@@ -34,6 +35,7 @@ from backend.server.worker_protocol import (
     Ready,
     RefineDone,
     RequestFailed,
+    RunDecode,
     RunDrive,
     RunJob,
     RunRefine,
@@ -102,13 +104,13 @@ class Worker:
             self._writer.send(JobFailed(job=order.job, problem=problem))
 
     def answer(self, request: Aside) -> None:
-        """Answer a refine or drive request; on the thread of these, drop what they keep."""
+        """Answer a refine, drive or decode request; on the thread of these, drop what they keep."""
         if isinstance(request, ForgetPhotos):
             drop_caches("backend.server")
             give_back()
             return
         try:
-            self._writer.send(_refined(request) if isinstance(request, RunRefine) else _driven(request))
+            self._writer.send(_answer(request))
         except Exception as error:  # told to whoever asked
             self._writer.send(RequestFailed(request=request.request, problem=problem_of(error)))
 
@@ -118,6 +120,16 @@ class Worker:
                 self._writer.send(Heartbeat(rss_bytes=rss_bytes(), job=self._job))
             except OSError:  # the server is gone, which the inbox sees to
                 return
+
+
+def _answer(request: RunRefine | RunDrive | RunDecode) -> RefineDone | DriveDone | DecodeDone:
+    match request:
+        case RunRefine():
+            return _refined(request)
+        case RunDrive():
+            return _driven(request)
+        case RunDecode():
+            return _decoded(request)
 
 
 def _refined(request: RunRefine) -> RefineDone:
@@ -143,6 +155,13 @@ def _driven(request: RunDrive) -> DriveDone:
 
     made = drive(Path(request.directory), weights_of(request.weights, request.frames))
     return DriveDone(request=request.request, vertices=made.shape[1], data=made.astype("<f4").tobytes())
+
+
+def _decoded(request: RunDecode) -> DecodeDone:
+    from backend.server.decode import decode
+
+    splats, data = decode(Path(request.directory), request.vertices)
+    return DecodeDone(request=request.request, splats=splats, data=data)
 
 
 def load_models() -> None:

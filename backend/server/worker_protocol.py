@@ -76,6 +76,15 @@ class RunDrive(_Message, frozen=True, kw_only=True, tag="run_drive"):
     weights: bytes  # float32 (frames, E)
 
 
+class RunDecode(_Message, frozen=True, kw_only=True, tag="run_decode"):
+    """Decode one frame of an avatar's splats. Answered by DecodeDone or RequestFailed, also while a job
+    runs."""
+
+    request: int
+    directory: str
+    vertices: bytes  # float32 (V, 3), head space, metres
+
+
 class FreeMemory(_Message, frozen=True, kw_only=True, tag="free_memory"):
     """Drop models and caches; answered by Freed once the job at work, if any, is over."""
 
@@ -89,7 +98,7 @@ class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
     """Cancel the job at work and end with exit status 0."""
 
 
-ToWorker = RunJob | CancelJob | RunRefine | RunDrive | FreeMemory | ForgetPhotos | Stop
+ToWorker = RunJob | CancelJob | RunRefine | RunDrive | RunDecode | FreeMemory | ForgetPhotos | Stop
 
 # ------------------------------------------------------------------------------- worker to server
 
@@ -168,6 +177,12 @@ class DriveDone(_Message, frozen=True, kw_only=True, tag="drive_done"):
     data: bytes  # float32 (frames, vertices, 3) head space, metres
 
 
+class DecodeDone(_Message, frozen=True, kw_only=True, tag="decode_done"):
+    request: int
+    splats: int
+    data: bytes  # PNG, blender_addon.splat_frames
+
+
 class RequestFailed(_Message, frozen=True, kw_only=True, tag="request_failed"):
     request: int
     problem: Problem
@@ -194,6 +209,7 @@ FromWorker = (
     | JobFailed
     | RefineDone
     | DriveDone
+    | DecodeDone
     | RequestFailed
     | Freed
     | Heartbeat

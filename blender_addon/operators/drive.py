@@ -51,9 +51,7 @@ class LIKENESS_OT_drive_video(LikenessOperator):
         if not video.is_file():
             raise Refusal(f"'{video}' is not there; choose a video")
         uuid = heads.active(context) or ""
-        folder, job = heads.folder_of(uuid), heads.job_of(uuid)
-        here = runtime.get().view.backend.same_machine
-        avatar = str(folder.resolve()) if folder is not None and here else job
+        avatar = heads.avatar_of(uuid, same_machine=runtime.get().view.backend.same_machine)
         if avatar is None:
             raise Refusal("The head's avatar folder is gone; import the head again")
         current = runtime.get()

@@ -6,14 +6,16 @@ from typing import Any
 
 import bpy
 
-from .. import heads
+from .. import heads, runtime
 from ..operators.drive import LIKENESS_OT_drive_video
 from ..operators.head import LIKENESS_OT_full_maps, LIKENESS_OT_small_maps, expression_keys
+from ..operators.splat_frames import LIKENESS_OT_bake_splats
 from ..scene import identity
 from ..scene.maps import skin_material
 from ..scene.material import skin_node
 from ..scene.skin_group import SLIDERS
 from ..scene.splat_binding import ROLE as SPLATS_ROLE
+from ..scene.splat_frames import frames_range
 from ..scene.splat_material import RELIGHT_PROPERTY
 from .photo import LikenessPanel
 from .widgets import draw_button, draw_reason
@@ -69,6 +71,7 @@ class LIKENESS_PT_head(LikenessPanel, bpy.types.Panel):
             row.operator("likeness.show_splats", text="Splats", depress=are_shown).shown = True
             is_lit = bool(splats.get(RELIGHT_PROPERTY, 0.0))
             row.operator("likeness.relight_splats", text="Relight", depress=is_lit).lit = not is_lit
+            _draw_frames(layout, context, uuid)
 
 
 class LIKENESS_PT_expression(LikenessPanel, bpy.types.Panel):
@@ -161,6 +164,22 @@ class LIKENESS_PT_skin(LikenessPanel, bpy.types.Panel):
 
 
 CLASSES = (LIKENESS_PT_head, LIKENESS_PT_expression, LIKENESS_PT_motion, LIKENESS_PT_skin)
+
+
+def _draw_frames(layout: Any, context: Any, uuid: str) -> None:
+    """Decoded frames of the splats: baking them, how far that is, which there are."""
+    bake = runtime.get().bake
+    row = layout.row(align=True)
+    if bake is not None:
+        row.progress(factor=bake.done / bake.total, text=f"Splats: frame {bake.done} of {bake.total}")
+        row.operator("likeness.cancel_bake", text="", icon="X")
+        return
+    baked = frames_range(uuid)
+    reason = LIKENESS_OT_bake_splats.obstacle(context)
+    text = "Bake splats…" if baked is None else f"Baked: {baked[0]} to {baked[1]}"
+    draw_button(row, "likeness.bake_splats", reason, text=text, icon="RENDER_ANIMATION")
+    if baked is not None:
+        row.operator("likeness.clear_splat_frames", text="", icon="X")
 
 
 def _name(uuid: str) -> str:

@@ -48,7 +48,7 @@ def main() -> None:
         while (message := reader.receive()) is not None and not isinstance(message, wp.Stop):
             if isinstance(message, wp.CancelJob):
                 cancelled.add(message.job)
-            elif isinstance(message, wp.RunRefine | wp.RunDrive):
+            elif isinstance(message, wp.RunRefine | wp.RunDrive | wp.RunDecode):
                 aside.put(message)
             else:
                 todo.put(message)
@@ -86,6 +86,9 @@ def answer_aside(aside: queue.SimpleQueue[wp.ToWorker], writer: wp.Writer) -> No
                         landmarks=b"\0" * 478 * 8,
                     )
                 )
+            case wp.RunDecode(request=request, directory=directory, vertices=vertices):
+                told = f"{directory} {len(vertices)}".encode()
+                writer.send(wp.DecodeDone(request=request, splats=4, data=told))
             case wp.RunDrive(request=request, frames=frames, weights=weights):
                 if len(weights) != frames * 52 * 4:
                     problem = Problem(code="bad_input", message="52 weights per frame are wanted")

@@ -224,6 +224,28 @@ def test_refine_and_drive(client):
     assert client.ask(p.Refine, job=failed, pins=()).problem.code == "refused"
 
 
+def test_one_frame_of_splats_is_decoded(client, tmp_path):
+    """For a finished job, or a folder of this machine; nothing else reaches a worker."""
+    job = client.submit()
+    client.wait(job, p.Done)
+    vertices = np.zeros((5, 3), np.float32).tobytes()
+    reply, bulk = client.ask_bulk(p.Decode, [vertices], avatar=job)
+    assert isinstance(reply, p.Decoded)
+    assert bytes(bulk[0]).endswith(f"{job} 60".encode())
+    folder = tmp_path / "somebody"
+    folder.mkdir()
+    assert client.ask(p.Decode, [vertices], avatar=str(folder)).problem.code == "bad_input"
+    (folder / "avatar.json").write_text("{}")
+    reply, bulk = client.ask_bulk(p.Decode, [vertices], avatar=str(folder))
+    assert bytes(bulk[0]) == f"{folder} 60".encode()
+    assert client.ask(p.Decode, [b"1234"], avatar=job).problem.code == "refused"
+    assert client.ask(p.Decode, avatar=job).problem.code == "refused"
+    assert client.ask(p.Decode, [vertices], avatar="unknown").problem.code == "unknown_job"
+    failed = client.submit("bad_input@0")
+    client.wait(failed, p.Failed)
+    assert client.ask(p.Decode, [vertices], avatar=failed).problem.code == "refused"
+
+
 def test_refine_answers_while_a_job_runs_and_newer_ones_take_over(client):
     job = client.submit()
     client.wait(job, p.Done)

@@ -14,6 +14,7 @@ from backend.server.worker_protocol import (
     FromWorker,
     Heartbeat,
     Ready,
+    RunDecode,
     RunDrive,
     RunJob,
     StageFinished,
@@ -39,6 +40,7 @@ TO: list[ToWorker] = [
         directory="/d",
     ),
     CancelJob(job="j"),
+    RunDecode(request=8, directory="/d", vertices=b"\1" * 24),
     RunDrive(request=7, directory="/d", frames=2, weights=bytes(range(256)) * 4096),
     Stop(),
 ]
