@@ -62,11 +62,14 @@ class Codec(nn.Module):
         decoded: Tensor = self.network.decode(latents / self.scale, return_dict=False)[0]
         return decoded
 
-    def loss(self, maps: Tensor, weight: Tensor, noise: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, maps: Tensor, weight: Tensor, noise: Tensor, kl_weight: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """L1 of maps coded with ``noise`` ``(B, C, h, w)`` on texels of ``weight`` ``(B, 1, S, S)``, with the
-        divergence from a unit Gaussian; and the L1 alone.
+        divergence from a unit Gaussian; the L1 alone; and the posterior's mean, unscaled, without gradients.
         """
         posterior = self.network.encode(maps).latent_dist
         made = self.network.decode(posterior.mean + posterior.std * noise, return_dict=False)[0]
         error = l1_loss(made * weight, maps * weight) * weight.numel() / weight.sum().clamp_min(1)
-        return error + kl_weight * posterior.kl().mean() / noise[0].numel(), error
+        loss = error + kl_weight * posterior.kl().mean() / noise[0].numel()
+        return loss, error, posterior.mean.detach()

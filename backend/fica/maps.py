@@ -34,6 +34,7 @@ class Frame:
 
     inside: Tensor  # (1, 1, S, S) 1 on texels that show a surface
     part: Tensor  # (S, S) index of the part, −1 without surface
+    rows: Tensor  # (N,) flat indices of the texels with a surface
     mean: Tensor  # (1, 3, S, S) geometry of the mean head, metres
 
     @property
@@ -52,9 +53,11 @@ class Frame:
 def frame_of(atlas: Atlas, device: torch.device | str = "cpu") -> Frame:
     """``atlas`` and its mean head."""
     mean = channels_first(atlas.on_texels(atlas.head.mean_vertices))
+    part = torch.from_numpy(atlas.part.astype(np.int64))
     return Frame(
         inside=torch.from_numpy(atlas.inside.astype(np.float32))[None, None].to(device),
-        part=torch.from_numpy(atlas.part.astype(np.int64)).to(device),
+        part=part.to(device),
+        rows=torch.nonzero(part.reshape(-1) >= 0)[:, 0].to(device),
         mean=mean[None].to(device),
     )
 

@@ -20,7 +20,6 @@ from backend.fica.surface import (
     OPAQUE_LOGIT,
     at_texels,
     base_log_scales,
-    chosen_texels,
     product,
     quaternions,
     surface_frames,
@@ -148,7 +147,7 @@ class UniversalPrior(nn.Module):
         code = torch.cat([drive.expression, drive.gaze], 1)
         shape = self.geometry_branch(code, [half[0] for half in halves])
         colour = self.colour_branch(torch.cat([code, drive.view], 1), [half[1] for half in halves])
-        rows = chosen_texels(frame)
+        rows = frame.rows
         offset, turn, scale, logit = torch.split(at_texels(shape[:, 3:], rows), [3, 4, 3, 1], -1)
         upright = turn.new_tensor([1.0, 0, 0, 0])
         return Decoded(
@@ -163,7 +162,7 @@ class UniversalPrior(nn.Module):
     def place(self, decoded: Decoded, maps: HeadMaps, posed: Tensor, frame: Frame) -> list[Gaussians]:
         """Gaussians on the posed position map ``(B, 3, S, S)``, metres; row by row."""
         frames = surface_frames(posed, frame)
-        rows = chosen_texels(frame)
+        rows = frame.rows
         position = frames.position + (frames.rotation @ decoded.offset[..., None])[..., 0]
         scales = base_log_scales(self.mean_log_extent)[None] + decoded.log_scale
         turns = product(quaternions(frames.rotation), decoded.turn)

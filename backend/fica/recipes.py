@@ -59,6 +59,7 @@ class CompletionRecipe(Recipe):
     texels: Texels
     pixels: Annotated[int, Field(gt=0, multiple_of=16)]
     pretraining_steps: Annotated[int, Field(ge=0)]  # of all
+    draws: Positive = 1  # of noise and its level for a portrait in a step, each domain's own
     evidence: Evidence
     sampling_steps: Positive  # of the pictures on the way
     gradient_checkpointing: bool = False

@@ -18,16 +18,11 @@ OPAQUE_LOGIT = 3.0
 
 @dataclass(frozen=True)
 class SurfaceFrames:
-    """At each of N texels with a surface, in the order of ``Frame.part``'s rows."""
+    """At each of N texels with a surface, in the order of ``Frame.rows``."""
 
     position: Tensor  # (B, N, 3) metres
     rotation: Tensor  # (B, N, 3, 3) columns tangent (towards larger u), bitangent, normal
     log_extent: Tensor  # (B, N, 2) ln of metres to the neighbour along tangent and bitangent
-
-
-def chosen_texels(frame: Frame) -> Tensor:
-    """Flat indices ``(N,)`` of the texels with a surface."""
-    return torch.nonzero(frame.part.reshape(-1) >= 0)[:, 0]
 
 
 def at_texels(maps: Tensor, rows: Tensor) -> Tensor:
@@ -40,7 +35,7 @@ def surface_frames(geometry: Tensor, frame: Frame) -> SurfaceFrames:
 
     A texel without any neighbour along an axis takes the other axis' extent.
     """
-    rows = chosen_texels(frame)
+    rows = frame.rows
     across, has_u = _difference(geometry, frame.part, dim=-1)
     down, has_v = _difference(geometry, frame.part, dim=-2)
     u, v = at_texels(across, rows), -at_texels(down, rows)  # v runs upwards, rows downwards
@@ -60,7 +55,7 @@ def surface_frames(geometry: Tensor, frame: Frame) -> SurfaceFrames:
 
 def normal_map(geometry: Tensor, frame: Frame) -> Tensor:
     """Unit normals ``(B, 3, S, S)`` of a position map; 0 where there is no surface."""
-    rows = chosen_texels(frame)
+    rows = frame.rows
     normals = surface_frames(geometry, frame).rotation[..., 2]
     flat = geometry.new_zeros(geometry.shape[0], 3, frame.part.numel())
     return flat.index_copy(2, rows, normals.transpose(1, 2)).reshape_as(geometry)
@@ -71,7 +66,7 @@ def surfels(texture: Tensor, geometry: Tensor, frame: Frame) -> list[Gaussians]:
 
     Drawn by a Gaussian renderer the outline has gradients, which a rasterised mesh lacks.
     """
-    rows = chosen_texels(frame)
+    rows = frame.rows
     made = surface_frames(geometry, frame)
     colours = at_texels(texture, rows).clamp_min(0)
     scales = base_log_scales(made.log_extent)

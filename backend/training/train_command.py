@@ -237,16 +237,19 @@ def fica_prior(
 
 @train_app.command("fica-measure")
 def fica_measure(
-    task: Annotated[str, typer.Argument(help="fica-prior or fica-refinement.")],
+    task: Annotated[
+        str, typer.Argument(help="fica-codec, -conditioning, -completion, -refinement or -prior.")
+    ],
     data: _Set,
     result: Annotated[Path | None, typer.Option(metavar="DIR", help="What was trained.")] = None,
     start: _Before = None,
     recipe: Annotated[str, typer.Option(metavar="NAME|YAML")] = "tiny",
+    weights: _Frozen = None,
 ) -> None:
     """FiCA: a trained part on the set's held-out people, against what it started from."""
-    from backend.fica.training.measure_command import measured
+    from backend.fica.training.measure_command import Measurement, measured
 
-    for line in measured(task, data, result, start, recipe):
+    for line in measured(Measurement(task, data, recipe, result, start, weights)):
         typer.echo(str(line))
 
 

@@ -15,10 +15,13 @@ from dome_set import PIXELS, SMILE, skin_colour
 from backend.errors import BadInput, BadWeights, Missing
 from backend.fica.codec import TINY_CODEC, Codec
 from backend.fica.dit import CompletionDiT
+from backend.fica.maps import HeadMaps
+from backend.fica.recipes import Evidence
 from backend.fica.sizes import dit_config
 from backend.fica.store import load_network
 from backend.fica.training.build import build_task
-from backend.fica.training.measure_command import measured
+from backend.fica.training.held_out_maps import filled
+from backend.fica.training.measure_command import Measurement, measured
 from backend.fica.training.people import open_people
 from backend.head.base import ParametricHead
 from backend.training.diary import read_metrics
@@ -47,6 +50,7 @@ def trained(
     task: str, recipe: Recipe, dome: Path, out: Path, weights: Path | None = None, start: Path | None = None
 ) -> list[dict[str, float]]:
     out.mkdir()
+    (out / "recipe.yaml").write_text(written(recipe))
     accelerator = make_accelerator(recipe.optimisation, cpu=True)
     made = build_task(recipe, dome, accelerator.device, weights, "open", start)
     train(made, recipe, out, accelerator)
@@ -82,16 +86,24 @@ def test_head_maps_and_sights_are_the_sets(dome: Path, head: ParametricHead) -> 
 def test_each_part_hands_on_what_the_next_one_starts_from(dome: Path, tmp_path: Path) -> None:
     """Codec, predictor, completion on both, refinement of that; the predictor's UV comes nearer meanwhile."""
     trained("fica-codec", short("fica-codec", 2), dome, tmp_path / "codec")
-    dense = trained("fica-conditioning", short("fica-conditioning", 15), dome, tmp_path / "dense")
+    dense = trained("fica-conditioning", short("fica-conditioning", 15), dome, tmp_path / "conditioning")
     assert np.mean([line["uv"] for line in dense[-3:]]) < 0.8 * dense[0]["uv"]
     recipe = short("fica-completion", 4, pretraining_steps=2, sampling_steps=2)
-    codec, predictor = (tmp_path / name / "result" for name in ("codec", "dense"))
+    codec, predictor = (tmp_path / name / "result" for name in ("codec", "conditioning"))
     lines = trained("fica-completion", recipe, dome, tmp_path / "completion", codec, predictor)
     assert ["photograph" in line for line in lines] == [True, True, False, False]
     assert ["texture" in line for line in lines] == [False, False, True, True]
     recipe = short("fica-refinement", 2, sampling_steps=2)
     trained("fica-refinement", recipe, dome, tmp_path / "refined", None, tmp_path / "completion" / "result")
     assert (tmp_path / "refined" / "result" / "refinement.safetensors").is_file()
+    for name in ("codec", "conditioning", "completion"):
+        asked = Measurement(
+            f"fica-{name}", dome, str(tmp_path / name / "recipe.yaml"), tmp_path / name / "result"
+        )
+        rows = measured(asked)
+        assert rows[0].of.startswith("mean")
+        assert all(row.pictures == rows[0].pictures > 0 and row.values for row in rows)
+        assert np.isfinite([list(row.values.values()) for row in rows[1:]]).all()
 
 
 @pytest.mark.slow
@@ -100,9 +112,8 @@ def test_the_prior_learns_a_face_in_a_few_steps(dome: Path, tmp_path: Path) -> N
     lines = trained("fica-prior", recipe, dome, tmp_path / "prior")
     assert lines[-1]["image"] < 0.9 * lines[0]["image"]
     (tmp_path / "mine.yaml").write_text(written(recipe))
-    prior, mesh = measured(
-        "fica-prior", dome, tmp_path / "prior" / "result", None, str(tmp_path / "mine.yaml")
-    )
+    result = tmp_path / "prior" / "result"
+    prior, mesh = measured(Measurement("fica-prior", dome, str(tmp_path / "mine.yaml"), result))
     assert prior.pictures == mesh.pictures == 6  # one person, two moments, three cameras
     assert 8 < prior.values["psnr_db"] < 50
     assert prior.values["surface_mm"] > 0
@@ -128,13 +139,37 @@ def test_full_size_asks_for_published_weights(dome: Path) -> None:
 
 def test_an_untrained_refinement_measures_as_what_it_refines(dome: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(written(short("fica-refinement", 1)))
-    average, before, after = measured("fica-refinement", dome, None, None, str(tmp_path / "mine.yaml"))
+    asked = Measurement("fica-refinement", dome, str(tmp_path / "mine.yaml"))
+    average, seen, before, after = measured(asked)
     assert before.pictures > 0
     for name, value in before.values.items():
         assert after.values[name] == pytest.approx(value, rel=1e-3)
     # Each axis is off by 3 mm in the mean square: the length of three such Gaussians is 1.6 times that.
     assert before.values["geometry_mm"] == pytest.approx(1.6 * 3, rel=0.3)
     assert average.values["geometry_mm"] > 1
+    assert seen.pictures == before.pictures
+
+
+def test_the_filled_portrait_is_the_truth_where_it_shows_it_and_the_mean_elsewhere(
+    dome: Path, head: ParametricHead
+) -> None:
+    exact = Evidence(
+        normal_and_vertex=True, semantic=True, most_yaw_degrees=60.0, uv_error=0, vertex_error_m=0
+    )
+    recipe = short("fica-refinement", 1, evidence=exact)
+    task = build_task(recipe, dome, torch.device("cpu"), None, "open", None)
+    people = open_people(dome, "val", head, 64, PIXELS)
+    sample = task.portrait_sample(people, 0, 0, torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
+    batch = {name: value[None] for name, value in sample.items()}
+    frame, truth = people.frame, people.maps(0)
+    average = HeadMaps(torch.zeros_like(truth.texture), frame.mean + 0.02 * frame.inside)
+    made = filled(batch, average, frame)
+    shown = made.texture.sum(1, keepdim=True) > 0.05
+    off = (made.geometry - truth.geometry).norm(dim=1, keepdim=True)
+    assert 0.2 < float(shown.float().mean()) < 0.8
+    assert float(off[shown].median()) < 0.003  # of texels 5 mm wide
+    beyond = (frame.inside > 0) & ~shown
+    torch.testing.assert_close(made.geometry[:, :1][beyond], average.geometry[:, :1][beyond])
 
 
 def test_recipes_ship_in_paper_and_tiny_size_and_say_what_is_wrong() -> None:

@@ -31,7 +31,9 @@ def plane(size: int, cut: bool = False) -> tuple[torch.Tensor, Frame]:
     if cut:
         part[:, size // 2 :] = 1
         position[:, 2, :, size // 2 :] = 0.5
-    return position, Frame(torch.ones(1, 1, size, size), part, torch.zeros(1, 3, size, size))
+    return position, Frame(
+        torch.ones(1, 1, size, size), part, torch.arange(size * size), torch.zeros(1, 3, size, size)
+    )
 
 
 def test_frames_of_a_plane_are_its_axes_up_to_the_very_edge() -> None:

@@ -31,10 +31,8 @@ class CodecObjective(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Terms]:
         """``maps`` ``(B, 3, 3, S, S)`` texture, geometry, photograph; ``weight``; ``noise`` of latents."""
         maps, weight, noise = (batch[name].flatten(0, 1) for name in ("maps", "weight", "noise"))
-        loss, error = self.codec.loss(maps, weight, noise, self._kl)
-        with torch.no_grad():
-            spread = self.codec.network.encode(maps).latent_dist.mode().std()
-            self.codec.scale.lerp_(1 / spread.clamp_min(1e-4), _SCALE_SHARE)
+        loss, error, latents = self.codec.loss(maps, weight, noise, self._kl)
+        self.codec.scale.lerp_(1 / latents.std().clamp_min(1e-4), _SCALE_SHARE)
         return loss, {"l1": error}
 
 

@@ -6,6 +6,7 @@ L = ‖v_T − F(x_T, f, UV_partial, d_T, t)‖² + ‖v_G − F(x_G, f, UV_part
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from backend.fica.recipes import CompletionRecipe
 from backend.fica.semantic import SmallSemanticEncoder
 from backend.fica.store import save_network
 from backend.fica.surface import normal_map
+from backend.fica.training.kept import Kept
 from backend.fica.training.samples import (
     Split,
     dense_of,
@@ -36,6 +38,7 @@ from backend.training.order import generator
 from backend.training.task import Player, Sample, Task, Terms, collate
 
 _PICTURE_SEED = 11
+_KEPT_BYTES = 1 << 29  # of people's latents, which the frozen codec always makes the same
 
 
 class CompletionObjective(nn.Module):
@@ -53,31 +56,45 @@ class CompletionObjective(nn.Module):
         self.transformer, self.semantic = completion.transformer, semantic
         self._parts = (completion, predictor)  # a tuple: what is frozen is no submodule
         self._frame, self._recipe = frame, recipe
+        self._latents = Kept(_KEPT_BYTES)
         self.pretraining = False
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Terms]:
-        """``portrait`` with its dense maps, ``texture``, ``geometry``; ``noise`` ``(B, 2, C, h, w)`` and
-        ``sigma`` ``(B, 2)``, one for each domain.
+        """``portrait`` with its dense maps, ``texture``, ``geometry`` and whose they are, ``person`` (B,);
+        ``noise`` ``(B, 2, K, C, h, w)`` and ``sigma`` ``(B, 2, K)``: K draws for each domain.
         """
-        completion, sigma = self._parts[0], batch["sigma"].T.flatten()
-        noise = batch["noise"].transpose(0, 1).flatten(0, 1)
-        count, texels = len(batch["portrait"]), self._frame.size
-        told = self.embedded(batch["portrait"]).repeat(2, 1)
+        completion, sigma = self._parts[0], batch["sigma"].permute(1, 2, 0).flatten()
+        draws, texels = batch["sigma"].shape[2], self._frame.size
+        noise = batch["noise"].permute(1, 2, 0, 3, 4, 5).flatten(0, 2)  # rows: domain, draw, portrait
+        count = draws * len(batch["portrait"])
+        told = self.embedded(batch["portrait"]).repeat(2 * draws, 1)
         if self.pretraining:
             size = (texels, texels)
             picture = interpolate(batch["portrait"], size=size, mode="bilinear", antialias=True)
             with torch.no_grad():
-                clean = completion.codec.encode(signed(picture)).repeat(2, 1, 1, 1)
+                clean = completion.codec.encode(signed(picture)).repeat(2 * draws, 1, 1, 1)
             domain = torch.full((2 * count,), Domain.PHOTOGRAPH.value, device=noise.device)
             partial = noise.new_zeros(2 * count, PARTIAL_CHANNELS, texels, texels)
             loss = flow_loss(completion, clean, noise, sigma, domain, partial, told).mean()
             return loss, {"photograph": loss}
-        clean = completion.clean(HeadMaps(batch["texture"], batch["geometry"]), self._frame).flatten(0, 1)
+        clean = self._clean(batch).repeat_interleave(draws, 0).flatten(0, 1)
         domain = torch.tensor([d.value for d in BOTH for _ in range(count)], device=noise.device)
-        partial = self.partial(batch).repeat(2, 1, 1, 1)
+        partial = self.partial(batch).repeat(2 * draws, 1, 1, 1)
         each = flow_loss(completion, clean, noise, sigma, domain, partial, told)
         texture, geometry = each[:count].mean(), each[count:].mean()
         return texture + geometry, {"texture": texture, "geometry": geometry}
+
+    def _clean(self, batch: dict[str, Tensor]) -> Tensor:
+        """Latents of both domains, ``(2, B, C, h, w)``; one by one, so that no batch changes their bits."""
+        made = [
+            self._latents.get(person, functools.partial(self._coded, batch, k))
+            for k, person in enumerate(batch["person"].tolist())
+        ]
+        return torch.stack(made, 1)
+
+    def _coded(self, batch: dict[str, Tensor], k: int) -> Tensor:
+        maps = HeadMaps(batch["texture"][k : k + 1], batch["geometry"][k : k + 1])
+        return self._parts[0].clean(maps, self._frame)[:, 0]
 
     def embedded(self, portrait: Tensor) -> Tensor:
         """The semantic embedding, or zeros where the recipe has none."""
@@ -122,13 +139,14 @@ class CompletionTask(Task):
         chance = generator(self._recipe.seed, number)
         row, view = self._portraits[record]
         people = self._split.train
-        maps = people.maps(row)
+        maps, draws = people.maps(row), self._recipe.draws
         return {
             **sight_sample(people.sight(row, view), self._recipe.evidence, chance),
             "texture": maps.texture[0],
             "geometry": maps.geometry[0],
-            "noise": self._completion.draw_noise(1, chance)[:, 0],
-            "sigma": flow.draw_sigmas(len(BOTH), 0.0, chance),
+            "person": torch.tensor(people.places[row].first_row),
+            "noise": self._completion.draw_noise(draws, chance),
+            "sigma": flow.draw_sigmas(len(BOTH) * draws, 0.0, chance).reshape(len(BOTH), draws),
         }
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from backend.colour import linear_to_srgb
 from backend.errors import BadInput
 from backend.fica.atlas import Atlas, build_atlas
 from backend.fica.maps import Frame, HeadMaps, channels_first, frame_of
+from backend.fica.training.kept import Kept
 from backend.head.base import ParametricHead
 from backend.training import pictures
 from backend.training.loader import Moment, decode_moment, open_set
@@ -30,6 +31,7 @@ from backend.uvspace.sampling import sample_bilinear
 LEAST_FACING = 0.25  # cosine from which a view tells the colour of a texel
 _MOUTH_DARK = 0.05  # display sRGB of texels that no view ever shows
 _HEADER = 512
+_KEPT_BYTES = 1 << 29  # of what a split has decoded: all of a small set
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Place:
 
 
 class People:
-    """A split of a set. Reading is safe from several threads; head maps are kept."""
+    """A split of a set. Reading is safe from several threads; head maps are kept, views while they fit."""
 
     def __init__(self, index: RecordIndex, head: ParametricHead, texels: int, pixels: int) -> None:
         self.head, self.pixels = head, pixels
@@ -66,6 +68,7 @@ class People:
         self.places = _places(self._metas)
         self._maps: dict[int, HeadMaps] = {}
         self._lock = threading.Lock()
+        self._kept = Kept(_KEPT_BYTES)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -87,13 +90,18 @@ class People:
 
     def vertices(self, row: int, *, neutral: bool = False) -> F32:
         """``(V, 3)`` metres of moment ``row``, or of the same person without expression."""
+        return self._kept.get(("vertices", row, neutral), lambda: self._shaped(row, neutral))
+
+    def _shaped(self, row: int, neutral: bool) -> F32:
         person = self._metas[row].person
         identity = np.array(person.identity_coefficients)
         return self.head.shape(identity, None if neutral else expression_of(self.head, person.expression))
 
     def posed(self, row: int) -> Tensor:
         """The posed head on the atlas, ``(3, S, S)`` metres."""
-        return channels_first(self.atlas.on_texels(self.vertices(row)))
+        return self._kept.get(
+            ("posed", row), lambda: channels_first(self.atlas.on_texels(self.vertices(row)))
+        )
 
     def drive(self, row: int) -> Tensor:
         """Expression weights by the head's order, then both eyes' gaze in radians: ``(K_exp + 4,)``."""
@@ -111,11 +119,17 @@ class People:
 
     def sight(self, row: int, view: int) -> Sight:
         """What camera ``view`` saw of moment ``row``. Raises: BadInput."""
-        picture, parts, camera = self._shot(row, view)
-        return look(self.atlas, self.vertices(row), picture, parts > 0, camera, self.pixels)
+        return self._kept.get(("sight", row, view), lambda: self._looked(row, view))
 
     def photograph(self, row: int, view: int) -> tuple[Tensor, Tensor, Camera]:
         """Picture ``(3, P, P)``, mask ``(1, P, P)`` and camera, without the surface. Raises: BadInput."""
+        return self._kept.get(("photograph", row, view), lambda: self._photographed(row, view))
+
+    def _looked(self, row: int, view: int) -> Sight:
+        picture, parts, camera = self._shot(row, view)
+        return look(self.atlas, self.vertices(row), picture, parts > 0, camera, self.pixels)
+
+    def _photographed(self, row: int, view: int) -> tuple[Tensor, Tensor, Camera]:
         picture, parts, camera = self._shot(row, view)
         return (
             channels_first(_shrunk(picture.astype(np.float32) / 255, self.pixels)),
