@@ -2,7 +2,7 @@
 
 Lips and lids lie in the same light as the skin around, so the ratio of both is nearly free of it. Bare lips
 are redder than skin only so far, bare lids hardly differ from it but by shadow. Make-up is part of how the
-person looks and stays in the maps; what it hides of the skin is not known, and that is said. Thresholds were
+person looks: lipstick stays in the maps, bright eye shadow mostly does not. That is said. Thresholds were
 found on portraits and on rendered heads whose make-up is known.
 """
 

@@ -141,6 +141,6 @@ def _warn_of_make_up(photo: Photo, landmarks: Landmarks, run: Run) -> None:
     parts = made_up_parts(photo, landmarks)
     if parts:
         run.warn(
-            f"The {' and '.join(parts)} in {photo.name} wear strong make-up; it stays in the maps, "
-            "as the bare skin below is not known."
+            f"The {' and '.join(parts)} in {photo.name} wear strong make-up; some of it stays in the maps, "
+            "some is taken for coloured light, and the bare skin below is not known."
         )

@@ -54,6 +54,9 @@ _PATCH_M = 0.004  # patches of this radius and larger, with their edges …
 # dark ones are shadow unless hair grows there.
 _PATCH_BRIGHT, _PATCH_DARK, _PATCH_HAIR = 0.10, 0.15, 1.2
 _PATCH_PALE, _PATCH_RED, _PATCH_GREEN = 0.05, 0.12, 0.06
+_LIPS_APART = (
+    0.15  # of the liberty that lips have beside the skin, what a part of them has beside all of them
+)
 _BEARD_PART = 0.2  # the region named beard is wider than any; this part of it a beard darkens …
 _BEARD_DROP = np.array([0.25, 0.50])  # … by this (log): it begins to be one, it surely is one
 _MAX_GAIN_LOG = 2.3  # a factor of ten
@@ -207,7 +210,8 @@ def _hair(head: ParametricHead, work: WorkingChart, residual: F32, seen: F32) ->
 def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F32, hair: F32) -> F32:
     """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, shadows, coloured rims.
 
-    ``lips`` ``(W, W)`` in [0, 1] have more liberty: they are redder than any basis, painted ones above all.
+    ``lips`` ``(W, W)`` in [0, 1] have more liberty as a whole: they are redder than any basis, painted ones
+    above all.
     ``hair`` ``(W, W)`` in [0, 1] may be as dark as it likes.
     """
     use = (seen > 0.5) & (inside > 0)
@@ -216,18 +220,29 @@ def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F3
     # A blurred patch would leave a cast shadow's rim behind, dark within and bright without.
     patch = large_structures(dilate(off, inside > 0), inside, inside > 0, _PATCH_M / texel_m)
     patch = np.where(inside[..., None] > 0, patch + blur(off - patch, _PATCH_M / texel_m, inside), 0)
-    bright = patch @ LUMINANCE_REC709
-    tint = patch - bright[..., None]
+    # Lips have one colour, whatever it is: what one part of them alone shows is light, as it is on skin.
+    on_lips = use & (lips > 0.5)
+    common = np.median(patch[on_lips], axis=0) if on_lips.any() else np.zeros(3, np.float32)
+    own = lips[..., None] * common
+    kept = _believed(patch - own, np.maximum(hair, 0.4 * lips), _LIPS_APART * lips)
+    kept = kept + lips[..., None] * _believed(common, 0.4, 1.0)
+    out: F32 = (patch - kept).astype(np.float32)
+    return out
+
+
+def _believed(off: F32, hair: F32 | float, lips: F32 | float) -> F32:
+    """What of ``off`` ``(..., 3)`` (log) skin can have, or lips as a whole (1); darkness also by ``hair``."""
+    bright = off @ LUMINANCE_REC709
+    tint = off - bright[..., None]
     pale = 0.5 * (tint[..., 2] - tint[..., 0])
     rest = tint - pale[..., None] * np.array([-1, 0, 1], np.float32)
     kept_pale = _limited(pale, _PATCH_RED * (1 + 9 * lips), _PATCH_PALE * (1 + 2 * lips))
-    dark = _PATCH_DARK + (_PATCH_HAIR - _PATCH_DARK) * np.maximum(hair, 0.4 * lips)
-    kept_bright = _limited(bright, dark, _PATCH_BRIGHT * (1 + lips))
-    green = (_PATCH_GREEN * (1 + 3 * lips))[..., None]  # lips are pink as well as red
-    kept_rest = _limited(rest, green, green)
-    kept = (kept_bright - kept_pale, kept_bright, kept_bright + kept_pale)
-    out: F32 = (patch - np.stack(kept, -1) - kept_rest).astype(np.float32)
-    return out
+    kept_bright = _limited(
+        bright, _PATCH_DARK + (_PATCH_HAIR - _PATCH_DARK) * hair, _PATCH_BRIGHT * (1 + lips)
+    )
+    green = np.asarray(_PATCH_GREEN * (1 + 3 * lips))[..., None]  # lips are pink as well as red
+    kept = np.stack((kept_bright - kept_pale, kept_bright, kept_bright + kept_pale), -1)
+    return np.asarray(kept + _limited(rest, green, green), np.float32)
 
 
 def _limited(value: F32, below: F32 | float, above: F32 | float) -> F32:

@@ -75,6 +75,31 @@ def test_moles_brows_and_lips_stay(stage):
         assert found == pytest.approx(truth, rel=0.25)
 
 
+def test_painted_lips_stay_and_a_part_of_them_that_light_reddens_does_not(stage):
+    head, chart, albedo, _ = stage
+    light = eh.uniform_light()
+    fit = eh.make_fit(head, light)
+    lon, lat = eh.chart_coordinates(SIZE)
+    lips = (np.hypot(lon / 0.25, (lat + 0.5) / 0.08) < 0.8) & chart.inside
+    middle, sides = lips & (np.abs(lon) < 0.08), lips & (np.abs(lon) > 0.13)
+    skin = chart.inside & (np.abs(np.abs(lon) - 0.5) < 0.1) & (np.abs(lat + 0.5) < 0.1)
+
+    def redness(image, here, beside):
+        rgb, other = image[here].mean(0), image[beside].mean(0)
+        return float(np.log(rgb[0] / rgb[2]) - np.log(other[0] / other[2]))
+
+    painted = albedo.copy()
+    painted[lips] *= np.array([1.1, 0.45, 0.5], np.float32)
+    even = homogenise(_seen(chart, eh.shade(painted, chart, light)), fit, chart, Run()).rgb_linear
+    assert redness(even, lips, skin) == pytest.approx(redness(painted, lips, skin), rel=0.2)
+
+    lit = eh.shade(albedo, chart, light)
+    lit[middle] *= np.array([1.3, 0.8, 0.6], np.float32)
+    even = homogenise(_seen(chart, lit), fit, chart, Run()).rgb_linear
+    truth = redness(albedo, middle, sides)
+    assert abs(redness(even, middle, sides) - truth) < 0.8 * abs(redness(lit, middle, sides) - truth)
+
+
 def test_a_hard_shadow_over_one_half_is_balanced_and_named(stage):
     head, chart, albedo, front = stage
     light = eh.directional_light((0.0, 0.2, 1.0), 0.6, 0.8)
