@@ -2,8 +2,9 @@
 
 Written from the formulas, sharing nothing with the add-on but the container ``Splats``: splats sorted by the
 depth of their centres, composited front to back, with the coverage either exact along the ray or by the
-original's projected (EWA) Gaussian with its 0.3 px² low-pass. The harmonics are held against scipy's
-in ``test_splats_ply.py``; they are written out here because not every Blender's Python has scipy.
+projected (EWA) Gaussian with Mip-Splatting's low-pass: 0.1 px², and as much paler as it is wider. The
+harmonics are held against scipy's in ``test_splats_ply.py``; they are written out here because not every
+Blender's Python has scipy.
 """
 
 from __future__ import annotations
@@ -117,16 +118,17 @@ def render(splats: Splats, camera: Camera, *, projected: bool = False, display: 
         if projected:
             ys, xs = np.mgrid[rows, columns]
             ys, xs = ys[: left.shape[0] - rows.start], xs[: left.shape[0] - rows.start]
-            square = _projected(
+            square, kept = _projected(
                 turn[n], scales[n], seen[n], camera, xs + 0.5 - u, ys + 0.5 - v, left[rows, columns]
             )
         else:
+            kept = 1.0
             inverse = (turn[n] / scales[n]).T
             direction = rays[rows, columns] @ inverse.T
             offset = inverse @ (camera.eye - positions[n])
             closest = -(direction @ offset) / (direction**2).sum(-1)
             square = ((offset + closest[..., None] * direction) ** 2).sum(-1)
-        alpha = np.minimum(opacity[n] * np.exp(-square / 2), 0.99)
+        alpha = np.minimum(kept * opacity[n] * np.exp(-square / 2), 0.99)
         alpha = np.where(alpha < 1 / 255, 0.0, alpha) * left[rows, columns]
         picture[rows, columns, :3] += alpha[..., None] * colours[n]
         picture[rows, columns, 3] += alpha
@@ -135,13 +137,17 @@ def render(splats: Splats, camera: Camera, *, projected: bool = False, display: 
 
 
 def _projected(turn, scales, seen, camera, dx, dy, window):
-    """Squared Mahalanobis distance on the screen under the local affine approximation."""
+    """Squared Mahalanobis distance on the screen under the local affine approximation, and the opacity's
+    factor √(det without / det with the low-pass)."""
     x, y, z = seen
     jacobian = camera.focal_px * np.array([[1 / z, 0, -x / z**2], [0, 1 / z, -y / z**2]])
     to_screen = jacobian @ camera.axes @ turn * scales
-    a, b, _, d = np.linalg.inv(to_screen @ to_screen.T + 0.3 * np.eye(2)).ravel()
+    narrow = to_screen @ to_screen.T
+    wide = narrow + 0.1 * np.eye(2)
+    a, b, _, d = np.linalg.inv(wide).ravel()
+    kept = np.sqrt(np.linalg.det(narrow) / np.linalg.det(wide))
     dx, dy = dx[: window.shape[0], : window.shape[1]], dy[: window.shape[0], : window.shape[1]]
-    return a * dx**2 + 2 * b * dx * dy + d * dy**2
+    return a * dx**2 + 2 * b * dx * dy + d * dy**2, kept
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

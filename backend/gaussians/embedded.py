@@ -8,7 +8,8 @@ from backend.artifacts import Reconstruction, Run
 from backend.errors import BadInput
 from backend.gaussians.decoder import decode, on_scalp, skin_seen
 from backend.gaussians.hair import grow_hair, under_hair
-from backend.gaussians.hair_mask import find_hair, head_window
+from backend.gaussians.hair_mask import HairSeen, HeadWindow, find_hair, head_window
+from backend.gaussians.hairline import painted
 from backend.gaussians.surface import BoundGaussians, placed
 
 STAGE = "splats"
@@ -37,12 +38,16 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
     bound = decode(made)
     window = head_window(made.observation, fit)
     seen = find_hair(window, fit)
-    if seen is not None:
+    if seen is not None and seen.is_bald:
+        here = placed(bound, fit.vertices_head, fit.head.triangles).positions
+        bound = painted(bound, here, window, seen, fit)
+    elif seen is not None:
         run.progress(STAGE, 0.1)
         hair = grow_hair(window, seen, fit, run.rng(_SALT))
         if hair is not None:
-            bound = _dressed(made, bound, hair, is_cropped=seen.usual_m < _CROPPED_M and not seen.hangs)
-    else:
+            is_cropped = seen.usual_m < _CROPPED_M and not seen.hangs
+            bound = _dressed(made, bound, hair, window, seen, is_cropped)
+    if seen is None or seen.is_bald:
         run.warn("No hair was found on the photograph; the splats are bald.")
 
     def told(share: float) -> None:
@@ -52,11 +57,17 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
 
 
 def _dressed(
-    made: Reconstruction, bare: BoundGaussians, hair: BoundGaussians, is_cropped: bool
+    made: Reconstruction,
+    bare: BoundGaussians,
+    hair: BoundGaussians,
+    window: HeadWindow,
+    seen: HairSeen,
+    is_cropped: bool,
 ) -> BoundGaussians:
     """``bare`` with ``hair``; cropped hair is the scalp's colour, for a shell would stand out too far."""
     vertices, triangles = made.fit.vertices_head, made.fit.head.triangles
     here, there = (placed(b, vertices, triangles).positions for b in (bare, hair))
     scalp = np.clip(2 * on_scalp(made, bare), 0, 1).astype(np.float32)
-    painted = under_hair(bare, here, scalp, skin_seen(made, bare), hair, there)
-    return painted if is_cropped else painted.joined(hair)
+    below = under_hair(bare, here, scalp, skin_seen(made, bare), hair, there)
+    below = painted(below, here, window, seen, made.fit)
+    return below if is_cropped else below.joined(hair)

@@ -13,7 +13,7 @@ from backend.gaussians.renderer import LOW_PASS_PX2, NEAREST_M, Gaussians
 
 
 class GsplatRenderer:
-    """gsplat's classic rasterisation behind the same interface; tensors must lie on the CUDA device.
+    """gsplat's antialiased rasterisation behind the same interface; tensors must lie on the CUDA device.
 
     Raises: Missing when gsplat or a CUDA device is absent.
     """
@@ -48,6 +48,7 @@ class GsplatRenderer:
             height=camera.height_px,
             near_plane=NEAREST_M,
             eps2d=LOW_PASS_PX2,
+            rasterize_mode="antialiased",
             packed=False,
         )
         return torch.cat([colours[0], coverage[0]], -1)

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from backend.artifacts import F32, F64, HeadFit
 from backend.colour import srgb_to_linear
 from backend.gaussians.hair_mask import HairSeen, HeadWindow, around
+from backend.gaussians.hairline import room_for_hair
 from backend.gaussians.surface import HAIR, BoundGaussians, bind, quaternions_of
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.sampling import sample_bilinear
@@ -155,6 +156,8 @@ def _volume(window: HeadWindow, seen: HairSeen, fit: HeadFit) -> _Volume:
     behind = points[:, 2] < ear_z + _BEHIND_EAR_M
     cap = (weight("scalp") + weight("ears") * (behind & seen.hangs) > 0.45) & (signed < thick)
     fringe = (weight("scalp") + weight("forehead") > 0.3) & (signed < _FRINGE_M)
+    rising = signed < room_for_hair(window, seen, points, signed)
+    cap, fringe = cap & rising, fringe & rising
     hanging = np.zeros(len(points), bool)
     if seen.hangs:
         # Wider the lower it hangs; behind, as round as the head.

@@ -17,6 +17,9 @@ _LEAST_SHARE = 0.015  # of the head's pixels: less is no hair
 _LIKE_HAIR = 2.8  # Mahalanobis distance in Lab up to which pixels below the ears count as hair
 _BESIDE = 3.5  # the same beside the fitted head
 _MARGIN_M = 0.0015  # by which person masks are wide
+_THICK_M = 0.010  # hair that stands off further is no scalp
+_REACHES_PX = (4.0, 8.0)
+_LEAST_STEP = 7.0  # in Lab: bald heads have up to 5, cropped hair at least 8
 _ANGLES = 48  # directions around the head's middle
 
 
@@ -44,6 +47,7 @@ class HairSeen:
     thickness_m: F32  # (_ANGLES,) how far hair stands off the head around its middle, in the picture
     usual_m: float  # the same, typical of the upper head
     middle_head: F64  # (3,) middle of the skull
+    is_bald: bool  # what the mask shows is scalp that the skin mask left out
 
 
 def head_window(observation: Observation, fit: HeadFit) -> HeadWindow:
@@ -144,7 +148,39 @@ def find_hair(window: HeadWindow, fit: HeadFit) -> HairSeen | None:
     centre = 0.5 * (skull.min(0) + skull.max(0))
     centre[1] = vertices[head.regions["ears"] > 0.5][:, 1].max()
     thickness, usual = _stand_off(mask, drawn.covered, window.camera, centre, metres)
-    return HairSeen(mask, mask & (to_hair < _LIKE_HAIR), hangs, thickness, usual, centre)
+    bare &= drawn.covered & ~mask
+    plain = lab * np.array([1, 0.5, 0.5], np.float32)
+    is_bald = not hangs and usual < _THICK_M and _step(plain, mask, bare) < _LEAST_STEP
+    if is_bald:
+        scalp = upper & drawn.covered & (on_scalp > 0.5)
+        return HairSeen(scalp, scalp, hangs, thickness, usual, centre, is_bald)
+    return HairSeen(mask, mask & (to_hair < _LIKE_HAIR), hangs, thickness, usual, centre, is_bald=False)
+
+
+def _step(lab: F32, mask: NDArray[np.bool_], bare: NDArray[np.bool_]) -> float:
+    """How far colours jump where ``mask`` meets ``bare`` skin; far where they do not meet.
+
+    Colours are compared over two distances, and the jump is what is left at none: a scalp only shades off.
+    """
+    near, far = (_contrast(lab, mask, bare, reach) for reach in _REACHES_PX)
+    return 2 * near - far
+
+
+def _contrast(lab: F32, mask: NDArray[np.bool_], bare: NDArray[np.bool_], reach_px: float) -> float:
+    import cv2
+
+    gaps = [cv2.distanceTransform((~side).astype(np.uint8), cv2.DIST_L2, 5) for side in (mask, bare)]
+    means, weights = [], []
+    for side, to_other in ((mask, gaps[1]), (bare, gaps[0])):
+        chosen = (side & (to_other > 2)).astype(np.float32)
+        weight = cv2.GaussianBlur(chosen, (0, 0), reach_px)
+        mean = cv2.GaussianBlur(lab * chosen[..., None], (0, 0), reach_px)
+        means.append(mean / np.maximum(weight, 1e-6)[..., None])
+        weights.append(weight)
+    edge = (gaps[0] + gaps[1] < 1.5 * reach_px) & (np.minimum(*weights) > 0.1)
+    if edge.sum() < 50:
+        return 1e3
+    return float(np.median(np.linalg.norm((means[0] - means[1])[edge], axis=1)))
 
 
 def _distance(lab: F32, among: NDArray[np.bool_]) -> F32:

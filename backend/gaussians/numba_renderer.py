@@ -85,6 +85,7 @@ class _Drawn(torch.autograd.Function):
             places,
             sizes,
             turns,
+            logits,
             shown,
             pose,
             lens,
@@ -99,9 +100,8 @@ class _Drawn(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
-        places, sizes, turns, shown, pose, lens, footprints, depths, starts, entries, left_over, last = (
-            context.kept
-        )
+        places, sizes, turns, logits, shown, pose, lens, footprints, depths = context.kept[:9]
+        starts, entries, left_over, last = context.kept[9:]
         picture = _array(given[0])
         height, width = last.shape
         gradients = np.zeros((len(entries), ENTRY), np.float32)
@@ -133,6 +133,7 @@ class _Drawn(torch.autograd.Function):
                 places,
                 sizes,
                 turns,
+                logits,
                 footprints,
                 depths,
                 pose,

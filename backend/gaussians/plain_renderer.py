@@ -17,7 +17,7 @@ class PlainRenderer:
 
     def render(self, gaussians: Gaussians, camera: Camera) -> Tensor:
         """See ``Renderer.render``."""
-        centre, conic, depth = project(gaussians, camera)
+        centre, conic, depth, kept = project(gaussians, camera)
         order = torch.argsort(depth, stable=True)
         order = order[depth[order] > rules.NEAREST_M]
         like = gaussians.positions
@@ -27,7 +27,7 @@ class PlainRenderer:
         dy = rows[None, :, None] - centre[order, 1, None, None]
         a, b, c = conic[order, :, None, None].unbind(1)
         square = a * dx * dx + 2 * b * dx * dy + c * dy * dy
-        opacity = torch.sigmoid(gaussians.opacity_logits[order])[:, None, None]
+        opacity = (kept * torch.sigmoid(gaussians.opacity_logits))[order, None, None]
         alpha = opacity * torch.exp(-square / 2)
         alpha = torch.where(alpha >= rules.FAINTEST, alpha.clamp_max(rules.MOST_OPAQUE), 0.0)
         left = torch.cumprod(1 - alpha, 0)
@@ -39,8 +39,9 @@ class PlainRenderer:
         return torch.cat([rgb, weight.sum(0)[..., None]], -1)
 
 
-def project(gaussians: Gaussians, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres ``(N, 2)`` in pixels, inverse footprints ``(N, 3)`` as xx, xy, yy, and depths ``(N,)``."""
+def project(gaussians: Gaussians, camera: Camera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Centres ``(N, 2)`` in pixels, inverse footprints ``(N, 3)`` as xx, xy, yy, depths ``(N,)``, and the
+    share of the opacity that the low-pass leaves ``(N,)``."""
     like = gaussians.positions
     pose = torch.as_tensor(camera.world_to_camera, dtype=like.dtype, device=like.device)
     x, y, z = (like @ pose[:, :3].T + pose[:, 3]).unbind(1)
@@ -51,10 +52,12 @@ def project(gaussians: Gaussians, camera: Camera) -> tuple[Tensor, Tensor, Tenso
     own = rotation_matrices(gaussians.rotations) * torch.exp(gaussians.log_scales)[:, None, :]
     half = jacobian @ pose[:, :3] @ own
     low_pass = rules.LOW_PASS_PX2 * torch.eye(2, dtype=like.dtype, device=like.device)
-    inverse = torch.linalg.inv(half @ half.transpose(1, 2) + low_pass)
+    narrow = half @ half.transpose(1, 2)
+    inverse = torch.linalg.inv(narrow + low_pass)
+    kept = torch.sqrt((torch.linalg.det(narrow) * torch.linalg.det(inverse)).clamp_min(1e-12))
     conic = torch.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]], 1)
     centre = torch.stack([f * x / z + camera.principal_px[0], f * y / z + camera.principal_px[1]], 1)
-    return centre, conic, z
+    return centre, conic, z, kept
 
 
 def rotation_matrices(quaternions: Tensor) -> Tensor:

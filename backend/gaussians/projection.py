@@ -1,7 +1,8 @@
 """Gaussians to footprints on the screen, and gradients back: compiled, one Gaussian after the other.
 
 A footprint is a row of FOOTPRINT float32 numbers: centre u, v in pixels; inverse covariance xx, xy, yy in
-1/px²; opacity; the squared Mahalanobis distance at which it ends; its half width and half height in pixels.
+1/px²; opacity, less what the low-pass takes of it; the squared Mahalanobis distance at which it ends; its
+half width and half height in pixels.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ def screen_axes(pose: F64, lens: F64, seen: F64, turn: F64, scale: F64, whole: F
 
 
 @compiled
+def covariance_of(half: F64) -> tuple[float, float, float]:
+    """Variances xx, xy, yy in px² of the Gaussian whose scaled axes on the screen are ``half`` ``(2, 3)``."""
+    xx, xy, yy = 0.0, 0.0, 0.0
+    for k in range(3):
+        xx += half[0, k] * half[0, k]
+        xy += half[0, k] * half[1, k]
+        yy += half[1, k] * half[1, k]
+    return xx, xy, yy
+
+
+@compiled
 def project_rows(
     positions: F32,
     log_scales: F32,
@@ -76,12 +88,13 @@ def project_rows(
             continue
         turn_of(rotations[n], turn)
         screen_axes(pose, lens, seen, turn, scale, whole, half)
-        xx, xy, yy = LOW_PASS_PX2, 0.0, LOW_PASS_PX2
-        for k in range(3):
-            xx += half[0, k] * half[0, k]
-            xy += half[0, k] * half[1, k]
-            yy += half[1, k] * half[1, k]
+        xx, xy, yy = covariance_of(half)
+        own = xx * yy - xy * xy
+        xx, yy = xx + LOW_PASS_PX2, yy + LOW_PASS_PX2
         determinant = xx * yy - xy * xy
+        opacity *= math.sqrt(max(own, 0.0) / determinant)
+        if opacity < FAINTEST:
+            continue
         limit = 2.0 * math.log(opacity / FAINTEST)
         footprints[n, 0] = lens[0] * seen[0] / seen[2] + lens[1]
         footprints[n, 1] = lens[0] * seen[1] / seen[2] + lens[2]
@@ -100,6 +113,7 @@ def project_back_rows(
     positions: F32,
     log_scales: F32,
     rotations: F32,
+    logits: F32,
     footprints: F32,
     depths: F32,
     pose: F64,
@@ -138,6 +152,13 @@ def project_back_rows(
         pa, pb = ka * ga + kb * gb, ka * gb + kb * gc
         qa, qb = kb * ga + kc * gb, kb * gb + kc * gc
         xx, xy, yy = -(pa * ka + pb * kb), -(pa * kb + pb * kc), -(qa * kb + qb * kc)
+        # Through the opacity's factor √(|own| / |widened|): d(ln) = ½ (own⁻¹ − K).
+        own_xx, own_xy, own_yy = covariance_of(half)
+        own = own_xx * own_yy - own_xy * own_xy
+        to_factor = 0.5 * given[n, 5] * footprints[n, 5]
+        xx += to_factor * (own_yy / own - ka)
+        xy += to_factor * (-own_xy / own - kb)
+        yy += to_factor * (own_xx / own - kc)
         for k in range(3):
             to_half[0, k] = 2.0 * (xx * half[0, k] + xy * half[1, k])
             to_half[1, k] = 2.0 * (xy * half[0, k] + yy * half[1, k])
@@ -194,5 +215,5 @@ def project_back_rows(
         to_rotations[n, 1] = (to_x - x * along) / length
         to_rotations[n, 2] = (to_y - y * along) / length
         to_rotations[n, 3] = (to_z - z * along) / length
-        opacity = float(footprints[n, 5])
-        to_logits[n] = given[n, 5] * opacity * (1.0 - opacity)
+        passes = 1.0 / (1.0 + math.exp(logits[n]))
+        to_logits[n] = given[n, 5] * footprints[n, 5] * passes

@@ -1,8 +1,9 @@
 """What every renderer of Gaussians takes and gives back, so that one can stand in for another.
 
 3D Gaussian splatting (Kerbl et al. 2023) with the EWA projection (Zwicker et al. 2001): a Gaussian's
-covariance under the local affine camera, widened by LOW_PASS_PX2, is its footprint; footprints sorted by the
-depth of their centres are composited front to back in display sRGB.
+covariance under the local affine camera, widened by LOW_PASS_PX2 and paler for it (Mip-Splatting, Yu et al.
+2024: thin things and outlines do not grow), is its footprint; footprints sorted by the depth of their centres
+are composited front to back in display sRGB.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from backend.artifacts import Camera
 from blender_addon import splat_sh
 from blender_addon.splats import Splats
 
-LOW_PASS_PX2 = 0.3  # added to the projected variance, so that no footprint falls between pixels
+LOW_PASS_PX2 = 0.1
 MOST_OPAQUE = 0.99
 FAINTEST = 1.0 / 255.0  # a footprint ends where its opacity falls below this
 LEAST_LEFT = 1e-4  # a pixel is closed once less light than this would pass

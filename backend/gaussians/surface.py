@@ -19,7 +19,7 @@ from backend.uvspace.rasterise import rasterise_chart
 from blender_addon.splats import Splats
 
 I32 = NDArray[np.int32]
-SPREAD = 0.62  # standard deviation over the distance between neighbours
+SPREAD = 0.66  # standard deviation over the distance between neighbours
 LEAST_TEXEL_M, LARGEST_TEXEL_M = 2e-4, 8e-3
 THICKNESS = 0.2  # of a flat Gaussian across the surface, over its smaller extent
 

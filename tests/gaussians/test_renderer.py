@@ -38,7 +38,7 @@ def test_pictures_equal_the_twins(size_m: float) -> None:
     gaussians = made(300, size_m=size_m)
     view = camera()
     drawn, twin = NumbaRenderer().render(gaussians, view), PlainRenderer().render(gaussians, view)
-    assert twin[..., 3].max() > 0.5  # something is there to compare
+    assert twin[..., 3].max() > 0.2  # something is there to compare
     assert float((drawn - twin).abs().max()) < 2e-4
     assert -10 * np.log10(float(((drawn - twin) ** 2).mean())) > 90
 
@@ -135,8 +135,9 @@ def test_one_opaque_gaussian_covers_and_the_background_shows_beside_it() -> None
     picture = NumbaRenderer().render(gaussians, view)
     shown = over(picture, 0.5)
     assert torch.allclose(shown[0, 0], torch.full((3,), 0.5))
-    # The projected standard deviation is 0.02 · 200 / 0.5 = 8 px, widened by 0.3 px².
-    expected = np.exp(-(0.5**2 + 8.5**2) / 2 / (64 + 0.3))
+    # The projected standard deviation is 0.02 · 200 / 0.5 = 8 px, widened by 0.1 px² both ways, and
+    # as much paler: its light stays the same.
+    expected = 64 / (64 + 0.1) * np.exp(-(0.5**2 + 8.5**2) / 2 / (64 + 0.1))
     assert float(picture[31, 40, 3]) == pytest.approx(expected, rel=1e-3)
 
 

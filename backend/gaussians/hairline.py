@@ -1,0 +1,80 @@
+"""Where hair ends on the skin: the shell thins out towards bare skin, and skin under hair takes its colour.
+
+A shell that kept its thickness up to its edge would hang over the forehead as soon as the head turns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from backend.artifacts import F32, F64, HeadFit
+from backend.gaussians.hair_mask import HairSeen, HeadWindow
+from backend.gaussians.surface import BoundGaussians, triangle_frames
+from backend.uvspace.sampling import sample_bilinear
+from blender_addon import splat_sh
+
+_LEAST_M = 0.001  # how far hair stands off the skin at its edge
+_RISE = 0.7  # metres off the skin for every metre away from bare skin
+_BARE = 0.4  # of the skin mask
+_EVERY = 2  # pixels
+_FEATHER_PX = 4.0
+_SAME_DEPTH_M = 0.004
+_ASLANT, _FRONTAL = 0.15, 0.45  # cosines from which, and above which, the photo's colours are taken
+
+
+def room_for_hair(window: HeadWindow, seen: HairSeen, points: F64, off_skin_m: F64) -> F64:
+    """How far, metres ``(N,)``, hair may stand off the skin at ``points`` ``(N, 3)``, now ``off_skin_m``."""
+    bare = _bare_points(window, seen)
+    if len(bare) == 0:
+        return np.full(len(points), np.inf)
+    away, _ = cKDTree(bare).query(points)
+    along = np.sqrt(np.maximum(away**2 - off_skin_m**2, 0))
+    return np.asarray(_LEAST_M + _RISE * along)
+
+
+def painted(
+    skin: BoundGaussians, positions: F32, window: HeadWindow, seen: HairSeen, fit: HeadFit
+) -> BoundGaussians:
+    """``skin`` at ``positions`` ``(N, 3)`` in the photo's colours where the photo has ``seen`` over it."""
+    import cv2
+
+    pixels, depth = window.camera.project(positions.astype(np.float64))
+    height, width = seen.mask.shape
+    c = np.clip(np.floor(pixels[:, 0]).astype(int), 0, width - 1)
+    r = np.clip(np.floor(pixels[:, 1]).astype(int), 0, height - 1)
+    there = (seen.mask & seen.clean & window.drawn.covered).astype(np.float32)
+    if seen.is_bald:  # skin beside skin: no edge is wanted
+        there *= cv2.GaussianBlur(there, (0, 0), _FEATHER_PX)
+    is_shown = (
+        (skin.part == 0) & (there[r, c] > 0) & (np.abs(depth - window.drawn.depth[r, c]) < _SAME_DEPTH_M)
+    )
+    rows = np.flatnonzero(is_shown & (pixels > 0).all(1) & (pixels < [width, height]).all(1))
+    frames = triangle_frames(fit.vertices_head, fit.head.triangles[skin.triangle[rows]])
+    normal = np.einsum("nij,nj->ni", frames, skin.normal[rows])
+    towards = fit.camera.centre_head - positions[rows]
+    cosine = (normal * towards).sum(1) / np.linalg.norm(towards, axis=1)
+    share = np.clip((cosine - _ASLANT) / (_FRONTAL - _ASLANT), 0, 1) * there[r[rows], c[rows]]
+    share = share[:, None].astype(np.float32)
+    photo = (sample_bilinear(window.rgb_srgb, pixels[rows]) - splat_sh.COLOUR_OFFSET) / splat_sh.C0
+    harmonics = skin.sh.copy()
+    harmonics[rows] *= 1 - share[..., None]
+    harmonics[rows, 0] += share * photo
+    return replace(skin, sh=harmonics)
+
+
+def _bare_points(window: HeadWindow, seen: HairSeen) -> F64:
+    """Points ``(N, 3)`` of the fitted head that the photo shows without hair."""
+    bare = window.drawn.covered & (window.skin > _BARE) & ~seen.mask & window.in_photo
+    rows, columns = np.nonzero(bare)
+    chosen = (rows % _EVERY == 0) & (columns % _EVERY == 0)
+    rows, columns = rows[chosen], columns[chosen]
+    camera = window.camera
+    depth = window.drawn.depth[rows, columns].astype(np.float64)
+    across = (columns + 0.5 - camera.principal_px[0]) / camera.focal_px
+    down = (rows + 0.5 - camera.principal_px[1]) / camera.focal_px
+    there = np.stack([across, down, np.ones(len(rows))], 1) * depth[:, None]
+    back: F64 = (there - camera.world_to_camera[:, 3]) @ camera.world_to_camera[:, :3]
+    return back

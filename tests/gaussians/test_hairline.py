@@ -1,0 +1,84 @@
+"""Where hair begins: a bald scalp is no hair, a shell thins out towards bare skin."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from backend.artifacts import Camera
+from backend.gaussians.hair_mask import HairSeen, HeadWindow, find_hair
+from backend.gaussians.hairline import room_for_hair
+from backend.head.registry import load_head
+from backend.uvspace.normals import vertex_normals
+from backend.uvspace.rasterise import rasterise_camera
+
+SKIN_SRGB = np.array([0.80, 0.62, 0.54], np.float32)
+SIDE = 256
+
+
+@pytest.fixture(scope="module")
+def fit() -> SimpleNamespace:
+    head = load_head("open")
+    return SimpleNamespace(head=head, vertices_head=head.mean_vertices)
+
+
+def pictured(fit: SimpleNamespace, hair_srgb: np.ndarray) -> HeadWindow:
+    """The mean head, lit from above and the side, its scalp in ``hair_srgb``; the skin mask ends there."""
+    pose = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0.0], [0, 0, -1, 1.2]])
+    camera = Camera(1000.0, (SIDE / 2, SIDE / 2), SIDE, SIDE, pose)
+    drawn = rasterise_camera(fit.vertices_head, fit.head.opaque_triangles, camera)
+    normals = vertex_normals(fit.vertices_head, fit.head.triangles)
+    fields = np.column_stack([normals, fit.head.regions["scalp"]])
+    of_pixel = drawn.interpolate(fields, fit.head.triangles)
+    light = 0.55 + 0.45 * np.clip(of_pixel[..., :3] @ np.array([0.4, 0.5, 0.77]), 0, 1)
+    scalp = of_pixel[..., 3] > 0.5
+    rgb = light[..., None] * np.where(scalp[..., None], hair_srgb, SKIN_SRGB)
+    covered = drawn.covered
+    return HeadWindow(
+        camera=camera,
+        rgb_srgb=np.where(covered[..., None], rgb, 0.3).astype(np.float32),
+        skin=(covered & ~scalp).astype(np.float32),
+        person=covered.astype(np.float32),
+        in_photo=np.ones((SIDE, SIDE), bool),
+        drawn=drawn,
+    )
+
+
+def found(fit: SimpleNamespace, hair_srgb: np.ndarray) -> HairSeen | None:
+    return find_hair(pictured(fit, hair_srgb), fit)
+
+
+def test_a_scalp_that_only_shades_off_is_bald(fit: SimpleNamespace) -> None:
+    seen = found(fit, SKIN_SRGB)
+    assert seen is None or seen.is_bald
+
+
+@pytest.mark.parametrize("hair_srgb", [(0.15, 0.1, 0.08), (0.66, 0.52, 0.34)])
+def test_dark_and_blond_cropped_hair_is_hair(fit: SimpleNamespace, hair_srgb: tuple[float, ...]) -> None:
+    seen = found(fit, np.array(hair_srgb, np.float32))
+    assert seen is not None
+    assert not seen.is_bald
+
+
+def test_the_shell_thins_out_towards_bare_skin(fit: SimpleNamespace) -> None:
+    window = pictured(fit, np.array([0.15, 0.1, 0.08], np.float32))
+    seen = find_hair(window, fit)
+    assert seen is not None
+    rows = np.nonzero(seen.mask[:, SIDE // 2])[0]  # from the crown down to the hairline
+    depth = window.drawn.depth[rows, SIDE // 2].astype(np.float64)
+    down = (rows + 0.5 - SIDE / 2) / window.camera.focal_px
+    points = np.stack([0 * depth, -down * depth, 1.2 - depth], 1)
+    room = room_for_hair(window, seen, points, np.zeros(len(points)))
+    assert room[-1] < 0.006
+    assert room[0] > room[-1] + 0.01
+    assert (np.diff(room) < 1e-4).all()
+
+
+def test_without_bare_skin_hair_stands_off_as_it_likes(fit: SimpleNamespace) -> None:
+    window = pictured(fit, np.array([0.15, 0.1, 0.08], np.float32))
+    seen = find_hair(window, fit)
+    assert seen is not None
+    hidden = HeadWindow(**{**vars(window), "skin": np.zeros_like(window.skin)})
+    assert np.isinf(room_for_hair(hidden, seen, np.zeros((2, 3)), np.zeros(2))).all()
