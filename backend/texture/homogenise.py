@@ -59,7 +59,7 @@ _LIPS_APART = (
 )
 _BEARD_PART = 0.2  # the region named beard is wider than any; this part of it a beard darkens …
 _BEARD_DROP = np.array([0.25, 0.50])  # … by this (log): it begins to be one, it surely is one
-_MAX_GAIN_LOG = 2.3  # a factor of ten
+_MAX_GAIN_LOG = 2.3  # a factor of ten where skin was seen, of a hundred elsewhere
 
 
 def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -> EvenUV:
@@ -114,7 +114,9 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     tone = np.average(prior_v, axis=0, weights=plain + 1e-9)
     log_even = log_even - _level(log_even - log_prior, seen, plain_chart, inside, float(tone.min()))
 
-    gain = np.clip(log_even - safe_log(lit), -_MAX_GAIN_LOG, _MAX_GAIN_LOG).astype(np.float32)
+    # What was filled in is in deep shadow where the fitted light says so, and has no noise to raise.
+    most = (_MAX_GAIN_LOG * (2 - np.clip(seen, 0, 1)))[..., None]
+    gain = np.clip(log_even - safe_log(lit), -most, most).astype(np.float32)
     gain = dilate(np.where(work.inside[..., None], gain, 0), work.inside)
     rgb, relit = _apply(complete.rgb_linear, gain, _typical(gain, seen * inside), work.factor)
     return EvenUV(rgb, relit)

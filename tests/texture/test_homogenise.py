@@ -75,6 +75,21 @@ def test_moles_brows_and_lips_stay(stage):
         assert found == pytest.approx(truth, rel=0.25)
 
 
+def test_what_was_filled_in_deep_shadow_is_as_light_as_in_a_brighter_photo(stage):
+    head, chart, albedo, _ = stage
+    light = eh.directional_light((0.9, 0.1, 0.4), 0.2, 1.2)
+    lon, _ = eh.chart_coordinates(SIZE)
+    lit = eh.shade(albedo, chart, light)
+    seen = (chart.inside & (lon > -0.3)).astype(np.float32)
+    bright, dark = (
+        homogenise(CompleteUV(g * lit, seen), eh.make_fit(head, g * light), chart, Run()).rgb_linear
+        for g in (np.float32(1.0), np.float32(0.12))
+    )
+    filled = chart.inside & (lon < -0.4)
+    ratio = dark[filled].mean(-1) / np.maximum(bright[filled].mean(-1), 1e-3)
+    assert np.percentile(ratio, 5) > 0.9
+
+
 def test_painted_lips_stay_and_a_part_of_them_that_light_reddens_does_not(stage):
     head, chart, albedo, _ = stage
     light = eh.uniform_light()
