@@ -70,8 +70,11 @@ class Control:
 
 @pytest.fixture(scope="module")
 def splat_avatar(tmp_path_factory) -> Path:
-    """The synthetic avatar with splats, in a light from above."""
-    folder = make_bound_avatar(tmp_path_factory.mktemp("bake"))
+    return lit_with_splats(make_bound_avatar(tmp_path_factory.mktemp("bake")))
+
+
+def lit_with_splats(folder: Path) -> Path:
+    """The avatar in ``folder`` in a light from above, its manifest with its splats."""
     radiance = np.zeros((9, 3))
     radiance[0], radiance[1] = 3.0, 1.5
     light = Light(radiance_sh=tuple(tuple(row) for row in radiance.tolist()))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from portraits import fixture_reconstructed
+from portraits import DATA, astronaut, fixture_reconstructed
 from test_video import write_video
 
 from backend.artifacts import Camera
@@ -16,6 +17,7 @@ from backend.drive.calibrate import DISTANCE_M, FRAME_M
 from backend.drive.mirror import mirror_of
 from backend.drive.solve import actor_of
 from backend.export.bundle_writer import write_bundle
+from backend.gaussians.turntable import orbit_camera
 from backend.geometry.state import rotation_exp
 from backend.head.registry import load_head
 from backend.server.take_job import run_take
@@ -157,3 +159,47 @@ def test_avatars_of_another_version_are_refused_in_one_line(avatar, clip, tmp_pa
     assert "newer Likeness" in told
     assert "\n" not in told
     assert not (tmp_path / "t.json").exists()
+
+
+def grey(_avatar: Path) -> list[np.ndarray]:
+    return [np.full((200, 200, 3), 90, np.uint8)] * 4
+
+
+def two_people(_avatar: Path) -> list[np.ndarray]:
+    one = cv2.imread(str(DATA / "portrait_front.jpg"))[..., ::-1]
+    one = cv2.resize(np.ascontiguousarray(one), (300, 300), interpolation=cv2.INTER_AREA)
+    return [np.concatenate([cv2.resize(astronaut()[0:300, 60:380], (300, 300)), one], 1)] * 2
+
+
+def profile(avatar: Path) -> list[np.ndarray]:
+    """The avatar from 95° aside."""
+    actor = actor_of(bundle.read_mesh(avatar), load_head("open"))
+    camera = orbit_camera(actor.head.eye_centres, 95.0, 0.0, SIZE)
+    neutral = actor.head.shape(np.zeros(0), np.zeros(len(actor.names)))
+    picture = mirror_of(avatar, actor.head)(neutral, camera)
+    return [np.clip(picture, 0, 255).astype(np.uint8)] * 4
+
+
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [
+        (None, "convert it to MP4"),
+        (grey, "no face is seen in any frame"),
+        (two_people, "choose one with --face"),
+        (profile, "no face is seen in any frame"),
+    ],
+)
+def test_videos_that_cannot_drive_are_told_in_one_line(avatar, tmp_path, capfd, pictures, said: str) -> None:
+    video = tmp_path / "clip.avi"
+    if pictures is None:  # of a codec that nobody knows
+        write_video(video, grey(avatar), RATE)
+        video.write_bytes(video.read_bytes().replace(b"mp4v", b"zzzz"))
+    else:
+        write_video(video, pictures(avatar), RATE)
+    capfd.readouterr()
+    code = main(["drive", str(video), "--avatar", str(avatar), "-o", str(tmp_path / "take.json")])
+    told = capfd.readouterr().err.strip()
+    assert code == 2
+    assert said in told
+    assert "\n" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
