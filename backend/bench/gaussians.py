@@ -1,4 +1,7 @@
-"""Splats without Blender: an expression decoded and drawn, and a step of matching, beside the plain twin."""
+"""Splats without Blender: an expression decoded and drawn, and a step of matching, beside the plain twin.
+
+The embedded decoder's Gaussians, and those of FiCA's tiny prior, whose drawn weights cost as much as learned.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ import torch
 
 from backend.artifacts import Camera
 from backend.bench.sheet import Setting, Sheet, in_turns, main
+from backend.fica.atlas import build_atlas
+from backend.fica.maps import HeadMaps, frame_of
+from backend.fica.path import FicaAvatar
+from backend.fica.prior import GAZE, TINY_PRIOR, UniversalPrior
 from backend.gaussians.numba_renderer import NumbaRenderer
 from backend.gaussians.plain_renderer import PlainRenderer
 from backend.gaussians.renderer import Gaussians, as_seen
@@ -21,6 +28,7 @@ from backend.uvspace.normals import vertex_normals
 from blender_addon.splats import Splats
 
 OURS = "decode and draw (numba)"
+PRIOR = "decode and draw (tiny prior, numba)"
 FEW_OURS = "few and small: decode and draw (numba)"
 FEW, SMALL = 500, 48  # Gaussians and pixels a side that the twin draws in bearable time
 
@@ -53,7 +61,18 @@ def measure(setting: Setting, sheet: Sheet) -> None:
     def step() -> None:
         ours.render(tracked, camera).square().mean().backward()  # type: ignore[no-untyped-call]
 
-    many = {OURS: lambda: drawn(bound, ours, camera), "draw and differentiate (numba)": step}
+    avatar = tiny_avatar(head)
+
+    def prior_drawn() -> None:
+        weights = torch.from_numpy(rng.random(TINY_PRIOR.expression_width) * 0.3).float()
+        with torch.inference_mode():
+            ours.render(avatar.decode(torch.cat([weights, torch.zeros(GAZE)]), camera), camera)
+
+    many = {
+        OURS: lambda: drawn(bound, ours, camera),
+        PRIOR: prior_drawn,
+        "draw and differentiate (numba)": step,
+    }
     beside = {
         FEW_OURS: lambda: drawn(few, ours, small),
         "few and small: plain twin": lambda: drawn(few, twin, small),
@@ -62,6 +81,15 @@ def measure(setting: Setting, sheet: Sheet) -> None:
         for work in works.values():
             work()  # compiled once
         in_turns(sheet, works, setting.repeat, own)
+
+
+def tiny_avatar(head: ParametricHead) -> FicaAvatar:
+    """The mean head in grey as an avatar of FiCA's tiny prior, untrained."""
+    torch.manual_seed(0)
+    frame = frame_of(build_atlas(head, TINY_PRIOR.texels))
+    prior = UniversalPrior(TINY_PRIOR, frame).eval().requires_grad_(False)
+    maps = HeadMaps(torch.full_like(frame.mean, 0.5), frame.mean)
+    return FicaAvatar(maps, prior.biases(maps, frame), prior, frame)
 
 
 def skin_gaussians(head: ParametricHead, chart: int) -> BoundGaussians:

@@ -1,5 +1,7 @@
 """A reconstruction as it looks in its photo's own light: its splats, or the mesh with the photo's texture.
 
+Splats are the decoder's for the pose (``backend.gaussians.frames``), as *Bake splats* shows them in Blender.
+
 Drawn over grey in display sRGB from any camera, with any expression of the head.
 """
 
@@ -11,15 +13,13 @@ import numpy as np
 
 from backend.artifacts import F32, Camera
 from backend.colour import linear_to_srgb
-from backend.errors import BadInput
 from backend.evaluation.own_view import read_map
 from backend.evaluation.prediction import Prediction
 from backend.shading import sh
 from backend.shading.parts import looks
 from backend.uvspace.render import TexturedHead
 from blender_addon.bundle import Mesh
-from blender_addon.splat_binding import read_bound_splats
-from blender_addon.splats import SplatsError
+from blender_addon.splats import Splats
 
 GREY_SRGB = 0.5  # behind the head
 LIT_BY_PHOTO = "no-delight"  # the method whose albedo is the photo's texture
@@ -40,19 +40,20 @@ def captured_look(prediction: Prediction) -> Draw | None:
 def _splats(prediction: Prediction) -> Draw:
     import torch
 
+    from backend.gaussians.frames import decoder_of
     from backend.gaussians.numba_renderer import NumbaRenderer
     from backend.gaussians.renderer import as_seen, over
 
-    mesh = prediction.avatar.mesh
-    try:
-        splats, binding = read_bound_splats(prediction.directory, len(mesh.vertices_neutral_head))
-    except SplatsError as error:
-        raise BadInput(str(error)) from error
+    decoder = decoder_of(prediction.directory)
+    decoded: list[tuple[F32, Splats]] = []  # the pose drawn last: several views of one are asked for in turn
 
     def draw(camera: Camera, vertices: F32) -> F32:
+        if not decoded or not np.array_equal(decoded[0][0], vertices):
+            decoded[:] = [(vertices, decoder.decode(vertices))]
         with torch.inference_mode():
-            seen = as_seen(binding.placed(splats, vertices), camera)
-            picture: F32 = over(NumbaRenderer().render(seen, camera), GREY_SRGB).numpy()
+            picture: F32 = over(
+                NumbaRenderer().render(as_seen(decoded[0][1], camera), camera), GREY_SRGB
+            ).numpy()
         return picture
 
     return draw

@@ -31,6 +31,7 @@ _DRAWING = (  # views of it
     "backend/export/blender_process.py",
     "backend/export/views.py",
     "blender_addon/scene",
+    "blender_addon/splat_frames.py",
 )
 _LIBRARIES = ("numpy", "scipy", "numba", "opencv-contrib-python", "pillow", "msgspec", "bpy")
 

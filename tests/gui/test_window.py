@@ -48,7 +48,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def moved(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the astronaut's avatar, splats with it, and keyframes that move it."""
     folder = tmp_path_factory.mktemp("moved")
-    command = [sys.executable, "-c", "import backend.cli; backend.cli.main()", "reconstruct"]
+    command = [sys.executable, "-c", "import sys, backend.cli; sys.exit(backend.cli.main())", "reconstruct"]
     options = ["-o", folder, "--splats", "--maps", "512"]
     subprocess.run([*command, photos / "astronaut.png", *options], cwd=ROOT, check=True)
     write_drive(folder / "take.json", nod_and_smile())
