@@ -22,6 +22,7 @@ _LEAK_RIM, _LEAK_RIM_M = (
     0.12,
     0.006,
 )  # log contrast of the shadow that hair throws on the skin beside it, its width
+_LEAK_ON_M = 0.005  # how far hair that is told on skin is followed over a brow or a lid
 _NEIGHBOURHOOD_M = 0.010
 _UNLIT = (0.12, 0.28)  # of the skin's median luminance: deep shadow, none
 _STAIN = (0.10, 0.20)  # log: a tint off the skin's that skin may have, that it has not
@@ -53,7 +54,9 @@ def trusted(chart: WorkingChart, confidence: F32, log_ratio: F32, plain: F32, fe
         return np.zeros(confidence.shape, np.float32)
     holes = _small_holes(chart, chart.inside & ~seen) | (chart.inside & ~seen & (feature > 0.3))
     leak = _leaks(chart, seen, _distance(chart.inside & ~seen & ~holes) * texel, log_ratio, texel)
-    leak &= plain > 0.7
+    # Brows and lashes may be dark, but not where hair that hangs beside them goes on over them.
+    on_skin = leak & (plain > 0.7)
+    leak &= on_skin | (_distance(on_skin) * texel < _LEAK_ON_M)
     # What does not belong moves the border inwards: its own blurred rim must go with it.
     outer = _distance((chart.inside & ~seen & ~holes) | leak) * texel
     inner = _distance(holes) * texel

@@ -115,6 +115,21 @@ def test_a_dark_lock_of_hair_at_the_border_is_not_believed(scene):
     assert np.median(done.rgb_linear[lock] / lit[lock]) > 0.8
 
 
+def test_a_lock_is_followed_over_the_brow_that_it_hangs_on(scene):
+    head, chart, light, lit = scene
+    lon, lat = eh.chart_coordinates(SIZE)
+    partial = eh.half_seen(chart, lit, yaw=0.0)
+    confidence = np.where(lon > 0.65, 0, partial.confidence).astype(np.float32)  # hair hides the rest
+    lock = (confidence > 0.5) & (lon > 0.52) & (lat > 0.0) & (lat < 0.6)
+    tail = lock & (np.abs(lat - 0.3) < 0.02)
+    other = (partial.confidence > 0.5) & (lon < -0.52) & (lon > -0.65) & (np.abs(lat - 0.3) < 0.02)
+    photo = partial.rgb_linear.copy()
+    photo[lock] *= 0.15
+    done = complete(PartialUV(chart, photo, confidence, 2.0), eh.make_fit(head, light), Run())
+    assert done.seen[tail].max() < 0.5
+    assert done.seen[other].mean() > 0.9  # the same brow without a lock
+
+
 def test_the_shadow_that_a_lock_throws_on_the_skin_beside_it_goes_with_it(scene):
     head, chart, light, lit = scene
     partial = eh.half_seen(chart, lit, yaw=0.0)
