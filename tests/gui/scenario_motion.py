@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-from scenario_head import SAMPLES_S, heads, module
+from scenario_head import RECONSTRUCT_S, SAMPLES_S, heads, module
 from scenario_install import EXTENSION, install_zip
 from steps import Session, Steps, Wait, perform, redraw
 from window import box, centre, move, open_sidebar, press, press_button, region, view3d
@@ -40,7 +40,7 @@ def import_head(session: Session) -> Steps:
             bpy.data.objects.remove(old)
     bpy.ops.likeness.import_avatar("EXEC_DEFAULT", True, directory=str(AVATAR))
     current = module("runtime").get()
-    yield Wait("the head", lambda: bool(heads()) and not current.imports, 120)
+    yield Wait("the head", lambda: bool(heads()) and not current.imports, RECONSTRUCT_S)
     yield Wait("its splats", lambda: splats() is not None, 30)
     yield 1
     bpy.context.view_layer.objects.active = skin()

@@ -23,7 +23,7 @@ from blender_addon.drive_file import DriveFile, Frame, VideoRecord, from_angles,
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = Path(os.environ.get("LIKENESS_GUI", ROOT / "build" / "gui"))
 SUITES = ("trixie", "sid")  # Blender 4.3 and 5.2
-SCENARIOS = {"install": 180, "head": 2400, "motion": 900}  # time limits in seconds
+SCENARIOS = {"install": 180, "head": 2400, "motion": 2400}  # time limits in seconds
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -112,3 +112,24 @@ def test_frames_that_are_gone_or_a_head_without_splats_are_refused(bpy, bound_he
         attach_frames("nobody", tmp_path, 1, 2)
     with pytest.raises(LookupError, match="import it again"):
         posed_vertices("nobody", {}, mesh.vertices_neutral_head)
+
+
+def test_a_saved_file_plays_them_without_the_add_on(bpy, bound_head, bound_folder, tmp_path) -> None:
+    """From its own folder moved elsewhere: the pictures are found beside the .blend."""
+    from blender_addon.scene.identity import first
+    from blender_addon.scene.splat_frames import attach_frames
+
+    mesh, _, uuid, _ = bound_head
+    home = tmp_path / "home"
+    home.mkdir()
+    splats = decoded(bound_folder, mesh, mesh.expressed(), 1)
+    write_frame(home / "frames", 2, splats)
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "head.blend"))
+    attach_frames(uuid, home / "frames", 2, 2)
+    bpy.ops.wm.save_mainfile()
+    home.rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "head.blend"))
+    assert "blender_addon" not in bpy.context.preferences.addons
+    bpy.context.scene.frame_set(2)
+    got = drawn(bpy, first("objects", uuid, "splats"))
+    assert np.abs(got["position"] - splats.positions).max() < 2e-5
