@@ -107,7 +107,8 @@ def homogenise(complete: CompleteUV, fit: HeadFit, chart: ChartMaps, run: Run) -
     run.progress("even-lit UV", 0.8)
     log_even = log_even - _slow_deviation(skin, log_even - log_prior, seen * inside, corners, whole)
     hair = _hair(head, work, log_even - log_prior, seen)
-    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips, hair)
+    lids = region_map(head, ("eyelids",), *corners[1:]) * (1 - lips)
+    log_even = log_even - _implausible(log_even - log_prior, inside, seen, texel, lips, lids, hair)
     features = region_map(head, ("lips", "brows", "eyelids", "eyes", "lashes", "nostrils"), *corners[1:])
     log_even = log_even - folds(log_even - log_prior, inside, texel, features)
 
@@ -209,11 +210,13 @@ def _hair(head: ParametricHead, work: WorkingChart, residual: F32, seen: F32) ->
     return np.maximum(always, region * smoothstep((drop - _BEARD_DROP[0]) / np.ptp(_BEARD_DROP)))
 
 
-def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F32, hair: F32) -> F32:
+def _implausible(
+    residual: F32, inside: F32, seen: F32, texel_m: float, lips: F32, lids: F32, hair: F32
+) -> F32:
     """What of the residual's patches ``(W, W, 3)`` no skin shows: glowing creases, shadows, coloured rims.
 
-    ``lips`` ``(W, W)`` in [0, 1] have more liberty as a whole: they are redder than any basis, painted ones
-    above all.
+    ``lips`` and ``lids`` ``(W, W)`` in [0, 1] have more liberty as a whole: lips are redder than any basis,
+    and both are painted.
     ``hair`` ``(W, W)`` in [0, 1] may be as dark as it likes.
     """
     use = (seen > 0.5) & (inside > 0)
@@ -222,18 +225,22 @@ def _implausible(residual: F32, inside: F32, seen: F32, texel_m: float, lips: F3
     # A blurred patch would leave a cast shadow's rim behind, dark within and bright without.
     patch = large_structures(dilate(off, inside > 0), inside, inside > 0, _PATCH_M / texel_m)
     patch = np.where(inside[..., None] > 0, patch + blur(off - patch, _PATCH_M / texel_m, inside), 0)
-    # Lips have one colour, whatever it is: what one part of them alone shows is light, as it is on skin.
-    on_lips = use & (lips > 0.5)
-    common = np.median(patch[on_lips], axis=0) if on_lips.any() else np.zeros(3, np.float32)
-    own = lips[..., None] * common
+    # Lips have one colour, whatever it is, and so have lids: what a part of them alone shows is light.
+    colours = [_median(patch, use & (part > 0.5)) for part in (lips, lids)]
+    own = lips[..., None] * colours[0] + lids[..., None] * colours[1]
     kept = _believed(patch - own, np.maximum(hair, 0.4 * lips), _LIPS_APART * lips)
-    kept = kept + lips[..., None] * _believed(common, 0.4, 1.0)
+    kept = kept + lips[..., None] * _believed(colours[0], 0.4, 1.0)
+    kept = kept + lids[..., None] * _believed(colours[1], 1.0, 1.0)
     out: F32 = (patch - kept).astype(np.float32)
     return out
 
 
+def _median(value: F32, where: NDArray[np.bool_]) -> F32:
+    return np.asarray(np.median(value[where], axis=0) if where.any() else np.zeros(3), np.float32)
+
+
 def _believed(off: F32, hair: F32 | float, lips: F32 | float) -> F32:
-    """What of ``off`` ``(..., 3)`` (log) skin can have, or lips as a whole (1); darkness also by ``hair``."""
+    """What of ``off`` ``(..., 3)`` (log) skin can have, or lips and lids as a whole (1), or dark ``hair``."""
     bright = off @ LUMINANCE_REC709
     tint = off - bright[..., None]
     pale = 0.5 * (tint[..., 2] - tint[..., 0])
