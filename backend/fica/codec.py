@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 FACTOR = 8
+_FIRST_LOG_VARIANCE = -6.0  # of the posterior, before anything is learned
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Codec(nn.Module):
             norm_num_groups=config.groups,
             mid_block_add_attention=True,
         )
+        with torch.no_grad():  # a narrow posterior: the first steps hear the maps, not its noise
+            narrow = self.network.quant_conv
+            narrow.weight[config.channels :] = 0
+            narrow.bias[config.channels :] = _FIRST_LOG_VARIANCE
         self.register_buffer("scale", torch.ones(()))  # on the posterior's mean
 
     def encode(self, maps: Tensor) -> Tensor:

@@ -133,3 +133,11 @@ def test_the_codec_shrinks_eight_times_and_keeps_its_scale() -> None:
     codec.scale.fill_(3.0)
     torch.testing.assert_close(codec.encode(maps), 3 * latents)
     torch.testing.assert_close(codec.decode(3 * latents), made)
+
+
+def test_an_untrained_posterior_is_narrower_than_its_means_spread() -> None:
+    """So that the decoder hears the maps from the first step on."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        posterior = Codec(TINY_CODEC).network.encode(2 * torch.rand(2, 3, 64, 64) - 1).latent_dist
+    assert float(posterior.std.max()) < 0.5 * float(posterior.mean.std())
