@@ -33,7 +33,7 @@ _INNER_TEXEL_M = 3.6e-3  # stretched texels deep in the mouth would reach throug
 _LASH_ALBEDO = 0.012
 OPAQUE_LOGIT, LASH_LOGIT = 3.0, -3.0
 INSIDE_SHARE = 0.35  # of the light outside that reaches gums, teeth and sockets
-_EYE_SHARE = 0.8
+_EYE_SHARE = 1.0
 _MOST_GLOSS = 0.12  # of the colour seen
 _SIDES = 14  # directions in which gloss is looked at
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backend.artifacts import Reconstruction, Run
+from backend.artifacts import F32, Reconstruction, Run
 from backend.errors import BadInput
 from backend.gaussians.decoder import decode, on_scalp, skin_seen
 from backend.gaussians.hair import grow_hair, under_hair
@@ -40,7 +40,7 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
     seen = find_hair(window, fit)
     if seen is not None and seen.is_bald:
         here = placed(bound, fit.vertices_head, fit.head.triangles).positions
-        bound = painted(bound, here, window, seen, fit)
+        bound = painted(bound, here, skin_seen(made, bound), window, seen, fit)
     elif seen is not None:
         run.progress(STAGE, 0.1)
         hair = grow_hair(window, seen, fit, run.rng(_SALT))
@@ -53,7 +53,12 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
     def told(share: float) -> None:
         run.progress(STAGE, 0.2 + 0.8 * share)
 
-    return match_photo(bound, window, seen, fit, NumbaRenderer(), told)
+    return match_photo(bound, window, seen, fit, NumbaRenderer(), _known(made, bound), told)
+
+
+def _known(made: Reconstruction, bound: BoundGaussians) -> F32:
+    """How far each Gaussian's colour is the photo's already, ``(N,)`` in [0, 1]: skin that the chart saw."""
+    return np.asarray(np.where(bound.part == 0, skin_seen(made, bound), 0), np.float32)
 
 
 def _dressed(
@@ -68,6 +73,6 @@ def _dressed(
     vertices, triangles = made.fit.vertices_head, made.fit.head.triangles
     here, there = (placed(b, vertices, triangles).positions for b in (bare, hair))
     scalp = np.clip(2 * on_scalp(made, bare), 0, 1).astype(np.float32)
-    below = under_hair(bare, here, scalp, skin_seen(made, bare), hair, there)
-    below = painted(below, here, window, seen, made.fit)
+    known = skin_seen(made, bare)
+    below = painted(under_hair(bare, here, scalp, known, hair, there), here, known, window, seen, made.fit)
     return below if is_cropped else below.joined(hair)

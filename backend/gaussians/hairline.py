@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from backend.artifacts import F32, F64, HeadFit
 from backend.gaussians.hair_mask import HairSeen, HeadWindow
 from backend.gaussians.surface import BoundGaussians, triangle_frames
+from backend.uvspace.buffers import interpolate_at
 from backend.uvspace.sampling import sample_bilinear
 from blender_addon import splat_sh
 
@@ -20,7 +21,6 @@ _LEAST_M = 0.001  # how far hair stands off the skin at its edge
 _RISE = 0.7  # metres off the skin for every metre away from bare skin
 _BARE = 0.4  # of the skin mask
 _EVERY = 2  # pixels
-_FEATHER_PX = 4.0
 _SAME_DEPTH_M = 0.004
 _ASLANT, _FRONTAL = 0.15, 0.45  # cosines from which, and above which, the photo's colours are taken
 
@@ -36,27 +36,27 @@ def room_for_hair(window: HeadWindow, seen: HairSeen, points: F64, off_skin_m: F
 
 
 def painted(
-    skin: BoundGaussians, positions: F32, window: HeadWindow, seen: HairSeen, fit: HeadFit
+    skin: BoundGaussians, positions: F32, known: F32, window: HeadWindow, seen: HairSeen, fit: HeadFit
 ) -> BoundGaussians:
-    """``skin`` at ``positions`` ``(N, 3)`` in the photo's colours where the photo has ``seen`` over it."""
-    import cv2
+    """``skin`` at ``positions`` ``(N, 3)`` in the photo's colours under hair, and up to it on the upper head.
 
+    ``known`` ``(N,)`` in [0, 1] says how far its colours are the photo's already.
+    """
     pixels, depth = window.camera.project(positions.astype(np.float64))
     height, width = seen.mask.shape
     c = np.clip(np.floor(pixels[:, 0]).astype(int), 0, width - 1)
     r = np.clip(np.floor(pixels[:, 1]).astype(int), 0, height - 1)
-    there = (seen.mask & seen.clean & window.drawn.covered).astype(np.float32)
-    if seen.is_bald:  # skin beside skin: no edge is wanted
-        there *= cv2.GaussianBlur(there, (0, 0), _FEATHER_PX)
-    is_shown = (
-        (skin.part == 0) & (there[r, c] > 0) & (np.abs(depth - window.drawn.depth[r, c]) < _SAME_DEPTH_M)
-    )
+    shown = window.drawn.covered & (window.person > 0.5) & window.in_photo & (seen.clean | ~seen.mask)
+    is_shown = (skin.part == 0) & shown[r, c] & (np.abs(depth - window.drawn.depth[r, c]) < _SAME_DEPTH_M)
     rows = np.flatnonzero(is_shown & (pixels > 0).all(1) & (pixels < [width, height]).all(1))
     frames = triangle_frames(fit.vertices_head, fit.head.triangles[skin.triangle[rows]])
     normal = np.einsum("nij,nj->ni", frames, skin.normal[rows])
     towards = fit.camera.centre_head - positions[rows]
     cosine = (normal * towards).sum(1) / np.linalg.norm(towards, axis=1)
-    share = np.clip((cosine - _ASLANT) / (_FRONTAL - _ASLANT), 0, 1) * there[r[rows], c[rows]]
+    share = np.clip((cosine - _ASLANT) / (_FRONTAL - _ASLANT), 0, 1)
+    upper = np.clip(fit.head.regions["scalp"] + fit.head.regions["forehead"], 0, 1)[:, None]
+    on_upper = interpolate_at(skin.triangle[rows], skin.barycentric[rows], upper, fit.head.triangles)[:, 0]
+    share *= np.where(seen.mask[r[rows], c[rows]], 1, on_upper * (1 - known[rows]))
     share = share[:, None].astype(np.float32)
     photo = (sample_bilinear(window.rgb_srgb, pixels[rows]) - splat_sh.COLOUR_OFFSET) / splat_sh.C0
     harmonics = skin.sh.copy()

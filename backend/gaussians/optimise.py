@@ -42,12 +42,14 @@ def match_photo(
     hair: HairSeen | None,
     fit: HeadFit,
     renderer: Renderer,
+    known: F32,
     told: Callable[[float], None],
     steps: int = STEPS,
 ) -> BoundGaussians:
     """``bound`` with colours, opacities and sizes that make the photo's view nearly the photo.
 
-    ``told`` hears the share done. Raises: what ``told`` raises.
+    ``known`` ``(N,)`` in [0, 1] says how far a Gaussian's colour is the photo's already. ``told`` hears the
+    share done. Raises: what ``told`` raises.
     """
     splats = placed(bound, fit.vertices_head, fit.head.triangles)
     camera = window.camera
@@ -63,7 +65,7 @@ def match_photo(
     adam = torch.optim.Adam([{"params": [moved[name]], "lr": rate} for name, rate in _RATES.items()])
     base = view_colours(harmonics, positions, camera)
     background = torch.full_like(target, _GREY)
-    trust = torch.from_numpy(_trust(bound, splats.positions, fit))
+    trust = torch.from_numpy(_trust(bound, splats.positions, fit, known))
     for step in range(steps):
         told(step / steps)
         adam.zero_grad()
@@ -100,7 +102,7 @@ def match_photo(
     )
 
 
-def _trust(bound: BoundGaussians, positions: F32, fit: HeadFit) -> F32:
+def _trust(bound: BoundGaussians, positions: F32, fit: HeadFit, known: F32) -> F32:
     """How far the photo may move each Gaussian, ``(N,)`` in [0, 1]."""
     frames = triangle_frames(fit.vertices_head, fit.head.triangles[bound.triangle])
     normal = np.einsum("nij,nj->ni", frames, bound.normal)
@@ -110,7 +112,9 @@ def _trust(bound: BoundGaussians, positions: F32, fit: HeadFit) -> F32:
     # Ears seldom lie where the photo has them; below the chin light and cloth differ from the fitted head's.
     regions = np.maximum(_EAR_DOUBT * fit.head.regions["ears"], fit.head.regions["neck"])[:, None]
     doubt = interpolate_at(bound.triangle, bound.barycentric, regions, fit.head.triangles)[:, 0]
-    return np.asarray(np.where(bound.part == HAIR, _HAIR_TRUST, 1 - doubt) * facing, np.float32)
+    trust = np.where(bound.part == HAIR, _HAIR_TRUST, 1 - doubt) * facing
+    # What the texture has from the photo is in its place; matched again it would take on its neighbours.
+    return np.asarray(trust * (1 - known), np.float32)
 
 
 def _wanted(window: HeadWindow, hair: HairSeen | None) -> tuple[F32, F32, F32, F32]:
