@@ -54,9 +54,10 @@ def painted(
     towards = fit.camera.centre_head - positions[rows]
     cosine = (normal * towards).sum(1) / np.linalg.norm(towards, axis=1)
     share = np.clip((cosine - _ASLANT) / (_FRONTAL - _ASLANT), 0, 1)
-    upper = np.clip(fit.head.regions["scalp"] + fit.head.regions["forehead"], 0, 1)[:, None]
+    # Not on the neck and cheeks, which hair hangs before.
+    upper = np.clip(2 * (fit.head.regions["scalp"] + fit.head.regions["forehead"]), 0, 1)[:, None]
     on_upper = interpolate_at(skin.triangle[rows], skin.barycentric[rows], upper, fit.head.triangles)[:, 0]
-    share *= np.where(seen.mask[r[rows], c[rows]], 1, on_upper * (1 - known[rows]))
+    share *= on_upper * np.where(seen.mask[r[rows], c[rows]], 1, 1 - known[rows])
     share = share[:, None].astype(np.float32)
     photo = (sample_bilinear(window.rgb_srgb, pixels[rows]) - splat_sh.COLOUR_OFFSET) / splat_sh.C0
     harmonics = skin.sh.copy()
