@@ -6,7 +6,6 @@ The screenshots stay in ``build/gui/screens/<suite>/<scenario>/`` to be looked a
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -18,12 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blender_addon.drive_file import DriveFile, Frame, VideoRecord, from_angles, write_drive
-
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = Path(os.environ.get("LIKENESS_GUI", ROOT / "build" / "gui"))
 SUITES = ("trixie", "sid")  # Blender 4.3 and 5.2
-SCENARIOS = {"install": 180, "head": 2400, "motion": 2400}  # time limits in seconds
+SCENARIOS = {"install": 180, "head": 2400}  # time limits in seconds
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -42,37 +39,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     Image.fromarray(data.astronaut()).save(folder / "astronaut.png")
     return folder
-
-
-@pytest.fixture(scope="module")
-def moved(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the astronaut's avatar, splats with it, and keyframes that move it."""
-    folder = tmp_path_factory.mktemp("moved")
-    command = [sys.executable, "-c", "import sys, backend.cli; sys.exit(backend.cli.main())", "reconstruct"]
-    options = ["-o", folder, "--splats", "--maps", "512"]
-    subprocess.run([*command, photos / "astronaut.png", *options], cwd=ROOT, check=True)
-    write_drive(folder / "take.json", nod_and_smile())
-    return folder
-
-
-def nod_and_smile() -> DriveFile:
-    """A second from calm to an open jaw, a smile, and a head turned by 25°."""
-    names = ("jawOpen", "mouthSmileLeft", "mouthSmileRight")
-    frames = tuple(
-        Frame(
-            time_s=k / 24,
-            weights=(0.5 * share, 0.8 * share, 0.8 * share),
-            rotation=from_angles(math.radians(25) * share, 0.0, 0.0),
-            translation_m=(0.0, 0.0, -0.8),
-            gaze_deg=((0.0, 0.0), (0.0, 0.0)),
-        )
-        for k in range(25)
-        for share in (min(k / 12, 1.0),)
-    )
-    video = VideoRecord(name="made up")
-    return DriveFile(
-        created_by="test", video=video, frames_per_second=24.0, expression_names=names, frames=frames
-    )
 
 
 def pixels(path: Path, region: dict[str, int] | None) -> np.ndarray:
@@ -101,17 +67,16 @@ def check_screens(result: dict[str, Any], folder: Path) -> None:
 @pytest.mark.usefixtures("zips")
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenario: str, suite: str, request: pytest.FixtureRequest) -> None:
+def test_scenario(scenario: str, suite: str, photos: Path) -> None:
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("the chroot of a real Blender needs root")
     if not (ENVIRONMENTS / suite / ".likeness-prepared").is_file():
         pytest.skip(f"no Blender from Debian {suite}: make gui-environment prepares it")
-    given: Path = request.getfixturevalue("moved" if scenario == "motion" else "photos")
     out = ENVIRONMENTS / "screens" / suite / scenario
     shutil.rmtree(out, ignore_errors=True)
     script = Path(__file__).with_name(f"scenario_{scenario}.py")
     done = subprocess.run(
-        [ROOT / "packaging" / "gui" / "run.sh", script, out, given],
+        [ROOT / "packaging" / "gui" / "run.sh", script, out, photos],
         env=os.environ | {"BLENDER": suite, "LIKENESS_GUI_LIMIT": str(SCENARIOS[scenario])},
         capture_output=True,
         text=True,
