@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from backend import __version__
-from backend.artifacts import F64, Camera, HeadFit, Observation, Reconstruction, StageRecord
+from backend.artifacts import Camera, HeadFit, Observation, Reconstruction, StageRecord
 from backend.export.map_files import (
     MIDLEVEL,
     displacement_scale,
@@ -30,7 +30,7 @@ from backend.geometry.face_sight import FILE as SIGHT_FILE
 from backend.geometry.landmark_errors import FILE as ERRORS_FILE
 from backend.geometry.landmark_errors import errors_of
 from backend.head.base import ParametricHead
-from backend.head.lid_motion import fitted_lids
+from backend.head.lid_motion import eye_centres, fitted_lids
 from blender_addon import bundle
 from blender_addon.landmarks import Landmarks, write_landmarks
 
@@ -136,7 +136,7 @@ def fitted_manifest(fitted: Fitted, weights: Sequence[bundle.Weights] = ()) -> b
     own = bundle.Weights(
         name=head.weights_file or head.name, sha256=head.weights_sha256, licence=head.licence
     )
-    left, right = eye_centres(fit)
+    left, right = eye_centres(fit.head, fit.neutral_head)
     return bundle.Manifest(
         schema=bundle.SCHEMA,
         created_by=f"likeness {__version__}",
@@ -230,7 +230,7 @@ def mesh_of(fit: HeadFit) -> bundle.Mesh:
         expressions=bundle.SparseOffsets.from_dense(head.expression_basis),
         correctives=head.correctives,
         expression_weights=fit.expression.astype(np.float32),
-        eye_centres_head=eye_centres(fit).astype(np.float32),
+        eye_centres_head=eye_centres(fit.head, fit.neutral_head).astype(np.float32),
         regions={
             name: np.rint(255.0 * np.clip(region, 0, 1)).astype(np.uint8)
             for name, region in head.regions.items()
@@ -263,22 +263,6 @@ def _photo_jpeg(observation: Observation) -> bytes:
     if not good:
         raise RuntimeError("the JPEG encoder refused the photo")
     return bytes(data.tobytes())
-
-
-def eye_centres(fit: HeadFit) -> F64:
-    """Eye centres ``(2, 3)`` on this person's neutral head, metres: subject's left, right.
-
-    The mean head's centres are carried by the eyeball: they move as its vertices' mean does.
-    """
-    head = fit.head
-    centres = np.asarray(head.eye_centres, np.float64).copy()
-    for side, name in enumerate(("eye_left", "eye_right")):
-        if name not in head.part_names:
-            continue
-        own = np.unique(head.quads[head.quad_part == head.part_names.index(name)])
-        own = own[own >= 0]
-        centres[side] += (fit.neutral_head[own].astype(np.float64) - head.mean_vertices[own]).mean(axis=0)
-    return centres
 
 
 def peak_rss_mb() -> float | None:

@@ -16,6 +16,7 @@ GAZES_DEG = {
     "eyeLookInLeft": (0.0, -28.0),
     "eyeLookOutLeft": (0.0, 28.0),
 }
+SINKING_DEG = (24.0, 52.0)  # from the axis; the limbus is at 22
 LOOKS_UP_DOWN = ("eyeLookUpLeft", "eyeLookDownLeft")
 LOOKS_ASIDE = ("eyeLookInLeft", "eyeLookOutLeft")
 
@@ -35,6 +36,14 @@ def outer_distance(cosine: F64, radius: float) -> F64:
     cornea = offset * c + np.sqrt(np.maximum(CORNEA_RADIUS_M**2 - offset**2 * (1.0 - c * c), 0.0))
     out[inside] = np.maximum(cornea, radius)
     return out
+
+
+def sunk(cosine: F64) -> F64:
+    """By which share the white sinks where it does, at angles of the given ``cosine`` from the axis: 0 about
+    the iris, 1 from where lids' corners are."""
+    start, end = np.radians(SINKING_DEG)
+    t = np.clip((np.arccos(np.clip(cosine, -1.0, 1.0)) - start) / (end - start), 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def turn(pitch_deg: float, yaw_deg: float) -> F64:

@@ -20,7 +20,9 @@ from backend.head.lids import (
     lid_correctives,
     looks,
     open_lid_correctives,
+    rested_eye,
 )
+from backend.head.meshing import vertices_of
 from blender_addon.correctives import MOST_FACTORS, Correctives
 
 F32 = NDArray[np.float32]
@@ -59,26 +61,43 @@ def fitted_lids(head: ParametricHead, neutral: NDArray[np.floating[Any]]) -> Par
     return with_motion(head, shapes)
 
 
-def rested_lids(head: ParametricHead, neutral: NDArray[np.floating[Any]]) -> F32:
-    """The ``neutral`` vertices ``(V, 3)`` of a person, their open lids drawn clear of the eyeballs.
+def rested_eyes(head: ParametricHead, neutral: NDArray[np.floating[Any]]) -> F32:
+    """The ``neutral`` vertices ``(V, 3)`` of a person whose eyes' whites do not cut the open lids.
 
-    Each identity mode moves lids and eyeball by itself, so that the sum may let the white of the eye cut the
-    lids' outer corner (0.6 mm in the mean head, 1.4 mm in others). Lashes and tear line go with the lids.
-    Heads without such parts come back as they are.
+    Without it they do at the outer corners: by 0.6 mm in the mean head, 1.4 mm in others. Heads without such
+    parts come back as they are.
     """
     if not has_lids(head):
         return np.asarray(neutral, np.float32)
     layout = LidLayout(head)
     rest = np.asarray(neutral, np.float64)
     mirrored = rest[head.mirror_vertex] * MIRROR_X
-    left, right = (Lids(layout, side).cleared(np.zeros_like(side), np.eye(3)) for side in (rest, mirrored))
+    left, right = (rested_eye(Lids(layout, side)) - side for side in (rest, mirrored))
     return np.asarray(rest + left + right[head.mirror_vertex] * MIRROR_X, np.float32)
 
 
+def eye_centres(head: ParametricHead, neutral: NDArray[np.floating[Any]]) -> F64:
+    """About what the eyes of a person with the ``neutral`` vertices turn ``(2, 3)``: left, right; metres.
+
+    Heads without such parts: the mean head's, carried as the eyeballs' vertices are on average.
+    """
+    rest = np.asarray(neutral, np.float64)
+    if has_lids(head):
+        layout = LidLayout(head)
+        right = Lids(layout, rest[head.mirror_vertex] * MIRROR_X).centre * MIRROR_X
+        return np.stack([Lids(layout, rest).centre, right])
+    centres = np.asarray(head.eye_centres, np.float64).copy()
+    for side, name in enumerate(("eye_left", "eye_right")):
+        if name in head.part_names:
+            own = vertices_of(head, name)
+            centres[side] += (rest[own] - head.mean_vertices[own]).mean(axis=0)
+    return centres
+
+
 def person_vertices(head: ParametricHead, identity: F32, expression: F32) -> tuple[F32, F32]:
-    """A person's neutral vertices ``(V, 3)``, lids at rest on the eyeballs, and those with an expression."""
+    """A person's neutral vertices ``(V, 3)``, eyes below their lids, and those with an expression."""
     modelled = head.shape(identity)
-    neutral = rested_lids(head, modelled)
+    neutral = rested_eyes(head, modelled)
     return neutral, head.shape(identity, expression) + (neutral - modelled)
 
 

@@ -15,8 +15,8 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
 from backend.head.base import ParametricHead
-from backend.head.contact import Missing, Sheet
-from backend.head.eyeball import GAZES_DEG, LOOKS_ASIDE, LOOKS_UP_DOWN, outer_distance, turn_of
+from backend.head.contact import Missing, Sheet, sampled
+from backend.head.eyeball import GAZES_DEG, LOOKS_ASIDE, LOOKS_UP_DOWN, outer_distance, sunk, turn_of
 from backend.head.meshing import edges_of, together, vertices_of
 
 F64 = NDArray[np.float64]
@@ -43,6 +43,8 @@ PARTNERS = (
 )
 LASH_RING = 2  # the lash line, in edges from the opening's border
 CLEARANCE_M = 0.00025  # closed lids over eyeball and cornea, at least
+REST_CLEARANCE_M = 0.00005  # open ones over its white
+MOST_SUNK_M = 0.0008  # that the white may sink: deeper, the socket shows beside it
 OVERLAP_M = 0.0001  # of closed lids
 MEETINGS = 2  # as going over the cornea parts lids again
 CORNER_M = 0.002  # from the ends of the opening, within which the lines run together
@@ -60,7 +62,10 @@ class LidLayout:
         self.centre = head.eye_centres[0].astype(np.float64)
         self.ball = vertices_of(head, "eye_left")
         self.eye = np.concatenate([self.ball, vertices_of(head, "cornea_left")])
-        self.radius = float(np.linalg.norm(self.mean[self.ball] - self.centre, axis=1).max())
+        arm = self.mean[self.ball] - self.centre
+        self.radius = float(np.linalg.norm(arm, axis=1).max())
+        cosine = arm[:, 2] / np.linalg.norm(arm, axis=1)
+        self.front, self.behind = self.ball[sunk(cosine) == 0], self.ball[sunk(cosine) == 1]
         self.depth = _rings(head, self.mean, self.centre)
         self.skin = head.triangles[head.triangle_part == 0]
         around = self.depth[self.skin]
@@ -92,21 +97,24 @@ class Lids:
         """``rest`` ``(V, 3)``: the person's neutral vertices, the mean head's where not given."""
         self.layout = layout
         self.rest = layout.mean if rest is None else np.asarray(rest, np.float64)
-        # An eyeball moves and grows as a whole.
-        arm, shown = layout.mean[layout.ball] - layout.centre, self.rest[layout.ball]
+        # An eyeball moves and grows as a whole, but that its white may sink towards the sides.
+        arm, shown = layout.mean[layout.front] - layout.centre, self.rest[layout.front]
         even = arm - arm.mean(0)
         self.growth = float((even * (shown - shown.mean(0))).sum() / (even * even).sum())
         self.centre = shown.mean(0) - self.growth * arm.mean(0)
+        distance = np.linalg.norm(self.rest[layout.behind] - self.centre, axis=1)
+        self.sink = max(self.growth * layout.radius - float(np.median(distance)), 0.0)  # metres, at the sides
         self.sheet = Sheet(self.rest, layout.skin, layout.free)
 
-    def missing(self, gaze: F64) -> Missing:
-        """How far points lie below ``CLEARANCE_M`` over the eyeball turned by ``gaze`` ``(3, 3)``."""
+    def missing(self, gaze: F64, clearance_m: float = CLEARANCE_M) -> Missing:
+        """How far points lie below ``clearance_m`` over the eyeball turned by ``gaze`` ``(3, 3)``."""
 
         def below(points: F64) -> tuple[F64, F64]:
             arm = points - self.centre
             distance = np.sqrt(np.einsum("ij,ij->i", arm, arm))
             cosine = arm @ gaze[:, 2] / distance
-            wanted = self.growth * outer_distance(cosine, self.layout.radius) + CLEARANCE_M
+            surface = self.growth * outer_distance(cosine, self.layout.radius) - self.sink * sunk(cosine)
+            wanted = surface + clearance_m
             return np.asarray(wanted - distance), np.asarray(arm / distance[:, None])
 
         return below
@@ -126,9 +134,9 @@ class Lids:
         shift[self.layout.inner] = shift[self.layout.inner_leaders]
         return np.asarray(offsets + shift)
 
-    def cleared(self, offsets: F64, gaze: F64) -> F64:
+    def cleared(self, offsets: F64, gaze: F64, clearance_m: float = CLEARANCE_M) -> F64:
         """Offsets ``(V, 3)`` that keep the lids, and all that is on them, over the turned eyeball."""
-        layout, below = self.layout, self.missing(gaze)
+        layout, below = self.layout, self.missing(gaze, clearance_m)
         # The lash lines first, both by the same rule, so that lids which meet still do.
         posed = self.rest + offsets
         depth, way = below(posed[layout.lash])
@@ -157,14 +165,31 @@ def closed_lids(lids: Lids) -> F64:
     return lids.cleared(blink, np.eye(3))  # eyes that stand out far need it twice
 
 
+def rested_eye(lids: Lids) -> F64:
+    """The person's vertices ``(V, 3)`` with the white of the left eye below the open lids.
+
+    Identity modes move lids and eyeball each by itself, so that their sum may let the white cut the lids'
+    corners. It sinks towards its sides, alike all round, for an eyeball turns; what still stands out moves
+    the lids.
+    """
+    layout = lids.layout
+    depth, _ = lids.missing(np.eye(3), REST_CLEARANCE_M)(sampled(lids.rest, layout.surface))
+    sink = float(np.clip(depth.max(), 0.0, MOST_SUNK_M))
+    arm = lids.rest[layout.ball] - lids.centre
+    distance = np.linalg.norm(arm, axis=1, keepdims=True)
+    out = lids.rest.copy()
+    out[layout.ball] -= sink * sunk(arm[:, 2:] / distance) * arm / distance
+    return out + Lids(layout, out).cleared(np.zeros_like(out), np.eye(3), REST_CLEARANCE_M)
+
+
 def looks(lids: Lids) -> Offsets:
     """The looks as offsets ``(V, 3)``: the person's eyeball turns about its own middle, under open lids."""
     layout = lids.layout
     out = {}
     for name in GAZES_DEG:
         if name in layout.head.expression_names:
-            offsets = layout.offsets(name)
-            offsets[~layout.moving] *= lids.growth
+            offsets = layout.offsets(name).copy()
+            offsets[layout.eye] = (lids.rest[layout.eye] - lids.centre) @ (turn_of(name) - np.eye(3)).T
             out[name] = lids.cleared(offsets, turn_of(name))
     return out
 

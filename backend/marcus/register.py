@@ -19,7 +19,7 @@ from backend.evaluation.closest import Surface
 from backend.evaluation.nonrigid import bend_onto
 from backend.head.base import ParametricHead
 from backend.head.correspondences import points68
-from backend.head.lid_motion import rested_lids
+from backend.head.lid_motion import rested_eyes
 from backend.uvspace.normals import vertex_normals
 
 ROUNDS = 6  # of closest points and modes
@@ -72,7 +72,7 @@ def register(source: ParametricHead, neutral: F32, expressive: F32, target: Para
     start = target.shape(identity).astype(np.float64)
     anchors = Anchors(points68(target).positions(start, target.triangles), points, ANCHOR_WEIGHT)
     bent = bend_onto(start, skin, goal, anchors)
-    settled = rested_lids(target, _carried(target, start, bent, np.unique(skin))).astype(np.float64)
+    settled = rested_eyes(target, _carried(target, start, bent, np.unique(skin))).astype(np.float64)
 
     face = np.unique(skin)[target.regions["face"][np.unique(skin)] > 0.5]
     hits = goal.closest(settled[face])

@@ -12,7 +12,8 @@ import pytest
 from synthetic_avatar import make_reconstruction
 
 from backend.artifacts import StageRecord
-from backend.export.bundle_writer import amend_manifest, eye_centres, write_bundle
+from backend.export.bundle_writer import amend_manifest, write_bundle
+from backend.head.lid_motion import eye_centres
 from blender_addon import bundle
 
 
@@ -98,7 +99,9 @@ def test_eye_centres_follow_the_eyeballs(tmp_path):
     step = np.float32([0.001, -0.002, 0.003])
     moved = made.fit.neutral_head + step
     made = dataclasses.replace(made, fit=dataclasses.replace(made.fit, neutral_head=moved))
-    np.testing.assert_allclose(eye_centres(made.fit), made.fit.head.eye_centres + step, atol=1e-6)
+    np.testing.assert_allclose(
+        eye_centres(made.fit.head, made.fit.neutral_head), made.fit.head.eye_centres + step, atol=1e-6
+    )
 
 
 def test_unknown_errors_are_null(tmp_path):

@@ -15,7 +15,7 @@ from backend.corrections import Corrections, Pin
 from backend.errors import BadInput
 from backend.export.bundle_writer import write_bundle
 from backend.geometry.pins import follow_pins
-from backend.head.lid_motion import fitted_lids, person_vertices, rested_lids
+from backend.head.lid_motion import fitted_lids, person_vertices, rested_eyes
 from backend.head.registry import load_head
 from backend.server.drive import MOST_BYTES, drive, weights_of
 from backend.server.refine import Refined, refine
@@ -181,7 +181,7 @@ def test_a_replaced_avatar_is_read_again(fitted: Reconstruction, tmp_path: Path)
     other = replace(
         fitted.fit,
         identity=fitted.fit.identity * np.float32(0.5),
-        neutral_head=rested_lids(head, head.shape(fitted.fit.identity * np.float32(0.5))),
+        neutral_head=rested_eyes(head, head.shape(fitted.fit.identity * np.float32(0.5))),
     )
     write_bundle(replace(fitted, fit=other), folder, overwrite=True)
     assert np.abs(refine(folder, "open", ()).neutral - other.neutral_head).max() < 2e-6
