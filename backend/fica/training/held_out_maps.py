@@ -13,6 +13,7 @@ from backend.fica.training.people import People
 from backend.fica.training.refinement import GREY, RefinementTask, over_grey
 from backend.fica.training.samples import camera_tensor, dense_of, portraits
 from backend.fica.unwrap import unwrap
+from backend.training.order import generator
 from backend.training.task import Sample
 
 
@@ -29,9 +30,9 @@ def measure_maps(
     average, tally = mean_maps(train), Tally()
     for split, one in enumerate(people):
         told = portraits(one, evidence.most_yaw_degrees)
-        for row, view in told:
-            chance = torch.Generator().manual_seed(seed)
-            batch = _rows(task.portrait_sample(one, row, view, chance))
+        for number, (row, view) in enumerate(told):
+            # Noise of its own for each: some draws end far from all others.
+            batch = _rows(task.portrait_sample(one, row, view, generator(seed, number)))
             views = [other for at, other in told if at == row]
             aside = views[(views.index(view) + 1) % len(views)]
             start, made = task.refined(batch)
