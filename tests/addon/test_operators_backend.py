@@ -59,11 +59,12 @@ def test_a_photo_becomes_a_head_that_can_be_corrected_and_forgotten(bpy, backend
         shown[rows] += weights[name] * offsets
     values = np.array([weights[name] for name in before.mesh.expression_names])
     shown += before.mesh.correctives.moved(values, len(shown))
-    # What the shape keys add up to. Round the eyes they hold the person's own lids, the solve the model's.
+    # What the shape keys add up to. Round the eyes they hold the person's own lids, the solve the model's;
+    # there a person's lids and whites give way by up to 0.8 mm.
     apart = np.abs(shown - solution.photographed).max(1)
     from_eyes = np.linalg.norm(shown[:, None] - before.mesh.eye_centres_head, axis=2).min(1)
-    assert apart[from_eyes > 0.045].max() < 2e-5
-    assert apart.max() < 2e-4
+    assert apart[from_eyes > 0.045].max() < 5e-5
+    assert apart.max() < 8e-4
     backend.corrected[uuid], backend.edit = edit.board.pins(), None
 
     image = exclude_mask.create(uuid, "portrait", edit.photo)
