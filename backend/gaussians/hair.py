@@ -34,6 +34,7 @@ _ALONG_M, _ACROSS_M, _THIN_M = 0.0042, 0.0016, 0.0012  # standard deviations of 
 _LOGIT = 2.2
 _STRAND_NOISE, _STREAKS = 0.04, 0.10  # of display brightness: from lock to lock, and along strands
 _BELOW_M = 0.0012  # the middle of a lock lies this far below the hair's outline
+_LENDERS = 32  # seen locks that lend an unseen one their colour; fewer in all say too little
 _MIRROR_M = 0.02  # how near a mirrored lock must lie to lend its colour
 
 
@@ -260,14 +261,14 @@ def _colours(
     is_seen = core[r, c] & seen.clean[r, c] & (depth < nearest[r, c] + 0.012) & (facing > 0.2)
     is_seen &= (pixels > 0).all(1) & (pixels < [width, height]).all(1)
     colours = np.zeros((len(depth), 3))
-    if is_seen.sum() < 20:
+    if is_seen.sum() < _LENDERS:
         colours[:] = np.median(window.rgb_srgb[seen.clean if seen.clean.any() else seen.mask], 0)
         return np.asarray(colours, np.float32), is_seen
     colours[is_seen] = sample_bilinear(window.rgb_srgb, pixels[is_seen])
     tree = cKDTree(locks.position[is_seen])
     known = colours[is_seen]
     rest = np.flatnonzero(~is_seen)
-    gap, near = tree.query(locks.position[rest], k=32)
+    gap, near = tree.query(locks.position[rest], k=_LENDERS)
     weight = 1 / (gap + 0.004) ** 2
     smooth = (weight[..., None] * known[near]).sum(1) / weight.sum(1, keepdims=True)
     usual = np.median(known, 0)
