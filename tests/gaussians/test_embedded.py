@@ -16,6 +16,7 @@ from backend.errors import BadInput, Cancelled
 from backend.export.avatar import write_avatar
 from backend.gaussians.decoder import decode
 from backend.gaussians.embedded import make_splats
+from backend.gaussians.hair import grow_hair
 from backend.gaussians.hair_mask import find_hair, head_window
 from backend.gaussians.numba_renderer import NumbaRenderer
 from backend.gaussians.renderer import as_seen, over
@@ -83,6 +84,20 @@ def test_hair_is_found_only_where_there_is_some(made) -> None:
     skin = made.observation.skin_mask
     window = head_window(replace(made.observation, person_mask=skin), made.fit)
     assert find_hair(window, made.fit) is None
+
+
+def test_hair_of_which_hardly_anything_is_seen_is_made_too(made) -> None:
+    window = head_window(made.observation, made.fit)
+    seen = find_hair(window, made.fit)
+    assert seen is not None
+    rows, columns = np.nonzero(seen.clean)
+    away = np.hypot(*(np.indices(seen.clean.shape) - np.array([rows, columns]).mean(1)[:, None, None]))
+    away[~seen.clean] = np.inf
+    for pixels in (0, 10, 20, 40, 80, 160, 320, 640):
+        few = away <= np.sort(away, None)[pixels]
+        hair = grow_hair(window, replace(seen, clean=few & seen.clean), made.fit, np.random.default_rng(0))
+        assert hair is not None
+        assert np.isfinite(hair.sh).all()
 
 
 def test_a_painted_portrait_stays_as_painted(tmp_path) -> None:
