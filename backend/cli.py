@@ -185,6 +185,12 @@ def render(
             metavar="FILE", help="With --splats: keyframes of `likeness drive` or a CSV; -o is .webp or .mp4."
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="With --drive: the photo's shading on every frame, as Blender's viewport."
+        ),
+    ] = False,
 ) -> None:
     """Render an avatar in Cycles (Standard view transform), or its splats without Blender."""
     from backend.artifacts import Run
@@ -192,8 +198,10 @@ def render(
 
     if (out is None) == (turntable is None):
         raise BadInput("give the picture to write with -o, or the moving one with --turntable")
+    if live and drive is None:
+        raise BadInput("--live is for films of keyframes; give --drive as well")
     if splats or turntable is not None or drive is not None:
-        _render_splats(avatar, out, turntable, drive, view, size, hdri, splats)
+        _render_splats(avatar, out, turntable, drive, view, size, hdri, splats=splats, live=live)
         return
     from backend.export.blender_process import render_avatar
 
@@ -289,7 +297,9 @@ def _render_splats(
     view: str,
     size: int,
     hdri: Path | None,
+    *,
     splats: bool,
+    live: bool,
 ) -> None:
     from backend.artifacts import Run
     from backend.gaussians.driven import render_driven
@@ -308,7 +318,7 @@ def _render_splats(
         if turntable is not None:
             render_turntable(avatar, turntable, size, Run(on_progress=reporter.on_progress))
         elif drive is not None and out is not None:
-            render_driven(avatar, drive, out, size, Run(on_progress=reporter.on_progress))
+            render_driven(avatar, drive, out, size, Run(on_progress=reporter.on_progress), live=live)
         elif out is not None:
             render_splats(avatar, view, out, size)
 

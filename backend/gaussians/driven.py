@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, Run
 from backend.errors import BadInput
+from backend.gaussians.frames import decoder_of
 from backend.gaussians.movies import MOVING, check_output, write_pictures
 from backend.gaussians.turntable import draw, orbit_camera
 from blender_addon import bundle
@@ -37,12 +38,15 @@ class Puppet:
     turned: F32  # (V,) share of the head's turn that a vertex makes, in [0, 1]
     pivots: F32  # (V, 3) about which it turns, head space
 
-    def posed(self, weights: F64, rotation: F64) -> Splats:
-        """The splats for ``weights`` ``(E,)`` in [0, 1] and the head turned by ``rotation`` ``(3, 3)``."""
-        return self.tie.placed(self.splats, self.vertices(weights, rotation))
+    def live(self, vertices: F32) -> Splats:
+        """The splats on posed ``vertices`` ``(V, 3)`` as Blender moves them, in the photo's colours."""
+        return self.tie.placed(self.splats, vertices)
 
     def vertices(self, weights: F64, rotation: F64) -> F32:
-        """Mesh vertices ``(V, 3)``, metres; the bust stays and the neck bends."""
+        """Mesh vertices ``(V, 3)``, metres, for ``weights`` ``(E,)`` in [0, 1] and a turn ``(3, 3)``.
+
+        The head turns, the bust stays and the neck bends.
+        """
         from scipy.spatial.transform import Rotation
 
         used = np.flatnonzero(weights)
@@ -94,10 +98,13 @@ def weights_for(mesh: Mesh, drive: DriveFile) -> F64:
     return np.clip(out, 0, 1)
 
 
-def render_driven(avatar: Path, keyframes: Path, output: Path, size: int, run: Run) -> None:
+def render_driven(
+    avatar: Path, keyframes: Path, output: Path, size: int, run: Run, *, live: bool = False
+) -> None:
     """Write the ``avatar``'s splats as ``keyframes`` move them: ``.webp`` or ``.mp4``.
 
-    Frames are ``size`` pixels a side.
+    Frames are ``size`` pixels a side and decoded, as baked ones are (``frames``): every pose has its own
+    shading. ``live`` leaves the photo's colours on them, as Blender does without a bake.
     Raises: BadInput (avatar, keyframes, destination), LikenessError (no encoder), Cancelled.
     """
     check_output(output, MOVING)
@@ -106,13 +113,14 @@ def render_driven(avatar: Path, keyframes: Path, output: Path, size: int, run: R
     except DriveFileError as error:
         raise BadInput(str(error)) from error
     puppet = puppet_of(avatar)
+    shown = puppet.live if live else decoder_of(avatar).decode
     camera = orbit_camera(puppet.mesh.eye_centres_head, 0.0, 0.0, size)
     weights = weights_for(puppet.mesh, drive)
 
     def pictures() -> Iterator[U8]:
         for index, frame in enumerate(drive.frames):
             run.progress(STAGE, index / len(drive.frames))
-            yield draw(puppet.posed(weights[index], matrix_of(frame.rotation)), camera)
+            yield draw(shown(puppet.vertices(weights[index], matrix_of(frame.rotation))), camera)
         run.progress(STAGE, 1.0)
 
     write_pictures(pictures(), output, drive.frames_per_second)

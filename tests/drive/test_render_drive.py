@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,11 @@ from backend.artifacts import Run
 from backend.cli import main
 from backend.errors import Cancelled
 from backend.gaussians.driven import puppet_of, render_driven
+from backend.gaussians.frames import decoder_of
 from backend.gaussians.turntable import draw, orbit_camera
 from blender_addon.bundle import read_bundle
 from blender_addon.drive_file import DriveFile, Frame, VideoRecord, from_angles, matrix_of, write_drive
+from blender_addon.splats import Splats
 
 SIZE, COUNT = 64, 4
 
@@ -54,21 +57,25 @@ def take(avatar, tmp_path) -> tuple[DriveFile, Path]:
     return made, tmp_path / "take.json"
 
 
-def render(avatar: Path, keyframes: Path, output: Path) -> int:
-    options = ["--splats", "--drive", str(keyframes), "--size", str(SIZE), "-o", str(output)]
+def render(avatar: Path, keyframes: Path, output: Path, *more: str) -> int:
+    options = ["--splats", "--drive", str(keyframes), "--size", str(SIZE), "-o", str(output), *more]
     return main(["render", str(avatar), *options])
 
 
-def test_the_film_shows_every_keyframe(avatar, take, tmp_path) -> None:
-    """Each frame is the puppet's in that pose; the first and last are far apart."""
-    drive, keyframes = take
-    assert render(avatar, keyframes, tmp_path / "film.webp") == 0
+def pictures(avatar: Path, drive: DriveFile, shown: Callable[[np.ndarray], Splats]) -> list[np.ndarray]:
+    """Every keyframe of ``drive`` as the film's camera sees the splats that ``shown`` makes of the mesh."""
     puppet = puppet_of(avatar)
     camera = orbit_camera(puppet.mesh.eye_centres_head, 0.0, 0.0, SIZE)
-    truth = [
-        draw(puppet.posed(np.array(f.weights), matrix_of(f.rotation)), camera).astype(float)
-        for f in drive.frames
-    ]
+    poses = [puppet.vertices(np.array(f.weights), matrix_of(f.rotation)) for f in drive.frames]
+    return [draw(shown(pose), camera).astype(float) for pose in poses]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_film_shows_every_keyframe(avatar, take, tmp_path, live: bool) -> None:
+    """Each frame is the puppet's in that pose, decoded or live; the first and last are far apart."""
+    drive, keyframes = take
+    assert render(avatar, keyframes, tmp_path / "film.webp", *(["--live"] if live else [])) == 0
+    truth = pictures(avatar, drive, puppet_of(avatar).live if live else decoder_of(avatar).decode)
     with Image.open(tmp_path / "film.webp") as film:
         assert (film.size, film.n_frames) == ((SIZE, SIZE), COUNT)
         for k, wanted in enumerate(truth):
@@ -78,6 +85,22 @@ def test_the_film_shows_every_keyframe(avatar, take, tmp_path) -> None:
             assert int(np.argmin(others)) == k
             assert others[k] < 0.7 * np.abs(truth[0] - truth[-1]).mean()
             assert wanted.shape == got.shape
+
+
+def test_films_are_shaded_for_each_pose(avatar, take, tmp_path) -> None:
+    """A frame with the head turned is nearer to the decoder's picture than to the live one's; MP4 is exact
+    enough to tell."""
+    drive, keyframes = take
+    decoded, live = (
+        pictures(avatar, drive, shown)[-1] for shown in (decoder_of(avatar).decode, puppet_of(avatar).live)
+    )
+    assert np.abs(decoded - live).mean() > 0.2, "the light makes no difference in this pose"
+    for more, wanted, other in (((), decoded, live), (("--live",), live, decoded)):
+        assert render(avatar, keyframes, tmp_path / "film.mp4", *more) == 0
+        film = cv2.VideoCapture(str(tmp_path / "film.mp4"))
+        got = [film.read()[1] for _ in range(COUNT)][-1][..., ::-1].astype(float)
+        film.release()
+        assert np.abs(got - wanted).mean() < np.abs(got - other).mean()
 
 
 def test_films_are_mp4_too_and_captures_drive_as_well(avatar, take, tmp_path) -> None:
@@ -158,6 +181,8 @@ def test_keyframes_need_splats_and_exclude_a_turntable(avatar, take, tmp_path, c
     film = ["--drive", str(take[1])]
     out = ["-o", str(tmp_path / "film.mp4")]
     refused(main(["render", str(avatar), *film, *out]), capsys, "give --splats as well", tmp_path)
+    still = ["--splats", "--live", *out]
+    refused(main(["render", str(avatar), *still]), capsys, "give --drive as well", tmp_path)
     both = ["--splats", "--turntable", str(tmp_path / "film.mp4"), *film]
     refused(main(["render", str(avatar), *both]), capsys, "exclude each other", tmp_path)
 
