@@ -10,6 +10,7 @@ from backend.gaussians.decoder import decode, on_scalp, skin_seen
 from backend.gaussians.hair import grow_hair, under_hair
 from backend.gaussians.hair_mask import HairSeen, HeadWindow, find_hair, head_window
 from backend.gaussians.hairline import painted
+from backend.gaussians.optimise import match_photo
 from backend.gaussians.surface import BoundGaussians, placed
 
 STAGE = "splats"
@@ -24,10 +25,6 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
 
     Raises: BadInput (a head without regions), Cancelled.
     """
-    # torch takes a second to load: only who wants splats pays it.
-    from backend.gaussians.numba_renderer import NumbaRenderer
-    from backend.gaussians.optimise import match_photo
-
     fit = made.fit
     missing = [name for name in _REGIONS if name not in fit.head.regions]
     if missing:
@@ -53,7 +50,7 @@ def make_splats(made: Reconstruction, run: Run) -> BoundGaussians:
     def told(share: float) -> None:
         run.progress(STAGE, 0.2 + 0.8 * share)
 
-    return match_photo(bound, window, seen, fit, NumbaRenderer(), _known(made, bound), told)
+    return match_photo(bound, window, seen, fit, _known(made, bound), told)
 
 
 def _known(made: Reconstruction, bound: BoundGaussians) -> F32:

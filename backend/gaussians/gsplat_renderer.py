@@ -9,7 +9,8 @@ from torch import Tensor
 
 from backend.artifacts import Camera
 from backend.errors import Missing
-from backend.gaussians.renderer import LOW_PASS_PX2, NEAREST_M, Gaussians
+from backend.gaussians.footprint_limits import LOW_PASS_PX2, NEAREST_M
+from backend.gaussians.renderer import Gaussians
 
 
 class GsplatRenderer:

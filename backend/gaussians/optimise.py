@@ -1,39 +1,73 @@
 """A few seconds of gradient descent through the renderer, until the portrait view is nearly the photo.
 
-Only what the photo shows is moved: colours freely, opacity and size a little, places hardly. Everything is
-held to the decoder's values, so that other views keep together.
+Only what the photo shows is moved: colours freely, opacity and size a little, places not at all. Everything
+is held to the decoder's values, so that other views keep together. The first steps see the photo at half its
+size: there a step costs a third, and colours come near all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from backend.artifacts import F32, HeadFit
+from backend.artifacts import F32, Camera, HeadFit
+from backend.gaussians.adam import Adam
 from backend.gaussians.hair_mask import HairSeen, HeadWindow
-from backend.gaussians.renderer import Gaussians, Renderer, over, view_colours
 from backend.gaussians.surface import HAIR, BoundGaussians, placed, triangle_frames
+from backend.gaussians.tile_renderer import GaussianArrays, draw, gradients_of
 from backend.uvspace.buffers import interpolate_at
+from backend.uvspace.rasterise import cropped_camera
 from blender_addon import splat_sh
 
 STEPS = 50
-# Learning rates of Adam: display colour, opacity logit, log scale.
+HALF_SIZE_STEPS = 30  # of them, the first
+# Learning rates of Adam: display colour, opacity logit, log scale; each step's are _SLOWER the last one's.
 _RATES = {"colour": 0.02, "logit": 0.04, "scale": 0.012}
-_HOLD = {
-    "colour": 0.15,
-    "logit": 0.02,
-    "scale": 0.3,
-}  # weight of the squared distance to the decoder's values
+_SLOWER = 0.97
+# How far they may go; colours as far as the photo draws them.
+_LIMITS = {"logit": (-2.5, 2.0), "scale": (-0.35, 0.35)}
+# Weights of the squared distance to the decoder's values.
+_HOLD = {"colour": 0.15, "logit": 0.02, "scale": 0.3}
 _COVER = 0.3  # weight of the coverage term
 _GREY = 0.5
+_SHARE_PX = 1e-3  # what a Gaussian covers of the picture, below which it is left as it is
 # Cosines between surface and view from which the photo is believed little, and wholly: what is seen aslant
 # would take the colours of its neighbours on the other side of an outline.
 _ASLANT, _FRONTAL = 0.34, 0.66
 _HAIR_TRUST, _EAR_DOUBT = 0.6, 0.85
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the picture of ``camera`` should be."""
+
+    camera: Camera
+    rgb_srgb: F32  # (H, W, 3)
+    inside: F32  # (H, W) 1 where that counts, else 0
+    cover: F32  # (H, W) coverage in [0, 1]
+    cover_known: F32  # (H, W) 1 where that is known, else 0
+
+    def halved(self) -> Wanted:
+        """The same at half the size; what does not lie wholly inside does not count."""
+        import cv2
+
+        height, width = (side // 2 for side in self.inside.shape)
+        whole = [
+            a[: 2 * height, : 2 * width] for a in (self.rgb_srgb, self.inside, self.cover, self.cover_known)
+        ]
+        rgb, inside, cover, known = (
+            cv2.resize(a, (width, height), interpolation=cv2.INTER_AREA) for a in whole
+        )
+        return Wanted(
+            cropped_camera(self.camera, 0.0, 0.0, width, height, 0.5),
+            rgb,
+            (inside > 0.99).astype(np.float32),
+            cover,
+            (known > 0.99).astype(np.float32),
+        )
 
 
 def match_photo(
@@ -41,10 +75,8 @@ def match_photo(
     window: HeadWindow,
     hair: HairSeen | None,
     fit: HeadFit,
-    renderer: Renderer,
     known: F32,
     told: Callable[[float], None],
-    steps: int = STEPS,
 ) -> BoundGaussians:
     """``bound`` with colours, opacities and sizes that make the photo's view nearly the photo.
 
@@ -52,54 +84,108 @@ def match_photo(
     share done. Raises: what ``told`` raises.
     """
     splats = placed(bound, fit.vertices_head, fit.head.triangles)
-    camera = window.camera
-    target, inside, cover, cover_known = (torch.from_numpy(a) for a in _wanted(window, hair))
-    positions, rotations = torch.from_numpy(splats.positions), torch.from_numpy(splats.rotations)
-    harmonics = torch.from_numpy(bound.sh)
-    logits, scales = torch.from_numpy(bound.opacity_logits), torch.from_numpy(bound.log_scales)
+    large = wanted(window, hair)
+    small = large.halved()
+    whole = GaussianArrays(
+        splats.positions,
+        bound.log_scales,
+        splats.rotations,
+        bound.opacity_logits,
+        _colours(bound.sh, splats.positions, large.camera),
+    )
+    drawn = _drawn(whole, large.camera)  # the others cost time and change nothing
+    base = whole.taken(drawn)
+    trust = _trust(bound, splats.positions, fit, known)[drawn]
+    count = len(drawn)
     moved = {
-        "colour": torch.zeros(len(bound), 3, requires_grad=True),
-        "logit": torch.zeros(len(bound), requires_grad=True),
-        "scale": torch.zeros(len(bound), 3, requires_grad=True),
+        "colour": np.zeros((count, 3), np.float32),
+        "logit": np.zeros(count, np.float32),
+        "scale": np.zeros((count, 3), np.float32),
     }
-    adam = torch.optim.Adam([{"params": [moved[name]], "lr": rate} for name, rate in _RATES.items()])
-    base = view_colours(harmonics, positions, camera)
-    background = torch.full_like(target, _GREY)
-    trust = torch.from_numpy(_trust(bound, splats.positions, fit, known))
-    for step in range(steps):
-        told(step / steps)
-        adam.zero_grad()
-        colours = (base + trust[:, None] * moved["colour"]).clamp_min(0)
-        size, opacity = scales + trust[:, None] * moved["scale"], logits + trust * moved["logit"]
-        seen = Gaussians(positions, size, rotations, opacity, colours)
-        picture = renderer.render(seen, camera)
-        shown = over(picture, background)
-        off = (shown - target) * inside
-        loss = (off.abs() + 2 * off**2).sum() / inside.sum()
-        loss = loss + _COVER * ((picture[..., 3] - cover) ** 2 * cover_known).sum() / cover_known.sum()
-        held: Tensor = torch.zeros(())
-        for name, weight in _HOLD.items():
-            held = held + weight * (moved[name] ** 2).mean()
-        (loss + held).backward()  # type: ignore[no-untyped-call]
-        adam.step()
-        for rate in adam.param_groups:
-            rate["lr"] *= 0.97
-        with torch.no_grad():
-            moved["scale"].clamp_(-0.35, 0.35)
-            moved["logit"].clamp_(-2.5, 2.0)
-    with torch.no_grad():
-        sh = harmonics.clone()
-        sh[:, 0] += trust[:, None] * moved["colour"] / splat_sh.C0
-        opacity = logits + trust * moved["logit"]
-        # The face never turns transparent where it is seen from aside: only hair may thin out.
-        solid = torch.from_numpy((bound.part != HAIR) & (bound.opacity_logits > 0))
-        opacity = torch.where(solid, torch.maximum(opacity, logits - 0.5), opacity)
+    adam = Adam(moved, _RATES)
+    for step in range(STEPS):
+        told(step / STEPS)
+        to = gradients(base, moved, trust, small if step < HALF_SIZE_STEPS else large, count / len(bound))
+        adam.step(to)
+        adam.slow(_SLOWER)
+        for name, (low, high) in _LIMITS.items():
+            np.clip(moved[name], low, high, out=moved[name])
+    there = applied(base, moved, trust)
+    sh = bound.sh[drawn]
+    sh[:, 0] += trust[:, None] * moved["colour"] / np.float32(splat_sh.C0)
+    # The face never turns transparent where it is seen from aside: only hair may thin out.
+    solid = ((bound.part != HAIR) & (bound.opacity_logits > 0))[drawn]
+    opacity = np.where(
+        solid, np.maximum(there.opacity_logits, base.opacity_logits - 0.5), there.opacity_logits
+    )
     return replace(
         bound,
-        sh=sh.numpy(),
-        opacity_logits=opacity.numpy(),
-        log_scales=(scales + trust[:, None] * moved["scale"]).detach().numpy(),
+        sh=_with(bound.sh, drawn, sh),
+        opacity_logits=_with(bound.opacity_logits, drawn, opacity),
+        log_scales=_with(bound.log_scales, drawn, there.log_scales),
     )
+
+
+def applied(base: GaussianArrays, moved: dict[str, F32], trust: F32) -> GaussianArrays:
+    """``base`` moved as far as ``trust`` ``(N,)`` lets it."""
+    return replace(
+        base,
+        colours_srgb=np.maximum(base.colours_srgb + trust[:, None] * moved["colour"], 0),
+        opacity_logits=base.opacity_logits + trust * moved["logit"],
+        log_scales=base.log_scales + trust[:, None] * moved["scale"],
+    )
+
+
+def gradients(
+    base: GaussianArrays, moved: dict[str, F32], trust: F32, goal: Wanted, share: float
+) -> dict[str, F32]:
+    """Gradients of the objective in what is ``moved``, written out.
+
+    The objective: mean over pixels inside of |d| + 2 d², d the picture over grey less the photo, summed over
+    channels; _COVER times the mean square of the coverage's error; _HOLD times the mean square of what is
+    moved, times ``share``, which Gaussians taking part are of all.
+    """
+    there = applied(base, moved, trust)
+    seen = draw(there, goal.camera)
+    cover = seen.picture[..., 3]
+    off = (seen.picture[..., :3] + (1 - cover[..., None]) * np.float32(_GREY) - goal.rgb_srgb) * goal.inside[
+        ..., None
+    ]
+    given = np.empty_like(seen.picture)
+    given[..., :3] = (np.sign(off) + 4 * off) / goal.inside.sum()
+    given[..., 3] = -_GREY * given[..., :3].sum(2)
+    given[..., 3] += 2 * _COVER / goal.cover_known.sum() * (cover - goal.cover) * goal.cover_known
+    to = gradients_of(seen, given)
+    by_name = {
+        "colour": trust[:, None] * to.colours_srgb * (there.colours_srgb > 0),
+        "logit": trust * to.opacity_logits,
+        "scale": trust[:, None] * to.log_scales,
+    }
+    return {
+        name: np.asarray(gradient + 2 * _HOLD[name] * share / max(1, gradient.size) * moved[name], np.float32)
+        for name, gradient in by_name.items()
+    }
+
+
+def _drawn(splats: GaussianArrays, camera: Camera) -> NDArray[np.int64]:
+    """Indices of the Gaussians that have a share in the picture: not behind others, not outside it."""
+    seen = draw(splats, camera)
+    red = np.zeros_like(seen.picture)
+    red[..., 0] = 1  # a gradient of one in red: what comes back to a colour is what it covers
+    return np.flatnonzero(gradients_of(seen, red).colours_srgb[:, 0] > _SHARE_PX)
+
+
+def _colours(sh: F32, positions: F32, camera: Camera) -> F32:
+    towards = positions - camera.centre_head
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    return splat_sh.colours_srgb(sh, towards).astype(np.float32)
+
+
+def _with(values: F32, index: NDArray[np.int64], changed: F32) -> F32:
+    """A copy of ``values`` with those at ``index`` replaced."""
+    copy = values.copy()
+    copy[index] = changed
+    return copy
 
 
 def _trust(bound: BoundGaussians, positions: F32, fit: HeadFit, known: F32) -> F32:
@@ -117,8 +203,8 @@ def _trust(bound: BoundGaussians, positions: F32, fit: HeadFit, known: F32) -> F
     return np.asarray(trust * (1 - known), np.float32)
 
 
-def _wanted(window: HeadWindow, hair: HairSeen | None) -> tuple[F32, F32, F32, F32]:
-    """What the picture should be, where it counts ``(H, W, 1)``, the coverage, and where that is known."""
+def wanted(window: HeadWindow, hair: HairSeen | None) -> Wanted:
+    """What the window's picture should be."""
     import cv2
 
     mask = np.zeros(window.skin.shape, bool) if hair is None else hair.mask
@@ -140,4 +226,5 @@ def _wanted(window: HeadWindow, hair: HairSeen | None) -> tuple[F32, F32, F32, F
     known = np.where(cover > 0, (rim < 0.5) | mask, free | (rim < 0.5)).astype(np.float32)
     known *= window.in_photo
     target = np.where(inside[..., None] > 0, window.rgb_srgb, _GREY).astype(np.float32)
-    return target, inside[..., None], cover * np.where(free & ~mask, 0, 1).astype(np.float32), known
+    cover *= np.where(free & ~mask, 0, 1).astype(np.float32)
+    return Wanted(window.camera, target, inside, cover, known)

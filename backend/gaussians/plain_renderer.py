@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from backend.artifacts import Camera
-from backend.gaussians import renderer as rules
+from backend.gaussians import footprint_limits as rules
 from backend.gaussians.renderer import Gaussians
 
 

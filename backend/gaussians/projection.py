@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from backend.artifacts import F32, F64
-from backend.gaussians.renderer import FAINTEST, LOW_PASS_PX2, NEAREST_M
+from backend.gaussians.footprint_limits import FAINTEST, LOW_PASS_PX2, NEAREST_M
 from backend.uvspace.kernels import compiled
 
 FOOTPRINT = 9

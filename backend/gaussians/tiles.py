@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
-from backend.gaussians.renderer import FAINTEST, LEAST_LEFT, MOST_OPAQUE
+from backend.gaussians.footprint_limits import FAINTEST, LEAST_LEFT, MOST_OPAQUE
 from backend.uvspace.kernels import compiled
 
 TILE_PX = 16
