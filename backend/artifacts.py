@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from backend.errors import Cancelled
 if TYPE_CHECKING:
     from backend.gaussians.surface import BoundGaussians
     from backend.head.base import ParametricHead
+    from blender_addon.splats_record import SplatDecoder
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -249,6 +251,35 @@ class StageRecord:
     seconds: float
 
 
+class SplatKeeper(Protocol):
+    """What learned networks leave in the avatar folder, so that frames are decoded later."""
+
+    def write(self, folder: Path) -> SplatDecoder:
+        """Write it; what ``avatar.json`` says of it. Raises: OSError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Splatted:
+    """Splats on the photographed face."""
+
+    bound: BoundGaussians
+    keeper: SplatKeeper | None = None  # None: the embedded decoder made them
+
+
+class SplatNetworks(Protocol):
+    """Learned networks that make splats."""
+
+    @property
+    def implementation(self) -> str:
+        """What ``avatar.json`` calls them."""
+        ...
+
+    def make(self, made: Reconstruction, run: Run) -> Splatted:
+        """Splats of a reconstruction. Raises: BadInput, Cancelled."""
+        ...
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """Everything that the pipeline knows of one face, ready to be written as an avatar bundle."""
@@ -265,3 +296,4 @@ class Reconstruction:
     warnings: tuple[str, ...]
     others: tuple[Observation, ...] = ()  # further photographs of the same person that took part
     splats: BoundGaussians | None = None  # None: not asked for
+    splat_keeper: SplatKeeper | None = None  # None: the embedded decoder made them

@@ -80,6 +80,13 @@ def reconstruct(
         bool,
         typer.Option("--splats", help="Also write splats.ply: the head with its hair as 3D Gaussians."),
     ] = False,
+    splats_by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NETWORKS",
+            help="With --splats: by FiCA's networks (`likeness train fica-pack`), not the embedded decoder.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per avatar.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace avatars already there.")] = False,
     caption: Annotated[
@@ -121,6 +128,8 @@ def reconstruct(
         )
     if same_person and len(photos) < 2:
         raise BadInput("--same-person needs at least two photographs of the person; give more of them")
+    if splats_by is not None and not splats:
+        raise BadInput("--splats-by says what makes the splats; give --splats as well")
     job = Job(
         out=out,
         engine=engine,
@@ -132,6 +141,7 @@ def reconstruct(
         seed=seed,
         blend=blend,
         splats=splats,
+        splats_by=splats_by,
         overwrite=overwrite,
         marcus=marcus,
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from backend.artifacts import Reconstruction, Run
+from backend.artifacts import Reconstruction, Run, SplatNetworks
 from backend.engines import Engine
-from backend.errors import BadInput, Cancelled
+from backend.errors import BadInput, Cancelled, Missing
 from backend.export.blender_process import BlenderProcess
 from backend.marcus.options import MarcusOptions
 
@@ -29,6 +29,7 @@ class Job:
     seed: int = 0
     blend: bool = True
     splats: bool = False
+    splats_by: Path | None = None  # a folder of FiCA's networks; None: the embedded decoder
     overwrite: bool = False
     marcus: MarcusOptions = field(default_factory=MarcusOptions)
 
@@ -67,6 +68,7 @@ def run_jobs(
     from backend import engines
 
     chosen = engines.choose(job.engine, job.marcus)  # once: an engine holds its networks for all photographs
+    networks = _networks(job)
     made_out = _make_folder(job.out)
     taken: set[str] = set()
     blender = BlenderProcess() if job.blend else None
@@ -75,7 +77,7 @@ def run_jobs(
             blender.start()  # bpy loads while the first photo is worked on; a missing bpy is told at once
         if job.same_person:
             try:
-                yield photos[0], _reconstruct_same_person(photos, job, chosen, blender, on_progress)
+                yield photos[0], _reconstruct_same_person(photos, job, chosen, networks, blender, on_progress)
             except Cancelled:
                 raise
             except Exception as error:
@@ -88,7 +90,7 @@ def run_jobs(
                         f"{photo}: two photographs of this call are called '{photo.stem}'; rename one"
                     )
                 taken.add(photo.stem)
-                for outcome in _reconstruct(photo, job, chosen, blender, on_progress):
+                for outcome in _reconstruct(photo, job, chosen, networks, blender, on_progress):
                     yield photo, outcome
             except Cancelled:
                 raise
@@ -114,10 +116,22 @@ def _make_folder(folder: Path) -> bool:
     return True
 
 
+def _networks(job: Job) -> SplatNetworks | None:
+    """Read once for all photographs. Raises: Missing, BadWeights, BadInput."""
+    if job.splats_by is None:
+        return None
+    try:
+        from backend.fica.splats import FicaSplats
+    except ImportError as error:
+        raise Missing(f"{error.name} is not installed; pip install 'likeness[gpu]'") from error
+    return FicaSplats(job.splats_by)
+
+
 def _reconstruct(
     photo: Path,
     job: Job,
     engine: Engine,
+    networks: SplatNetworks | None,
     blender: BlenderProcess | None,
     on_progress: Callable[[str, float], None],
 ) -> Iterator[Outcome]:
@@ -139,7 +153,7 @@ def _reconstruct(
             name += f"-face{reconstruction.observation.face_index}"
         own = replace(run, warnings=list(reconstruction.warnings))
         if job.splats:
-            reconstruction = pipeline.with_splats(reconstruction, own)
+            reconstruction = pipeline.with_splats(reconstruction, own, by=networks)
         directory = job.out / name
         warnings = write_avatar(reconstruction, directory, blender=blender, overwrite=job.overwrite, run=own)
         yield Outcome(
@@ -157,6 +171,7 @@ def _reconstruct_same_person(
     photos: list[Path],
     job: Job,
     engine: Engine,
+    networks: SplatNetworks | None,
     blender: BlenderProcess | None,
     on_progress: Callable[[str, float], None],
 ) -> Outcome:
@@ -171,7 +186,7 @@ def _reconstruct_same_person(
     made = pipeline.reconstruct_same_person(photos, engine=engine, head=job.head, maps=job.maps, run=run)
     own = replace(run, warnings=list(made.warnings))
     if job.splats:
-        made = pipeline.with_splats(made, own)
+        made = pipeline.with_splats(made, own, by=networks)
     warnings = write_avatar(made, directory, blender=blender, overwrite=job.overwrite, run=own)
     return Outcome(
         photo=photos[0],

@@ -10,7 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from backend import engines
-from backend.artifacts import F32, HeadFit, Observation, OnHead, PartialUV, Photo, Reconstruction, Run
+from backend.artifacts import (
+    F32,
+    HeadFit,
+    Observation,
+    OnHead,
+    PartialUV,
+    Photo,
+    Reconstruction,
+    Run,
+    SplatNetworks,
+    Splatted,
+)
 from backend.corrections import PINS_ARE_EMBEDDED, Corrections, Pin, excluding
 from backend.engines import Engine, Given, Stage
 from backend.errors import BadInput
@@ -112,12 +123,28 @@ def reconstruct_same_person(
     return replace(made, others=tuple(observations[1:]))
 
 
-def with_splats(made: Reconstruction, run: Run, watcher: Watcher | None = None) -> Reconstruction:
-    """``made`` with Gaussian splats of the whole head, hair included. Raises: Cancelled."""
+def with_splats(
+    made: Reconstruction, run: Run, watcher: Watcher | None = None, by: SplatNetworks | None = None
+) -> Reconstruction:
+    """``made`` with Gaussian splats of the whole head: by the embedded decoder, hair included, or ``by``
+    learned networks.
+
+    Raises: Cancelled, BadInput (a head that the networks cannot make).
+    """
     do = Stages(run, watcher=watcher)
-    splats = do(_SPLATS, made, run)
+    if by is None:
+        splatted = Splatted(do(_SPLATS, made, run))
+    else:
+        stage: Stage[[Reconstruction, Run], Splatted] = Stage(STAGE, by.implementation, by.make, kept=False)
+        splatted = do(stage, made, run)
     stages = (*made.stages, *do.records)
-    return replace(made, splats=splats, stages=stages, warnings=tuple(run.warnings))
+    return replace(
+        made,
+        splats=splatted.bound,
+        splat_keeper=splatted.keeper,
+        stages=stages,
+        warnings=tuple(run.warnings),
+    )
 
 
 def _choose(engine: str | Engine, head: str, maps: int) -> tuple[Engine, ParametricHead]:

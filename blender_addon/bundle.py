@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .arrays import SparseOffsets as SparseOffsets
 from .arrays import write_arrays
 from .correctives import Correctives
+from .splats_record import SplatsRecord as SplatsRecord
 
 SCHEMA = 1  # raised when a reader of the older schema would misread a bundle
 MANIFEST_NAME = "avatar.json"
@@ -101,15 +102,6 @@ class Eyes(msgspec.Struct, frozen=True, kw_only=True):
 
     iris_srgb: tuple[float, float, float]  # [0, 1]
     centres: tuple[tuple[float, float, float], tuple[float, float, float]]  # head space, metres: left, right
-
-
-class SplatsRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The avatar's Gaussian splats: ``splats.ply`` and its tie to the mesh, ``splats.npz``."""
-
-    count: int
-    sh_degree: int
-    sha256: str  # of splats.ply
-    binding_sha256: str  # of splats.npz
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

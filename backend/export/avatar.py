@@ -71,7 +71,9 @@ def fill_avatar(
     record = None
     if reconstruction.splats is not None:
         with _Timed("splat files", "3DGS PLY", stages, run, watcher):
-            record = write_splats(reconstruction.splats, reconstruction.fit, folder)
+            record = write_splats(
+                reconstruction.splats, reconstruction.fit, folder, reconstruction.splat_keeper
+            )
     with _Timed("preview", "own rasteriser", stages, run, watcher):
         Image.fromarray(preview(reconstruction)).save(folder / "preview.png", compress_level=3)
     whole = replace(

@@ -70,7 +70,7 @@ def write_bundle_files(
         # numba comes with this import; bundles without splats are written where there is none
         from backend.gaussians.files import write_splats
 
-        record = write_splats(reconstruction.splats, reconstruction.fit, folder)
+        record = write_splats(reconstruction.splats, reconstruction.fit, folder, reconstruction.splat_keeper)
         manifest = msgspec.structs.replace(manifest, splats=record)
     bundle.write_manifest(folder, manifest)
 

@@ -17,6 +17,7 @@ from backend.marcus import flow
 
 STEPS = 50  # the paper's, by Euler
 FEW_STEPS = 12  # by the two-step Adams-Bashforth method
+VARIETY = 0.5  # a likely head, not any possible one
 BOTH = (Domain.TEXTURE, Domain.GEOMETRY)
 
 
@@ -26,6 +27,7 @@ class Sampling:
 
     steps: int = FEW_STEPS
     solver: flow.Solver = "adams2"
+    variety: float = VARIETY  # scale of the noise: 1 draws from all that may be, 0 takes its middle
 
 
 class Completion(nn.Module):
@@ -48,7 +50,7 @@ class Completion(nn.Module):
     ) -> HeadMaps:
         """Complete maps for B portraits; ``noise`` ``(2, B, C, h, w)``, for each domain its own."""
         chosen = sampling or Sampling()
-        latents = integrate_domains(self.transformer, partial, semantic, noise, chosen)
+        latents = integrate_domains(self.transformer, partial, semantic, chosen.variety * noise, chosen)
         texture = unsigned(self.codec.decode(latents[0])).clamp(0, 1) * frame.inside
         return HeadMaps(texture, frame.metres(self.codec.decode(latents[1])))
 

@@ -1,4 +1,4 @@
-"""The path on one page: portrait → UV_partial → completion → refinement → prior → Gaussians.
+"""The path on one page: portrait → UV_partial → completion → what is seen → refinement → prior → Gaussians.
 
 Feed-forward from end to end: nothing is optimised for the person. Networks are handed in; none ships.
 """
@@ -15,6 +15,7 @@ from backend.artifacts import Camera
 from backend.errors import BadInput
 from backend.fica.completion import Completion, Sampling
 from backend.fica.dense import DensePredictor
+from backend.fica.keep import with_seen
 from backend.fica.maps import MASK, Frame, HeadMaps
 from backend.fica.poses import PosedPortrait
 from backend.fica.prior import Drive, UniversalPrior
@@ -32,7 +33,7 @@ GREY = 0.5  # behind the rendered mesh that the refinement looks at
 class Networks:
     """All four parts, in evaluation mode on one device."""
 
-    predictor: DensePredictor
+    predictor: DensePredictor | None  # None: the fit that posed the portrait says what it shows
     semantic: ClipEncoder | SmallSemanticEncoder
     completion: Completion
     refinement: RefinementNetwork
@@ -56,15 +57,25 @@ class FicaAvatar:
     prior: UniversalPrior
     frame: Frame
 
+    @classmethod
     @torch.no_grad()
+    def of(cls, maps: HeadMaps, prior: UniversalPrior, frame: Frame) -> FicaAvatar:
+        """The avatar of ``maps`` on the prior's atlas."""
+        return cls(maps, prior.biases(maps, frame), prior, frame)
+
     def decode(self, drive: Tensor, camera: Camera) -> Gaussians:
         """Gaussians for one ``drive`` ``(56,)`` (weights, gaze in radians) as ``camera`` sees them."""
         centre = torch.as_tensor(camera.centre_head, dtype=drive.dtype, device=drive.device)
-        view = torch.nn.functional.normalize(centre, dim=0)
-        asked = Drive(drive[None, :-4], drive[None, -4:], view[None])
-        decoded = self.prior.decode(asked, self.biases, self.frame)
-        posed = self.maps.geometry + decoded.motion
-        return self.prior.place(decoded, self.maps, posed, self.frame)[0]
+        return self.decode_views(drive, torch.nn.functional.normalize(centre, dim=0)[None])[0]
+
+    @torch.no_grad()
+    def decode_views(self, drive: Tensor, views: Tensor) -> list[Gaussians]:
+        """Gaussians for one ``drive`` from each of ``views`` ``(K, 3)``, unit, from the head to the eye; they
+        differ in their colours alone.
+        """
+        rows = drive.expand(len(views), -1)
+        decoded = self.prior.decode(Drive(rows[:, :-4], rows[:, -4:], views), self.biases, self.frame)
+        return self.prior.place(decoded, self.maps, self.maps.geometry + decoded.motion, self.frame)
 
 
 @torch.no_grad()
@@ -78,29 +89,43 @@ def make_avatar(
 ) -> FicaAvatar:
     """The avatar of one portrait; ``seed`` decides what the portrait does not show.
 
-    Raises: BadInput, as ``completed``.
+    Raises: BadInput, as ``partial_of``.
     """
-    maps = completed(portrait.picture, networks, frames.maps, seed, sampling)
+    partial = partial_of(portrait, networks.predictor, frames.maps)
+    maps = completed(portrait.picture, partial, networks, frames.maps, seed, sampling)
+    maps = with_seen(maps, partial, portrait.motion, frames.maps)
     refined = refined_maps(portrait, maps, networks.refinement, frames.maps, renderer)
     large = resized_maps(refined, frames.maps, frames.prior)
-    return FicaAvatar(large, networks.prior.biases(large, frames.prior), networks.prior, frames.prior)
+    return FicaAvatar.of(large, networks.prior, frames.prior)
 
 
 @torch.no_grad()
-def completed(
-    picture: Tensor, networks: Networks, frame: Frame, seed: int, sampling: Sampling | None = None
-) -> HeadMaps:
-    """Texture and geometry that the completion makes of pictures ``(B, 3, P, P)``.
+def partial_of(portrait: PosedPortrait, predictor: DensePredictor | None, frame: Frame) -> Tensor:
+    """UV_partial ``(1, 10, S, S)`` by ``predictor``, or by the portrait's own fit.
 
-    Raises: BadInput for a picture in which the predictor finds too little of a head.
+    Raises: BadInput for a picture in which too little of a head is found.
     """
-    partial = unwrap(picture, networks.predictor(picture), frame)
+    dense = portrait.fitted if predictor is None else predictor(portrait.picture)
+    partial = unwrap(portrait.picture, dense, frame)
     seen = (partial[:, MASK] * frame.inside).sum((1, 2, 3)) / frame.inside.sum()
     if float(seen.min()) < LEAST_SEEN:
         raise BadInput(
             f"too little of a head is recognised ({float(seen.min()):.0%} of its surface); take a portrait "
             "of one person, not a profile"
         )
+    return partial
+
+
+@torch.no_grad()
+def completed(
+    picture: Tensor,
+    partial: Tensor,
+    networks: Networks,
+    frame: Frame,
+    seed: int,
+    sampling: Sampling | None = None,
+) -> HeadMaps:
+    """Texture and geometry that the completion makes of pictures ``(B, 3, P, P)`` and their UV_partial."""
     noise = networks.completion.draw_noise(len(picture), torch.Generator().manual_seed(seed))
     told = networks.semantic(picture)
     return networks.completion.sample(partial, told, frame, noise.to(picture), sampling)

@@ -8,7 +8,7 @@ to ARKit weights is handed in by whoever has one; jaw and lids are carried over 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,14 @@ from backend.artifacts import F32, Camera, HeadFit
 from backend.errors import BadInput
 from backend.fica.atlas import Atlas
 from backend.fica.maps import channels_first
+from backend.fica.unwrap import DenseMaps
 from backend.head.base import ParametricHead
 from backend.head.gaze import gaze_degrees
-from backend.uvspace.rasterise import cropped_camera
+from backend.uvspace.normals import vertex_normals
+from backend.uvspace.rasterise import cropped_camera, rasterise_camera
 
 JAW_OPEN_RAD = 0.35  # FLAME's jaw angle at which the mouth is as open as ARKit's jawOpen at 1, about
+LEAST_FACING = 0.3  # cosine from which a fitted surface is believed
 _MARGIN = 1.15  # of the head's extent in a portrait
 _DISTANCE_M = 4.0  # of the pinhole that stands for a weak perspective
 
@@ -37,6 +40,7 @@ class PosedPortrait:
     camera: Camera  # of the picture
     motion: Tensor  # (1, 3, S, S) metres by which the expression moves the neutral surface
     drive: Tensor  # (1, 56) ARKit weights, then both eyes' gaze in radians
+    fitted: DenseMaps  # (1, ·, P, P) what the fit says of every pixel
 
 
 def posed_portrait(photo_srgb: F32, fit: HeadFit, atlas: Atlas, pixels: int) -> PosedPortrait:
@@ -52,13 +56,35 @@ def posed_portrait(photo_srgb: F32, fit: HeadFit, atlas: Atlas, pixels: int) -> 
         camera=camera,
         motion=channels_first(atlas.on_texels(fit.vertices_head - fit.neutral_head))[None],
         drive=drive_of(fit.head, fit.expression, fit.neutral_head, fit.vertices_head)[None],
+        fitted=facing(dense_maps(atlas, fit.vertices_head, camera), camera),
     )
+
+
+def dense_maps(atlas: Atlas, vertices: F32, camera: Camera) -> DenseMaps:
+    """What ``camera`` sees of posed ``vertices`` ``(V, 3)``, one row; 0 off the atlas."""
+    head = atlas.head
+    drawn = rasterise_camera(vertices, head.opaque_triangles, camera)
+    uv = atlas.in_picture(drawn)
+    known = (uv[..., :1] >= 0).astype(np.float32)
+    normals = drawn.interpolate(vertex_normals(vertices, head.triangles), head.triangles)
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    shown = (uv, drawn.interpolate(vertices, head.triangles), normals)
+    uv_map, vertex, normal = (channels_first(image * known)[None] for image in shown)
+    return DenseMaps(uv_map, vertex, normal, channels_first(known)[None])
 
 
 def drive_of(head: ParametricHead, expression: F32, neutral_head: F32, posed_head: F32) -> Tensor:
     """Weights ``(K_exp,)`` in the head's order, then gaze in radians: ``(K_exp + 4,)``."""
     gaze = np.radians(np.array(gaze_degrees(head, neutral_head, posed_head)).reshape(-1))
     return torch.from_numpy(np.concatenate([expression, gaze]).astype(np.float32))
+
+
+def facing(dense: DenseMaps, camera: Camera) -> DenseMaps:
+    """``dense`` known only where the surface faces ``camera``: a fit is not exact enough for outlines."""
+    centre = torch.as_tensor(camera.centre_head, dtype=torch.float32)[:, None, None]
+    towards = torch.nn.functional.normalize(centre - dense.vertex, dim=1)
+    faces = (towards * dense.normal).sum(1, keepdim=True) > LEAST_FACING
+    return replace(dense, known=dense.known * faces)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.artifacts import HeadFit
+from backend.artifacts import HeadFit, SplatKeeper
 from backend.colour import linear_to_srgb
 from backend.gaussians.surface import BoundGaussians, placed
 from blender_addon import bundle
@@ -15,8 +15,10 @@ from blender_addon.splat_binding import BINDING_NAME, SPLATS_NAME, SplatBinding,
 from blender_addon.splats import write_ply
 
 
-def write_splats(bound: BoundGaussians, fit: HeadFit, folder: Path) -> bundle.SplatsRecord:
-    """Write both files into ``folder``; returns what ``avatar.json`` says of them.
+def write_splats(
+    bound: BoundGaussians, fit: HeadFit, folder: Path, keeper: SplatKeeper | None = None
+) -> bundle.SplatsRecord:
+    """Write both files into ``folder``, and what ``keeper`` has; returns what ``avatar.json`` says of them.
 
     Raises: OSError, SplatsError.
     """
@@ -27,6 +29,7 @@ def write_splats(bound: BoundGaussians, fit: HeadFit, folder: Path) -> bundle.Sp
         sh_degree=round(bound.sh.shape[1] ** 0.5) - 1,
         sha256=hashlib.sha256((folder / SPLATS_NAME).read_bytes()).hexdigest(),
         binding_sha256=hashlib.sha256((folder / BINDING_NAME).read_bytes()).hexdigest(),
+        decoder=None if keeper is None else keeper.write(folder),
     )
 
 

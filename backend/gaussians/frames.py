@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -40,10 +41,25 @@ class FrameDecoder:
         return relit(placed, self.relighting.factors(np.ascontiguousarray(vertices, np.float32)))
 
 
-def decoder_of(avatar: Path) -> FrameDecoder:
-    """The decoder of the ``avatar`` folder. Raises: BadInput (no avatar, no splats, another version)."""
+class Decoder(Protocol):
+    """What decodes an avatar's frames."""
+
+    def decode(self, vertices: F32) -> Splats:
+        """Splats in head space on the posed ``vertices`` ``(V, 3)``, metres. Raises: BadInput."""
+        ...
+
+
+def decoder_of(avatar: Path) -> Decoder:
+    """The decoder that made the splats of the ``avatar`` folder.
+
+    Raises: BadInput (no avatar, no splats, another version, networks of its own gone or changed).
+    """
     try:
         found = bundle.read_bundle(avatar)
+        if found.manifest.splats is not None and found.manifest.splats.decoder is not None:
+            from backend.fica.frames import frames_of  # torch and the networks are for those who have them
+
+            return frames_of(found)
         count = len(found.mesh.vertices_neutral_head)
         splats, tie = read_bound_splats(avatar, count)
     except (bundle.BundleError, SplatsError) as error:

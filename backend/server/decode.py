@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from backend.errors import BadInput
-from backend.gaussians.frames import FrameDecoder, decoder_of, frame_png
+from backend.gaussians.frames import Decoder, decoder_of, frame_png
 from blender_addon.bundle import MANIFEST_NAME
 
 
@@ -26,5 +26,5 @@ def decode(directory: Path, vertices: bytes) -> tuple[int, bytes]:
 
 
 @lru_cache(maxsize=1)
-def _decoder(directory: Path, changed: int) -> FrameDecoder:
+def _decoder(directory: Path, changed: int) -> Decoder:
     return decoder_of(directory)

@@ -235,6 +235,33 @@ def fica_prior(
     _fica("fica-prior", data, out, recipe, resume, cpu, head)
 
 
+_Trained = "the folder of `likeness train fica-{} -o`"
+
+
+@train_app.command("fica-pack")
+def fica_pack(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="NETWORKS", help="A new folder.")],
+    completion: Annotated[Path, typer.Option(metavar="DIR", help=_Trained.format("completion"))],
+    refinement: Annotated[Path, typer.Option(metavar="DIR", help=_Trained.format("refinement"))],
+    prior: Annotated[Path, typer.Option(metavar="DIR", help=_Trained.format("prior"))],
+    conditioning: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help=f"{_Trained.format('conditioning')}; without it the head fit says what a portrait shows",
+        ),
+    ] = None,
+    clip: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="CLIP ViT-L/14 in transformers' layout, at full size.")
+    ] = None,
+) -> None:
+    """FiCA: the trained parts as one folder, for `likeness reconstruct --splats --splats-by NETWORKS`."""
+    from backend.fica.networks import Trainings, pack
+
+    manifest = pack(Trainings(completion, refinement, prior, conditioning, clip), out)
+    typer.echo(f"{out}: {manifest.size} networks, {', '.join(manifest.parts)} ({manifest.digest()[:12]})")
+
+
 @train_app.command("fica-measure")
 def fica_measure(
     task: Annotated[

@@ -140,14 +140,17 @@ def test_full_size_asks_for_published_weights(dome: Path) -> None:
 def test_an_untrained_refinement_measures_as_what_it_refines(dome: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(written(short("fica-refinement", 1)))
     asked = Measurement("fica-refinement", dome, str(tmp_path / "mine.yaml"))
-    average, seen, before, after = measured(asked)
+    rows = {row.of: row for row in measured(asked)}
+    degraded, before, after = rows["completed"], rows["with what is seen"], rows["refined"]
     assert before.pictures > 0
     for name, value in before.values.items():
         assert after.values[name] == pytest.approx(value, rel=1e-3)
     # Each axis is off by 3 mm in the mean square: the length of three such Gaussians is 1.6 times that.
-    assert before.values["geometry_mm"] == pytest.approx(1.6 * 3, rel=0.3)
-    assert average.values["geometry_mm"] > 1
-    assert seen.pictures == before.pictures
+    assert degraded.values["geometry_mm"] == pytest.approx(1.6 * 3, rel=0.3)
+    assert before.values["psnr_db"] > degraded.values["psnr_db"]
+    assert rows["mean head"].values["geometry_mm"] > 1
+    filled = rows["portrait, filled with the mean"]
+    assert filled.pictures == before.pictures
 
 
 def test_the_filled_portrait_is_the_truth_where_it_shows_it_and_the_mean_elsewhere(

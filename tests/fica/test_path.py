@@ -15,8 +15,9 @@ from backend.fica.atlas import build_atlas
 from backend.fica.codec import TINY_CODEC, Codec
 from backend.fica.completion import Completion, Sampling
 from backend.fica.dit import CompletionDiT
+from backend.fica.keep import with_seen
 from backend.fica.maps import HeadMaps, frame_of
-from backend.fica.path import Frames, Networks, completed, make_avatar, resized_maps
+from backend.fica.path import Frames, Networks, completed, make_avatar, partial_of, resized_maps
 from backend.fica.poses import PosedPortrait, posed_portrait
 from backend.fica.prior import UniversalPrior
 from backend.fica.refinement import TINY_REFINEMENT, RefinementNetwork
@@ -51,7 +52,7 @@ def networks(frames: Frames) -> Networks:
 
 
 class Sure(nn.Module):
-    """A predictor that sees the surface everywhere, spread over the atlas."""
+    """A predictor that sees the surface everywhere, spread over the atlas, and says nothing of places."""
 
     def __init__(self, known: float = 1.0) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Sure(nn.Module):
         at = (torch.arange(side) + 0.5) / side
         uv = torch.stack([at[None].expand(side, -1), 1 - at[:, None].expand(-1, side)])[None]
         flat = torch.zeros(1, 3, side, side)
-        return DenseMaps(uv, flat, flat + 1, torch.full((1, 1, side, side), self.known))
+        return DenseMaps(uv, flat, flat, torch.full((1, 1, side, side), self.known))
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +84,10 @@ def test_a_portrait_becomes_gaussians_that_render(
     assert picture.shape == (64, 64, 4)
     assert torch.isfinite(picture).all()
     assert float(picture[..., 3].mean()) > 0.1
-    maps = resized_maps(
-        completed(portrait.picture, networks, frames.maps, SEED, sampling), frames.maps, frames.prior
-    )
+    partial = partial_of(portrait, networks.predictor, frames.maps)
+    maps = completed(portrait.picture, partial, networks, frames.maps, SEED, sampling)
+    maps = with_seen(maps, partial, portrait.motion, frames.maps)
+    maps = resized_maps(maps, frames.maps, frames.prior)
     mesh = surfels(maps.texture, maps.geometry, frames.prior)[0]
     torch.testing.assert_close(made.positions, mesh.positions, atol=1e-5, rtol=0)
     torch.testing.assert_close(made.colours_srgb, mesh.colours_srgb, atol=1e-5, rtol=0)
@@ -95,7 +97,8 @@ def test_a_seed_decides_and_a_portrait_is_heard(
     portrait: PosedPortrait, networks: Networks, frames: Frames
 ) -> None:
     def texture(seed: int, picture: torch.Tensor) -> torch.Tensor:
-        return completed(picture, networks, frames.maps, seed, Sampling(2, "euler")).texture
+        partial = partial_of(replace(portrait, picture=picture), networks.predictor, frames.maps)
+        return completed(picture, partial, networks, frames.maps, seed, Sampling(2, "euler")).texture
 
     base = texture(1, portrait.picture)
     torch.testing.assert_close(texture(1, portrait.picture), base, rtol=0, atol=0)
@@ -107,7 +110,7 @@ def test_a_picture_without_a_head_is_refused_in_one_line(
 ) -> None:
     blind = replace(networks, predictor=Sure(known=0.2))  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="too little of a head"):
-        completed(portrait.picture, blind, frames.maps, SEED)
+        partial_of(portrait, blind.predictor, frames.maps)
 
 
 def test_maps_keep_their_values_on_a_finer_atlas(frames: Frames, head: ParametricHead) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from backend.fica.keep import with_seen
 from backend.fica.losses import ssim
 from backend.fica.maps import MASK, RGB, VERTEX, Frame, HeadMaps, unsigned
 from backend.fica.recipes import Evidence
 from backend.fica.training.held_out import Means, Tally, mean_maps, psnr
 from backend.fica.training.people import People
 from backend.fica.training.refinement import GREY, RefinementTask, over_grey
-from backend.fica.training.samples import camera_tensor, dense_of, portraits
+from backend.fica.training.samples import camera_tensor, dense_of, partial_of, portraits
 from backend.fica.unwrap import unwrap
 from backend.training.order import generator
 from backend.training.task import Sample
@@ -22,7 +23,8 @@ def measure_maps(
     task: RefinementTask, people: list[People], evidence: Evidence, train: People, seed: int
 ) -> list[Means]:
     """Portraits of held-out people: the training people's mean head; what the portrait shows, filled with
-    that mean; what is refined; and what comes out.
+    that mean, and faded into it; the completion alone, with what the portrait shows (what is refined), and
+    refined.
 
     Mean L1 of texture (display sRGB) and distance of geometry over the atlas; PSNR and SSIM of the posed mesh
     in the portrait's own view, and PSNR in another of the same moment that nothing was told of.
@@ -35,12 +37,15 @@ def measure_maps(
             batch = _rows(task.portrait_sample(one, row, view, generator(seed, number)))
             views = [other for at, other in told if at == row]
             aside = views[(views.index(view) + 1) % len(views)]
+            partial = partial_of(batch["portrait"], dense_of(batch), train.frame, evidence)
             start, made = task.refined(batch)
             candidates = {
                 "mean head": average,
                 "portrait, filled with the mean": filled(batch, average, train.frame),
-                "before": start,
-                "after": made,
+                "portrait, faded into the mean": with_seen(average, partial, batch["motion"], train.frame),
+                "completed": task.completed(batch),
+                "with what is seen": start,
+                "refined": made,
             }
             person = (split, one.places[row].first_row)
             for name, maps in candidates.items():

@@ -89,7 +89,7 @@ def _completion(asked: Measurement, recipe: CompletionRecipe, head: ParametricHe
     assert isinstance(task, RefinementTask)
     train = open_split(asked.folder, head, recipe.texels, recipe.pixels).train
     rows = measure_maps(task, people, recipe.evidence, train, _SEED)
-    return [row for row in rows if row.of != "after"]
+    return [row for row in rows if row.of != "refined"]
 
 
 def _result(asked: Measurement) -> Path:

@@ -18,6 +18,7 @@ from backend.colour import linear_to_srgb
 from backend.errors import BadInput
 from backend.fica.atlas import Atlas, build_atlas
 from backend.fica.maps import Frame, HeadMaps, channels_first, frame_of
+from backend.fica.poses import dense_maps
 from backend.fica.training.kept import Kept
 from backend.head.base import ParametricHead
 from backend.training import pictures
@@ -25,7 +26,7 @@ from backend.training.loader import Moment, decode_moment, open_set
 from backend.training.records import RecordIndex, index_records
 from backend.training.schema import MomentMeta, Split
 from backend.uvspace.normals import vertex_normals
-from backend.uvspace.rasterise import cropped_camera, rasterise_camera
+from backend.uvspace.rasterise import cropped_camera
 from backend.uvspace.sampling import sample_bilinear
 
 LEAST_FACING = 0.25  # cosine from which a view tells the colour of a texel
@@ -201,19 +202,15 @@ def look(
     pixels: int,
 ) -> Sight:
     """A picture ``(H, H, 3)`` with the truth of the posed ``vertices`` ``(V, 3)``, ``pixels`` a side."""
-    head, small = atlas.head, resized(camera, pixels)
-    drawn = rasterise_camera(vertices, head.opaque_triangles, small)
-    uv = atlas.in_picture(drawn)
-    known = (uv[..., :1] >= 0).astype(np.float32)
-    normals = drawn.interpolate(vertex_normals(vertices, head.triangles), head.triangles)
-    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    small = resized(camera, pixels)
+    dense = dense_maps(atlas, vertices, small)
     return Sight(
         picture=channels_first(_shrunk(picture.astype(np.float32) / 255, pixels)),
         mask=channels_first(_shrunk(mask.astype(np.float32)[..., None], pixels)),
-        uv=channels_first(uv * known),
-        vertex=channels_first(drawn.interpolate(vertices, head.triangles) * known),
-        normal=channels_first(normals * known),
-        known=channels_first(known),
+        uv=dense.uv[0],
+        vertex=dense.vertex[0],
+        normal=dense.normal[0],
+        known=dense.known[0],
         camera=small,
     )
 

@@ -14,6 +14,7 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from backend.artifacts import F32
 from backend.fica.completion import Completion, Sampling
+from backend.fica.keep import with_seen
 from backend.fica.losses import deviation
 from backend.fica.maps import SPAN_M, Frame, HeadMaps
 from backend.fica.recipes import RefinementRecipe
@@ -91,14 +92,20 @@ class RefinementObjective(nn.Module):
 
     @torch.no_grad()
     def start(self, batch: dict[str, Tensor]) -> HeadMaps:
-        """What is refined."""
+        """What is refined: what the completion makes, with what the portrait shows."""
+        frame = self._parts[2]
+        partial = partial_of(batch["portrait"], dense_of(batch), frame, self._recipe.evidence)
+        return with_seen(self.completed(batch, partial), partial, batch["motion"], frame)
+
+    @torch.no_grad()
+    def completed(self, batch: dict[str, Tensor], partial: Tensor) -> HeadMaps:
+        """What the completion makes of ``partial``, or the degraded truth."""
         completion, semantic, frame, _ = self._parts
         if completion is None:
             texture = avg_pool2d(batch["texture"], 3, 1, 1, count_include_pad=False)
             texture = (texture + batch["texture_error"]).clamp(0, 1) * frame.inside
             return HeadMaps(texture, batch["geometry"] + batch["geometry_error"] * frame.inside)
         portrait = batch["portrait"]
-        partial = partial_of(portrait, dense_of(batch), frame, self._recipe.evidence)
         width = completion.transformer.config.semantic_width
         told = semantic(portrait) if semantic is not None else portrait.new_zeros(len(portrait), width)
         sampling = Sampling(self._recipe.sampling_steps)
@@ -208,6 +215,11 @@ class RefinementTask(Task):
             textures = [_sized(t, wanted) for t in (start.texture, made.texture, batch["texture"], moved)]
             rows.append([hwc(p[0]) for p in (wanted, first, after, *textures)])
         return tiled(rows)
+
+    def completed(self, batch: dict[str, Tensor]) -> HeadMaps:
+        """What the completion alone makes."""
+        partial = partial_of(batch["portrait"], dense_of(batch), self._frame, self._recipe.evidence)
+        return self._objective.completed(batch, partial)
 
     @torch.no_grad()
     def refined(self, batch: dict[str, Tensor]) -> tuple[HeadMaps, HeadMaps]:
