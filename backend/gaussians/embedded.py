@@ -9,7 +9,7 @@ from backend.errors import BadInput
 from backend.gaussians.decoder import decode, on_scalp, skin_seen
 from backend.gaussians.hair import grow_hair, under_hair
 from backend.gaussians.hair_mask import HairSeen, HeadWindow, find_hair, head_window
-from backend.gaussians.hairline import painted
+from backend.gaussians.hairline import bare_on_the_other_side, painted
 from backend.gaussians.optimise import match_photo
 from backend.gaussians.surface import BoundGaussians, placed
 
@@ -71,5 +71,6 @@ def _dressed(
     here, there = (placed(b, vertices, triangles).positions for b in (bare, hair))
     scalp = np.clip(2 * on_scalp(made, bare), 0, 1).astype(np.float32)
     known = skin_seen(made, bare)
+    scalp *= 1 - bare_on_the_other_side(here, window, seen, made.fit)
     below = painted(under_hair(bare, here, scalp, known, hair, there), here, known, window, seen, made.fit)
     return below if is_cropped else below.joined(hair)

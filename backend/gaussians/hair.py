@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from backend.artifacts import F32, F64, HeadFit
 from backend.colour import srgb_to_linear
 from backend.gaussians.hair_mask import HairSeen, HeadWindow, around
-from backend.gaussians.hairline import room_for_hair
+from backend.gaussians.hairline import MIRROR, room_for_hair
 from backend.gaussians.surface import HAIR, BoundGaussians, bind, quaternions_of
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.sampling import sample_bilinear
@@ -130,7 +130,7 @@ def _volume(window: HeadWindow, seen: HairSeen, fit: HeadFit) -> _Volume:
     points = grid.reshape(-1, 3)
 
     # What the photo shows to be free is left out before anything dear is worked out.
-    possible = np.flatnonzero(~_free(window, seen, points))
+    possible = np.flatnonzero(~free_of_hair(window, seen, points))
     points = points[possible]
     skin = np.unique(head.triangles[head.triangle_part == 0])
     gap, near = cKDTree(vertices[skin]).query(points, distance_upper_bound=_FARTHEST_M)
@@ -190,30 +190,39 @@ def _lowest(window: HeadWindow, seen: HairSeen) -> float:
     return float(back[1])
 
 
-def _free(window: HeadWindow, seen: HairSeen, points: F64) -> NDArray[np.bool_]:
-    """Which points the photo shows to be free of hair: neither hair nor behind the head."""
-    is_known, is_hair, is_behind = _looked_up(window, seen, points)
-    return np.asarray(is_known & ~is_hair & ~is_behind)
+def free_of_hair(window: HeadWindow, seen: HairSeen, points: F64) -> NDArray[np.bool_]:
+    """Which points the photo shows to be free of hair: neither hair nor behind the head.
+
+    Of what lies behind the head, the other side tells.
+    """
+    is_hair, is_behind = _looked_up(window, seen, points)
+    hidden = np.flatnonzero(is_behind)
+    free = ~is_hair & ~is_behind
+    is_hair, is_behind = _looked_up(window, seen, points[hidden] * MIRROR)
+    free[hidden] = ~is_hair & ~is_behind
+    return np.asarray(free)
 
 
 def _before_skin(
     window: HeadWindow, seen: HairSeen, points: F64, is_fringe: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Which points of a fringe are not shown to be hair: over bare skin there is none unless it is seen."""
-    is_known, is_hair, _ = _looked_up(window, seen, points)
-    return np.asarray(is_fringe & ~(is_known & is_hair))
+    is_hair, _ = _looked_up(window, seen, points)
+    return np.asarray(is_fringe & ~is_hair)
 
 
 def _looked_up(
     window: HeadWindow, seen: HairSeen, points: F64
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether the photo reaches each point's pixel, it shows hair there, the point lies behind the head."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the photo shows hair at each point, and whether the point lies behind the head.
+
+    Beyond the photo's edge it is as at the edge: hair that is cut off goes on there, nothing begins.
+    """
     pixels, depth = window.camera.project(points)
-    height, width = seen.mask.shape
-    column, row = np.floor(pixels[:, 0]).astype(int), np.floor(pixels[:, 1]).astype(int)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    c, r = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
-    return inside & window.in_photo[r, c], seen.mask[r, c], depth > window.drawn.depth[r, c] + 0.002
+    rows, columns = np.nonzero(window.in_photo)
+    c = np.clip(np.floor(pixels[:, 0]).astype(int), columns.min(), columns.max())
+    r = np.clip(np.floor(pixels[:, 1]).astype(int), rows.min(), rows.max())
+    return seen.mask[r, c], depth > window.drawn.depth[r, c] + 0.002
 
 
 def _surface(full: _Volume, rng: np.random.Generator) -> _Locks:
@@ -274,7 +283,7 @@ def _colours(
     usual = np.median(known, 0)
     far = np.clip((gap[:, 0] - 0.01) / 0.05, 0, 0.6)[:, None]
     smooth = smooth * (1 - far) + usual * far
-    mirrored = locks.position[rest] * np.array([-1.0, 1.0, 1.0])
+    mirrored = locks.position[rest] * MIRROR
     mirror_gap, mirror_near = tree.query(mirrored, k=4)
     lend = np.clip(1 - mirror_gap[:, 0] / _MIRROR_M, 0, 1)[:, None] * 0.7
     colours[rest] = smooth * (1 - lend) + known[mirror_near].mean(1) * lend

@@ -20,7 +20,7 @@ from blender_addon.splats import Splats
 
 I32 = NDArray[np.int32]
 SPREAD = 0.66  # standard deviation over the distance between neighbours
-LEAST_TEXEL_M, LARGEST_TEXEL_M = 2e-4, 8e-3
+LEAST_TEXEL_M, LARGEST_TEXEL_M = 2e-4, 2e-2  # the back of the head has texels of 15 mm
 THICKNESS = 0.2  # of a flat Gaussian across the surface, over its smaller extent
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from backend.artifacts import Camera
+from backend.gaussians.hair import free_of_hair
 from backend.gaussians.hair_mask import HairSeen, HeadWindow, find_hair
-from backend.gaussians.hairline import room_for_hair
+from backend.gaussians.hairline import bare_on_the_other_side, room_for_hair
 from backend.head.registry import load_head
 from backend.uvspace.normals import vertex_normals
 from backend.uvspace.rasterise import rasterise_camera
@@ -24,9 +26,15 @@ def fit() -> SimpleNamespace:
     return SimpleNamespace(head=head, vertices_head=head.mean_vertices)
 
 
-def pictured(fit: SimpleNamespace, hair_srgb: np.ndarray) -> HeadWindow:
-    """The mean head, lit from above and the side, its scalp in ``hair_srgb``; the skin mask ends there."""
+def pictured(fit: SimpleNamespace, hair_srgb: np.ndarray, yaw_deg: float = 0.0) -> HeadWindow:
+    """The mean head, lit from above and the side, its scalp in ``hair_srgb``; the skin mask ends there.
+
+    With ``yaw_deg`` the camera goes to the subject's left.
+    """
+    c, s = np.cos(np.radians(yaw_deg)), np.sin(np.radians(yaw_deg))
+    turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     pose = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0.0], [0, 0, -1, 1.2]])
+    pose[:, :3] = pose[:, :3] @ turn
     camera = Camera(1000.0, (SIDE / 2, SIDE / 2), SIDE, SIDE, pose)
     drawn = rasterise_camera(fit.vertices_head, fit.head.opaque_triangles, camera)
     normals = vertex_normals(fit.vertices_head, fit.head.triangles)
@@ -82,3 +90,46 @@ def test_without_bare_skin_hair_stands_off_as_it_likes(fit: SimpleNamespace) -> 
     assert seen is not None
     hidden = HeadWindow(**{**vars(window), "skin": np.zeros_like(window.skin)})
     assert np.isinf(room_for_hair(hidden, seen, np.zeros((2, 3)), np.zeros(2))).all()
+
+
+def test_beyond_the_photos_edge_hair_is_as_at_the_edge(fit: SimpleNamespace) -> None:
+    """Hair that the frame cuts off goes on; beside a background nothing begins."""
+    window = pictured(fit, np.array([0.15, 0.1, 0.08], np.float32))
+    seen = find_hair(window, fit)
+    assert seen is not None
+    mask = np.zeros_like(seen.mask)
+    mask[SIDE // 2 :, : SIDE // 4] = True  # down to the lower left corner
+    hanging = replace(seen, mask=mask)
+    at_px = np.array([[20, SIDE + 15], [-15, SIDE - 20], [SIDE - 20, SIDE + 15], [-15, 20], [20, SIDE - 20]])
+    depth = 1.1  # before the head
+    rays = np.column_stack([(at_px - SIDE / 2) / window.camera.focal_px, np.ones(len(at_px))]) * depth
+    points = (rays - window.camera.world_to_camera[:, 3]) @ window.camera.world_to_camera[:, :3]
+    assert free_of_hair(window, hanging, points).tolist() == [False, False, True, True, False]
+
+
+def test_behind_the_head_hair_is_as_on_the_other_side(fit: SimpleNamespace) -> None:
+    """From the subject's left: beside the hidden cheek there is none, as beside the seen one."""
+    window = pictured(fit, np.array([0.15, 0.1, 0.08], np.float32), yaw_deg=40.0)
+    seen = find_hair(window, fit)
+    assert seen is not None
+    normals = vertex_normals(fit.vertices_head, fit.head.triangles)
+    cheek = (fit.head.regions["face"] > 0.9) & (normals[:, 0] < -0.7)
+    cheek &= fit.vertices_head[:, 0] < -0.04  # the subject's right
+    beside = fit.vertices_head[cheek] + 0.01 * normals[cheek]
+    pixels, depth = window.camera.project(beside.astype(np.float64))
+    column, row = pixels.astype(int).T
+    hidden = depth > window.drawn.depth[row, column] + 0.004
+    assert hidden.sum() > 20
+    assert free_of_hair(window, seen, beside[hidden]).mean() > 0.9
+
+
+def test_the_hidden_hairline_is_the_seen_one_mirrored(fit: SimpleNamespace) -> None:
+    window = pictured(fit, np.array([0.15, 0.1, 0.08], np.float32), yaw_deg=40.0)
+    seen = find_hair(window, fit)
+    assert seen is not None
+    right = fit.vertices_head[:, 0] < -0.03
+    bare = bare_on_the_other_side(fit.vertices_head, window, seen, fit)
+    forehead = right & (fit.head.regions["forehead"] > 0.9) & (fit.head.regions["scalp"] < 0.05)
+    scalp = right & (fit.head.regions["scalp"] > 0.95)
+    assert bare[forehead].mean() > 0.7
+    assert bare[scalp].mean() < 0.1

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 from splat_reference import matrices
 from synthetic_avatar import make_head
 
+from backend.gaussians.decoder import OPAQUE_LOGIT, SKIN_CHART, SKIN_EVERY
 from backend.gaussians.surface import (
     SPREAD,
     BoundGaussians,
@@ -18,7 +20,11 @@ from backend.gaussians.surface import (
     placed,
     texel_shapes,
 )
+from backend.gaussians.turntable import draw, orbit_camera
+from backend.head.registry import load_head
 from backend.uvspace.normals import vertex_normals
+from backend.uvspace.rasterise import rasterise_camera
+from blender_addon import splat_sh
 from blender_addon.splat_binding import SplatBinding, read_bound_splats, write_binding
 from blender_addon.splats import Splats, SplatsError, write_ply
 
@@ -109,6 +115,31 @@ def test_texels_of_a_flat_square_become_even_discs() -> None:
     log_scales, _ = texel_shapes(points, np.broadcast_to([0.0, 0.0, 1.0], (256, 3)))
     assert np.allclose(np.exp(log_scales[:, :2]), SPREAD * 0.05 / 16, rtol=1e-4)
     assert (log_scales[:, 2] < log_scales[:, 1]).all()
+
+
+def test_nobody_looks_through_the_back_of_the_head() -> None:
+    """The face is red, what lies behind it green: from behind no red shines through the widest texels."""
+    head = load_head("open")
+    points = chart_points(head, head.mean_vertices, 0, SKIN_CHART, SKIN_EVERY)
+    normals = vertex_normals(head.mean_vertices, head.triangles)
+    n = np.einsum("nk,nkc->nc", points.barycentric, normals[head.triangles[points.triangle]])
+    n /= np.linalg.norm(n, axis=1, keepdims=True)
+    log_scales, rotations = texel_shapes(points, n)
+    is_front = points.position[:, 2] > 0.0
+    harmonics = np.zeros((len(n), 1, 3), np.float32)
+    harmonics[is_front, 0] = (np.array([1, 0, 0]) - splat_sh.COLOUR_OFFSET) / splat_sh.C0
+    harmonics[~is_front, 0] = (np.array([0, 1, 0]) - splat_sh.COLOUR_OFFSET) / splat_sh.C0
+    logits = np.full(len(n), OPAQUE_LOGIT, np.float32)
+    splats = Splats(points.position.astype(np.float32), log_scales, rotations, logits, harmonics)
+    camera = orbit_camera(head.eye_centres, 180.0, 0.0, 128)
+    drawn = rasterise_camera(head.mean_vertices, head.opaque_triangles, camera)
+    height = drawn.interpolate(head.mean_vertices, head.triangles)[..., 1]
+    skull = drawn.covered & (height > head.eye_centres[:, 1].mean() - 0.05)
+    skull = binary_erosion(skull, iterations=4)
+    picture = draw(splats, camera)[skull].astype(float) / 255
+    assert skull.sum() > 500
+    assert picture[:, 0].mean() < 0.04
+    assert np.quantile(picture[:, 0], 0.99) < 0.15
 
 
 def test_binding_round_trip_and_its_faults(tmp_path) -> None:
