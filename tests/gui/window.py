@@ -11,10 +11,18 @@ from steps import Box, Session, Steps, Wait, screen_pixels
 BETWEEN_EVENTS_S = 0.05
 ROW_PX = 10  # half of a button's height
 ARROW_PX = (9, 22)  # where a panel's header has its arrow, from the sidebar's left
+INNER_ARROW_PX = (30, 41)  # the same of a panel in a panel
 TABS_PX = 30  # the tabs at the sidebar's right
 OPENED_PX = 400  # how far below its header a panel's button is looked for
 SCREENFULS = 5  # how far down the sidebar is looked through
 DRAWN_LEVELS = 12  # difference of grey levels that tells a drawn thing from the background
+FIGURE_KEYS = dict(
+    zip(
+        "0123456789.",
+        ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "PERIOD"),
+        strict=True,
+    )
+)
 Place = tuple[int, int]  # window pixels from the left and the bottom, as Blender counts
 
 
@@ -72,6 +80,16 @@ def click(session: Session, place: Place) -> Steps:
     yield from press(session, "LEFTMOUSE")
 
 
+def write(session: Session, text: str) -> Steps:
+    """Type figures into the field that is being edited, and Enter."""
+    x, y = session.mouse
+    for letter in text:
+        session.window.event_simulate(type=FIGURE_KEYS[letter], value="PRESS", x=x, y=y, unicode=letter)
+        session.window.event_simulate(type=FIGURE_KEYS[letter], value="RELEASE", x=x, y=y)
+        yield BETWEEN_EVENTS_S
+    yield from press(session, "RET")
+
+
 def open_sidebar(session: Session, category: str) -> Steps:
     """Press N in the viewport and choose a tab of the sidebar."""
     area = view3d(session)
@@ -127,8 +145,8 @@ def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generato
     """Where in the sidebar the button of an operator (``likeness.reconstruct``) or a property lies.
 
     The mouse goes over what is drawn in the sidebar and asks Blender what lies under it; the wheel brings
-    what lies further down. Then closed panels are opened one after the other, from below, so that what is
-    above stays where it is.
+    what lies further down. Then closed panels are opened one after the other, first those at the top, from
+    below, so that what is above stays where it is.
 
     Raises:
         LookupError: no such button is there.
@@ -150,24 +168,32 @@ def find_button(session: Session, area: bpy.types.Area, wanted: str) -> Generato
         return None
 
     middle = centre(part)
-    for _ in range(SCREENFULS):
+    at_top: set[int] = set()  # rows of buttons before anything is scrolled
+    for screenful in range(SCREENFULS):
         place = yield from scan(part.y, part.y + part.height)
         if place is not None:
             return place
+        if screenful == 0:
+            at_top = set(buttons)
         before = screen_pixels(box(session, part))
         yield from turn_wheel(session, "WHEELDOWNMOUSE", middle)
         if np.mean(screen_pixels(box(session, part)) != before) < 0.02:
             break  # the end
-    headers = [y for y in rows_with_content(session, part, *ARROW_PX) if y not in buttons]
-    for header in reversed(headers):
-        arrow = part.x + sum(ARROW_PX) // 2, header
-        yield from click(session, arrow)
-        yield 0.3
-        place = yield from scan(header - OPENED_PX, header)
-        if place is not None:
-            return place
-        yield from click(session, arrow)
-        yield 0.3
+    for wheel, taken in (("WHEELUPMOUSE", at_top), ("WHEELDOWNMOUSE", set(buttons))):
+        yield from turn_wheel(session, wheel, middle, 10 * SCREENFULS)
+        outer = rows_with_content(session, part, *ARROW_PX)  # buttons begin here too
+        headers = {y: ARROW_PX for y in outer if y not in taken}
+        inner = set(rows_with_content(session, part, *INNER_ARROW_PX)).difference(outer)
+        headers |= dict.fromkeys(inner, INNER_ARROW_PX)
+        for header in sorted(headers):
+            arrow = part.x + sum(headers[header]) // 2, header
+            yield from click(session, arrow)
+            yield 0.3
+            place = yield from scan(header - OPENED_PX, header)
+            if place is not None:
+                return place
+            yield from click(session, arrow)
+            yield 0.3
     shown = ", ".join(dict.fromkeys(buttons.values())) or "nothing"
     raise LookupError(f"no button {wanted} in the sidebar; it shows: {shown}")
 
