@@ -31,6 +31,7 @@ _SMOOTH, _STRANDS = (1.5, 0.3), (1.8, 0.4)
 _STRANDS_DARKER = 12.0
 _FRINGE_SHARE = 0.15  # of the forehead; a hair line alone has less
 _TIPS, _LIDS = 0.10, 0.04  # of the face's height: how far strands hang below a fringe, what lashes take
+_LOCKS = 0.25  # of the face's height: how far they hang beside the eyes, before temple, ear and cheek
 _STRAND, _BETWEEN = 0.05, 0.02  # of the face's width: a strand's greatest width, how far gaps are closed
 _BROKEN = 0.05  # of the face's width: how far a strand may be lost from sight
 _STRAND_DARKER = 2.5  # lightness units, than the skin beside it …
@@ -205,11 +206,14 @@ def _hanging_strands(
     above_lids = rows < y[[159, 386]].mean() - _LIDS * height
     beside = ((columns < x[33] - _LIDS * height) | (columns > x[263] + _LIDS * height)) & (rows < y[13])
     hair = _reached(fringe, covered | fringe)
-    near = regions.dilate(hair.astype(np.uint8), _TIPS * height) > 0
+    near, beside = (
+        area & (regions.dilate(hair.astype(np.uint8), reach * height) > 0)
+        for area, reach in ((above_lids, _TIPS), (beside, _LOCKS))
+    )
     across = np.ones((1, round(_STRAND * width) | 1), np.uint8)
     line = cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, across)
     scale = np.clip((lightness + line) / _LIGHT_SKIN, _LEAST_SCALE, 1.0)
-    found = (line > _STRAND_DARKER * scale) & near & (above_lids | beside)
+    found = (line > _STRAND_DARKER * scale) & (near | beside)
     for patch in _SURE_PATCHES:
         found &= regions.fill(lightness.shape, points, patch) == 0
     # A brow's hairs are as thin and dark; they do not hang from the fringe.

@@ -49,7 +49,7 @@ def test_a_squint_shades_the_white_and_does_not_make_the_skin_light():
 
 
 def test_light_from_above_shades_the_white_below_the_brow_and_does_not_make_the_skin_light():
-    albedo, eyes, pixels = face(45, lids=0.6)  # the brow takes a fifth of the white's light
+    albedo, eyes, pixels = face(45, lids=0.5)  # the brow takes a third of the white's light
     blackest_lids, black_lids, dark_lids, usual_lids, bright_lids = (
         believe_tone([replace(eye, lid=lid) for eye in eyes], pixels).colour_linear @ LUMINANCE
         for lid in (0.01, 0.15, 0.23, 0.46, 0.9)
