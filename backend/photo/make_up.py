@@ -2,8 +2,9 @@
 
 Lips and lids lie in the same light as the skin around, so the ratio of both is nearly free of it. Bare lips
 are redder than skin only so far, bare lids hardly differ from it but by shadow. Make-up is part of how the
-person looks: lipstick stays in the maps, bright eye shadow mostly does not. That is said. Thresholds were
-found on portraits and on rendered heads whose make-up is known.
+person looks: lipstick stays in the maps, bright eye shadow mostly does not. That is said. Where lips are too
+red because the skin around them has lost its own hue, it is the face that is painted. Thresholds were found
+on portraits and on rendered heads whose make-up is known.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _MIN_PIXELS = 12
 # Logarithmic chroma beside the skin's: half blue over red, green over both.
 _LIP_BLUE, _LIP_GREEN = (-0.55, 0.30), (-0.62, 0.15)  # of lips that are bare, or in a usual lipstick
 _LIP_DARK = -1.5  # log luminance beside the skin's, below which no bare lip is
+_PAINTED_BLUE = -0.12  # of skin itself, above which it is white, grey or blue: the palest has -0.3
 _LID_BLUE, _LID_GREEN = (-0.45, 0.32), (-0.26, 0.22)  # of bare lids
 
 _LIDS = (regions.RIGHT_UPPER_LID, regions.LEFT_UPPER_LID)
@@ -33,7 +35,9 @@ _BROWS = (regions.RIGHT_BROW, regions.LEFT_BROW)
 
 
 def made_up_parts(photo: Photo, landmarks: Landmarks) -> tuple[str, ...]:
-    """Those of "lips" and "eyelids" that are painted in a colour that no bare ones have.
+    """Those of "face", "lips" and "eyelids" that are painted in a colour that no bare ones have.
+
+    The face is told by the skin around the lips, and its lips are not named beside it.
 
     Parts that are turned away, hidden (their points' visibility is 0), or too dark or too bright for a hue
     are left out; so are lids where only one eye shows any colour, which may be a shadow or a light.
@@ -58,7 +62,7 @@ def made_up_parts(photo: Photo, landmarks: Landmarks) -> tuple[str, ...]:
         around = area(regions.OUTER_LIPS, 0.06 * _SIDE) & ~area(regions.OUTER_LIPS, 0.015 * _SIDE)
         beside = _beside(rgb[lips], rgb[around])
         if beside is not None and (_outside(beside, _LIP_BLUE, _LIP_GREEN) or beside[2] < _LIP_DARK):
-            parts.append("lips")
+            parts.append("face" if beside[0] < _LIP_BLUE[0] and _is_painted(rgb[around]) else "lips")
     lids = [
         _beside(rgb[area(lid) & ~area(brow, 2) & ~area(eye, 1)], rgb[area(below)])
         for lid, brow, eye, below in zip(_LIDS, _BROWS, _EYES, _BELOW, strict=True)
@@ -80,6 +84,11 @@ def _beside(part: NDArray[np.float32], skin: NDArray[np.float32]) -> F64 | None:
     red, green, blue = np.log(np.maximum(here, _LEAST)) - np.log(np.maximum(there, _LEAST))
     bright = float(np.log(here @ LUMINANCE_REC709) - np.log(there @ LUMINANCE_REC709))
     return np.array([0.5 * (blue - red), green - 0.5 * (red + blue), bright])
+
+
+def _is_painted(skin: NDArray[np.float32]) -> bool:
+    red, _, blue = np.median(skin.astype(np.float64), axis=0)
+    return bool(0.5 * np.log(max(blue, _LEAST) / max(red, _LEAST)) > _PAINTED_BLUE)
 
 
 def _outside(beside: F64, blue: tuple[float, float], green: tuple[float, float]) -> bool:

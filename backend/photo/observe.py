@@ -139,7 +139,12 @@ def _warn_of_hidden(photo: Photo, hidden: Hidden, run: Run) -> None:
 def _warn_of_make_up(photo: Photo, landmarks: Landmarks, run: Run) -> None:
     """Name what is painted, in one line."""
     parts = made_up_parts(photo, landmarks)
-    if parts:
+    if "face" in parts:
+        run.warn(
+            f"The face in {photo.name} looks painted or powdered, as its skin has no skin's hue beside the "
+            "lips; paint stays in the maps, and the bare skin below is not known."
+        )
+    elif parts:
         run.warn(
             f"The {' and '.join(parts)} in {photo.name} wear strong make-up; some of it stays in the maps, "
             "some is taken for coloured light, and the bare skin below is not known."

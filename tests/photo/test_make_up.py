@@ -82,3 +82,18 @@ def test_make_up_is_named_once(astronaut: Photo, astronaut_seen: Observation) ->
     observe(painted(made_up, lids(astronaut_seen), BLUE, 0.8), run)
     assert len(run.warnings) == 1
     assert "lips and eyelids in astronaut wear strong make-up" in run.warnings[0]
+
+
+def test_a_face_painted_white_is_not_red_lips(astronaut: Photo, astronaut_seen: Observation) -> None:
+    shape, p = astronaut_seen.skin_mask.shape, astronaut_seen.landmarks_px
+    bare = [
+        regions.fill(shape, p, part) for part in (regions.OUTER_LIPS, regions.RIGHT_EYE, regions.LEFT_EYE)
+    ]
+    skin = (regions.fill(shape, p, regions.FACE_OVAL) > 0) & (sum(bare) == 0)
+    white = painted(astronaut, skin, (0.6, 0.6, 0.6), 0.95)
+    red_lips = painted(white, lips(astronaut_seen), (0.30, 0.06, 0.05), 0.8)
+    run = Run()
+    observe(red_lips, run)
+    assert "face" in made_up_parts(red_lips, landmarks_of(astronaut_seen))
+    assert any("looks painted or powdered" in line for line in run.warnings)
+    assert not any("lips" in line and "strong make-up" in line for line in run.warnings)
