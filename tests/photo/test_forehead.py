@@ -106,6 +106,40 @@ def test_strands_that_hang_from_a_fringe_over_the_brows_are_not_skin(
         assert skin[regions.fill(skin.shape, points, patch) > 0].mean() > 0.9
 
 
+def test_strands_that_hang_beside_the_eyes_are_followed_down_the_temple(
+    picture: np.ndarray, bare: Observation
+) -> None:
+    points = bare.landmarks_px
+    height = points[152, 1] - points[10, 1]
+    top, brows = points[10, 1] - 0.15 * height, points[[105, 334], 1].min() - 3
+    far, eye = points[127, 0] + 2, points[33, 0] - 0.06 * height
+    canvas, locks = (
+        cv2.resize(picture, None, fx=4, fy=4),
+        np.zeros([4 * n for n in picture.shape[:2]], np.uint8),
+    )
+
+    def strand(
+        drawn: np.ndarray, x: float, start: float, end: float, colour: int | tuple[int, int, int], width: int
+    ) -> None:
+        ends = [(int(4 * x), int(4 * y)) for y in (start, end)]
+        cv2.line(drawn, *ends, colour, width, cv2.LINE_AA)
+
+    for x in np.arange(far, points[332, 0], 1.2):
+        strand(canvas, x, top, brows, (60, 44, 36), 5)
+    for x in np.arange(far + 2, eye, 5):
+        strand(canvas, x, top, brows + 0.27 * height, (110, 80, 66), 3)
+        if x > far + 12:  # clear of the hair behind; lower than strands hang over brows
+            strand(locks, x, brows + 0.18 * height, brows + 0.27 * height, 255, 4)
+    fringed, hair = (
+        cv2.resize(a, picture.shape[1::-1], interpolation=cv2.INTER_AREA) for a in (canvas, locks)
+    )
+    skin = observe(as_photo(fringed), Run()).skin_mask
+    assert (hair > 128).sum() > 30
+    assert skin[hair > 128].mean() < 0.3
+    for patch in (regions.RIGHT_CHEEK, regions.LEFT_CHEEK):
+        assert skin[regions.fill(skin.shape, points, patch) > 0].mean() > 0.85
+
+
 def test_half_a_forehead_in_another_light_is_skin(picture: np.ndarray, bare: Observation) -> None:
     seen = observe(as_photo(_shaded(picture, bare.landmarks_px, 0.55)), Run())
     assert seen.skin_mask[_forehead(bare)].mean() > 0.8
