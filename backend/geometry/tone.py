@@ -7,8 +7,8 @@ people. Three cues are weighed on a grid of lightness, each with the spread that
 - skin below the eye over the white of the eye (both shaded by the brow, the white by the lids as well, the
   more the narrower they are; the skin's own gloss, about 4 % of the light, lies on top of its albedo). How
   dark the upper lid is beside the skin below tells how much of the light comes from above, where the brow
-  keeps it from the white, and how far to trust this cue. Of two eyes one tells: not a foreshortened one,
-  whose white is mostly lids, and else the one with the brighter skin: below the other lies a shadow,
+  keeps it from the white. Of two eyes one tells: not a foreshortened one, whose white is mostly lids, and
+  else the one with the brighter skin: below the other lies a shadow,
 - the skin's hue with its gloss, after the light's colour (the camera's white balance, and the eyes' white,
   which lids tint): melanin takes blue before green before red,
 - the face's brightness in the picture, weakly: dark skin is exposed darker, though not by as much as it is.
@@ -42,8 +42,7 @@ _NARROW, _OPEN, _NARROWING = 0.55, 0.85, 4.0
 # Log of the upper lid over the skin below (abscissae), and what it makes of the white (log): a darker lid
 # than usual lies in the brow's shadow, and the white below it as well. Part may be make-up: bounded.
 _LID, _LID_SHADES = (-1.7, -1.2, -0.77, -0.4), (-0.65, -0.115, 0.0, 0.07)
-_RATIO_SIGMA = (0.35, 0.29, 0.25, 0.25)  # of the log ratio, at _LID
-_USUAL_LID = -0.77  # where none is seen
+_RATIO_SIGMA = 0.25  # of the log ratio
 _GLOSS = 0.04  # of a card's radiance, what skin adds by its surface
 _ONE_EYE = 1.3  # times as uncertain where one eye tells alone, or the other is foreshortened
 _FORESHORTENED = 0.85  # of the other eye's width
@@ -51,8 +50,8 @@ _FORESHORTENED = 0.85  # of the other eye's width
 _NO_WHITE_RATIO, _NO_WHITE_TINT = 0.9, 1.2
 
 # Logarithmic chroma along (half blue over red, green over the mean of both).
-_SCLERA_SHOWN = np.array([-0.08, 0.0])  # beside its albedo's: light that reaches it from lids and corners
-_SURFACE = 0.02  # white light that skin returns by its surface, over a card's, off its highlights
+_SCLERA_SHOWN = np.array([-0.05, 0.0])  # beside its albedo's: light that reaches it from lids and corners
+_SURFACE = 0.01  # white light that skin returns by its surface, over a card's, off its highlights
 _BALANCE_SIGMA = np.array([0.20, 0.08])  # of light's colour in a white-balanced photo
 _SCLERA_SIGMA = np.array([0.20, 0.10])  # of its colour as the eyes tell it
 _PERSON_SIGMA = np.array([0.10, 0.05])  # of skins of one lightness
@@ -91,7 +90,7 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
         near = _near(shown)
         eye = max(near, key=_ratio)
         gap = np.log(_ratio(eye)) - np.log((luminance + _GLOSS) / _white_shown(eye))
-        sigma = float(np.interp(_log_lid(eye), _LID, _RATIO_SIGMA)) * (_ONE_EYE if len(near) == 1 else 1.0)
+        sigma = _RATIO_SIGMA * (_ONE_EYE if len(near) == 1 else 1.0)
         log_p -= 0.5 * (gap / sigma) ** 2
         told = np.mean([_chroma(eye.white) for eye in shown], axis=0) - _chroma(_SCLERA) - _SCLERA_SHOWN
         light = told * spread / (spread + _SCLERA_SIGMA**2)
@@ -110,9 +109,10 @@ def believe_tone(whites: Sequence[EyeWhite], skin_linear: NDArray[np.floating[An
     log_y = np.log(luminance)
     mean = float(p @ log_y)
     lightness = float(p @ _LIGHTNESS)
+    # The mean albedo, not the most likely one: it errs least in what a renderer multiplies light by.
+    likely = float(np.interp(np.log(p @ luminance), log_y, _LIGHTNESS))
     return ToneBelief(
-        # The mean lightness errs least to the eye; the mean albedo would make dark skin too light.
-        colour_linear=skin_of_lightness(np.array([lightness]))[0],
+        colour_linear=skin_of_lightness(np.array([likely]))[0],
         sigma_log=float(np.sqrt(p @ (log_y - mean) ** 2)),
         sigma_lightness=float(np.sqrt(p @ (_LIGHTNESS - lightness) ** 2)),
         light_log=np.array([-light[0] - light[1] / 3, 2 * light[1] / 3, light[0] - light[1] / 3]),
@@ -139,12 +139,8 @@ def _ratio(eye: EyeWhite) -> float:
 def _white_shown(eye: EyeWhite) -> float:
     """Radiance of this white over that of a white card below the eye."""
     opening = min(max(eye.opening, _NARROW), _OPEN)
-    shaded = float(np.interp(_log_lid(eye), _LID, _LID_SHADES))
+    shaded = 0.0 if eye.lid is None else float(np.interp(np.log(max(eye.lid, 1e-3)), _LID, _LID_SHADES))
     return float(_WHITE_SHOWN * np.exp(shaded - _NARROWING * (_OPEN - opening)))
-
-
-def _log_lid(eye: EyeWhite) -> float:
-    return _USUAL_LID if eye.lid is None else float(np.log(max(eye.lid, 1e-3)))
 
 
 def _brighter_half(colours: NDArray[np.floating[Any]]) -> F64 | None:
