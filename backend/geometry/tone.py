@@ -41,7 +41,7 @@ _WHITE_SHOWN = 0.50  # radiance of an open eye's white over a white card's below
 _NARROW, _OPEN, _NARROWING = 0.55, 0.85, 4.0
 # Log of the upper lid over the skin below (abscissae), and what it makes of the white (log): a darker lid
 # than usual lies in the brow's shadow, and the white below it as well. Part may be make-up: bounded.
-_LID, _LID_SHADES = (-1.7, -1.2, -0.77, -0.4), (-0.65, -0.115, 0.0, 0.07)
+_LID, _LID_SHADES = (-1.7, -1.2, -0.77, -0.4), (-0.5, -0.115, 0.0, 0.07)
 _RATIO_SIGMA = 0.25  # of the log ratio
 _GLOSS = 0.04  # of a card's radiance, what skin adds by its surface
 _ONE_EYE = 1.3  # times as uncertain where one eye tells alone, or the other is foreshortened
