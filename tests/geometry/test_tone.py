@@ -85,6 +85,13 @@ def test_the_colour_of_the_light_is_partly_seen_in_the_eyes():
     assert told.sum() == pytest.approx(0, abs=1e-12)
 
 
+def test_whites_are_a_little_redder_than_they_are_and_do_not_make_the_light_red():
+    _, eyes, pixels = face(60)
+    reddened = [replace(eye, white=eye.white * np.exp([0.05, 0.0, -0.05])) for eye in eyes]
+    assert np.abs(believe_tone(reddened, pixels).light_log).max() < 0.005
+    assert believe_tone(eyes, pixels).light_log[2] > 0.01  # whites as white as that need bluish light
+
+
 def test_an_outline_that_shows_lids_is_no_white_and_leaves_the_belief_wide():
     _, eyes, pixels = face(60)
     lids = [replace(eye, white=eye.skin * 0.8) for eye in eyes]
