@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import rested_eyes
 from backend.texture.noise import skin_noise
 from synthdata.cases.case_set import HeadPlan
 from synthdata.cases.morphs import Material
@@ -22,7 +23,7 @@ ASYMMETRY_M = ((0.070, 0.0011), (0.028, 0.0004))  # wavelength and amplitude of 
 class HeadShape:
     """Neutral vertices of a head and what they were made of."""
 
-    neutral: F32  # (V, 3) metres
+    neutral: F32  # (V, 3) metres, eyes below their lids
     identity: F32  # (V, 3) of it from ICT's modes alone, as offsets
     shapes: dict[str, float]  # MakeHuman's, by weight
 
@@ -39,8 +40,8 @@ def make_shape(plan: HeadPlan, head: ParametricHead, material: Material) -> Head
         weight * material.shapes[material.shape_names.index(name)] for name, weight in weights.items()
     )
     uneven = np.stack([warp(head.mean_vertices, plan.seed + axis) for axis in range(3)], 1)
-    neutral = head.mean_vertices + identity + offsets + uneven
-    return HeadShape(neutral.astype(np.float32), identity.astype(np.float32), weights)
+    neutral = rested_eyes(head, head.mean_vertices + identity + offsets + uneven)
+    return HeadShape(neutral, identity.astype(np.float32), weights)
 
 
 def expressed(head: ParametricHead, neutral: F32, weights: dict[str, float]) -> tuple[F32, F32]:

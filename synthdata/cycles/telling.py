@@ -13,6 +13,7 @@ import numpy as np
 from backend.colour import luminance
 from backend.errors import LikenessError
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import rested_eyes
 from backend.training.schema import PersonMeta
 from backend.uvspace.chart import tangent_to_head
 from backend.uvspace.seams import dilate
@@ -42,7 +43,7 @@ def write_sitter(path: Path, head: ParametricHead, person: Person) -> None:
     maps = person.materials
     np.savez(
         path,
-        neutral=head.shape(np.array(person.meta.identity_coefficients)),
+        neutral=rested_eyes(head, head.shape(np.array(person.meta.identity_coefficients))),
         vertices=person.vertices_head,
         albedo_linear=maps.albedo_linear,
         roughness=maps.roughness,

@@ -14,6 +14,7 @@ from backend.artifacts import F32, ChartMaps, Materials
 from backend.colour import linear_to_lab
 from backend.export.map_files import displacement_scale
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import person_vertices
 from backend.training.schema import PersonMeta
 from backend.uvspace.chart import chart_maps
 from synthdata.run.shapes import draw_shape
@@ -91,7 +92,7 @@ def make_person(
     if expression is not None:
         weights = dict(expression)
     acted = np.array([weights.get(n, 0.0) for n in head.expression_names], np.float32)
-    neutral, vertices = head.shape(shape), head.shape(shape, acted)
+    neutral, vertices = person_vertices(head, shape.astype(np.float32), acted)
     maps = draw_skin(skin, head, texels, neutral, weights)
     chart = chart_maps(head, vertices, texels)
     bare = _bare(head, chart, skin)

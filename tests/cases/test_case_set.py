@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eyelids import cut_m
 from made_material import small_material
 
 from backend.evaluation.closest import Surface
@@ -114,6 +115,19 @@ def test_heads_are_not_symmetric_and_stay_heads():
     gap = np.linalg.norm(mirrored - shape.neutral, axis=1)[head.regions["face"] > 0.5]
     assert 0.0002 < gap.mean() < 0.006
     assert np.ptp(shape.neutral, axis=0).max() < 0.45
+
+
+@pytest.mark.parametrize("index", [0, 6])
+def test_the_white_of_the_eye_does_not_cut_their_open_lids(index, monkeypatch):
+    head, plan = load_open_head(), plan_heads(index + 1)[index]
+    shape = make_shape(plan, head, small_material())
+    assert max(cut_m(head, shape.neutral, side) for side in ("left", "right")) < 1e-6
+    monkeypatch.setattr("synthdata.cases.heads.rested_eyes", lambda _, neutral: neutral.astype(np.float32))
+    raw = make_shape(plan, head, small_material()).neutral
+    assert max(cut_m(head, raw, side) for side in ("left", "right")) > 0.0005  # or this could not fail
+    moved = np.linalg.norm(shape.neutral - raw, axis=1)
+    near = np.linalg.norm(raw[:, None] - head.eye_centres[None], axis=2).min(1) < 0.035
+    assert moved[~near].max() == 0  # nothing else is drawn differently
 
 
 def test_darker_plans_have_darker_skin():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from eyelids import cut_m
 from synthetic_avatar import make_head
 
 from backend.head.contact import sampled
@@ -102,14 +103,6 @@ def test_half_closed_lids_pass_over_a_turned_cornea(head, person):
         posed = shown(fitted, neutral, weights).astype(np.float64)
         below, _ = Lids(layout, neutral).missing(gaze)(sampled(posed, layout.surface))
         assert below.max() - CLEARANCE_M < 0.0001
-
-
-def cut_m(head, neutral, side):
-    """How far the eyeball stands beyond the open lids."""
-    even = neutral if side == "left" else neutral[head.mirror_vertex] * MIRROR_X
-    layout = LidLayout(head)
-    below, _ = Lids(layout, even).missing(np.eye(3))(sampled(even.astype(np.float64), layout.surface))
-    return float(below.max()) - CLEARANCE_M
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from eyelids import cut_m
 
 from backend.head.base import ParametricHead
 from backend.head.registry import load_head
+from synthdata.cycles.telling import write_sitter
+from synthdata.run.people import make_person, person_skin
 from synthdata.run.shapes import FARTHEST, draw_shape
 
 PEOPLE = 400
@@ -55,3 +59,18 @@ def test_a_head_whose_directions_are_not_known_is_drawn_whole(head: ParametricHe
     np.testing.assert_array_equal(woman, man)
     pair = [draw_shape(np.random.default_rng(1), head, 30.0, sex) for sex in (False, True)]
     assert not np.array_equal(*pair)
+
+
+@pytest.mark.parametrize("identity", [3])
+def test_the_white_of_the_eye_does_not_cut_their_open_lids(
+    head: ParametricHead, identity: int, tmp_path: Path
+) -> None:
+    person = make_person(head, identity, 0, 64, person_skin(0, identity), expression={})
+    raw = head.shape(np.array(person.meta.identity_coefficients))
+    assert max(cut_m(head, raw, side) for side in ("left", "right")) > 0.0003  # or this could not fail
+    write_sitter(tmp_path / "sitter.npz", head, person)
+    with np.load(tmp_path / "sitter.npz") as written:
+        for vertices in (person.vertices_head, written["neutral"]):
+            assert max(cut_m(head, vertices, side) for side in ("left", "right")) < 1e-6
+    near = np.linalg.norm(raw[:, None] - head.eye_centres[None], axis=2).min(1) < 0.035
+    np.testing.assert_allclose(person.vertices_head[~near], raw[~near], atol=1e-7)
