@@ -44,6 +44,25 @@ def set_inputs(node: Any, values: Mapping[str, Any]) -> None:
         socket.default_value = (*value, 1.0) if socket.type == "RGBA" and len(value) == 3 else value
 
 
+def add_node_modifier(thing: Any, name: str, group: Any, values: Mapping[str, Any]) -> Any:
+    """A geometry nodes modifier of the object ``thing`` with its ``group``'s inputs, by their names."""
+    modifier = thing.modifiers.new(name, "NODES")
+    modifier.node_group = group
+    sockets = {
+        item.name: item.identifier
+        for item in group.interface.items_tree
+        if item.item_type == "SOCKET" and item.in_out == "INPUT"
+    }
+    # Since Blender 5.2 inputs are properties of their own; before, they are the modifier's custom properties.
+    inputs = modifier.properties.inputs if hasattr(modifier, "properties") else None
+    for key, value in values.items():
+        if inputs is None:
+            modifier[sockets[key]] = value
+        else:
+            getattr(inputs, sockets[key]).value = value
+    return modifier
+
+
 def math(tree: Any, operation: str, location: tuple[float, float], *operands: Any) -> Any:
     """A Math node; operands are sockets or numbers. Returns its output socket."""
     node = add(tree, "ShaderNodeMath", location)

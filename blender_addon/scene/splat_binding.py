@@ -21,6 +21,7 @@ from . import head_mesh
 from .building import OPTIONAL_PARTS
 from .identity import AvatarObjects, find, first, tag
 from .node_sheet import Sheet
+from .nodes import add_node_modifier
 from .splat_material import ALBEDO, NORMAL, RELIGHT_PROPERTY, follow_relight_property
 from .splat_nodes import RAW_ROTATION, RAW_SHAPE
 from .splats import add_splats
@@ -113,12 +114,8 @@ def set_relightable(uuid: str, on: bool) -> bool:
 
 
 def _bind_part(thing: Any, part: Any, index: int) -> None:
-    group = binding_group()
-    modifier = thing.modifiers.new(f"Bound to {part.name}", "NODES")
-    modifier.node_group = group
-    sockets = {i.name: i.identifier for i in group.interface.items_tree if i.in_out == "INPUT"}
-    modifier[sockets["Part"]] = index
-    modifier[sockets["Head part"]] = part
+    inputs = {"Part": index, "Head part": part}
+    add_node_modifier(thing, f"Bound to {part.name}", binding_group(), inputs)
     thing.modifiers.move(len(thing.modifiers) - 1, len(thing.modifiers) - 2)  # before what draws
 
 

@@ -18,6 +18,7 @@ from ..splat_frames import COEFFICIENTS, HARMONICS, LOGIT_UNIT, PLANES, POSITION
 from . import splat_binding
 from .identity import find, first, tag
 from .node_sheet import Sheet
+from .nodes import add_node_modifier
 from .space import to_head
 from .splat_material import CHANNELS, sh_attribute
 from .splat_nodes import RAW_ROTATION, RAW_SHAPE
@@ -78,11 +79,8 @@ def attach_frames(uuid: str, folder: Path, first_frame: int, last_frame: int) ->
         image.filepath = bpy.path.relpath(str(picture))
     tag(image, uuid, ROLE)
     image[RANGE_KEY] = (first_frame, last_frame)
-    modifier = thing.modifiers.new(MODIFIER_NAME, "NODES")
-    modifier.node_group = group = frames_group()
-    sockets = {i.name: i.identifier for i in group.interface.items_tree if i.in_out == "INPUT"}
-    modifier[sockets["Frames"]] = image
-    modifier[sockets["First"]], modifier[sockets["Last"]] = first_frame, last_frame
+    inputs = {"Frames": image, "First": first_frame, "Last": last_frame}
+    add_node_modifier(thing, MODIFIER_NAME, frames_group(), inputs)
     thing.modifiers.move(len(thing.modifiers) - 1, len(thing.modifiers) - 2)  # before what draws
     thing.update_tag()
 

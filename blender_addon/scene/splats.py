@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..splat_sh import coefficient_count
 from ..splats import Splats, SplatsError
+from .nodes import add_node_modifier
 from .splat_material import CHANNELS, build_splat_material, quad_count, sh_attribute
 from .splat_nodes import RAW_ROTATION, RAW_SHAPE, splat_modifier_group
 
@@ -53,13 +54,7 @@ def add_splats(
         thing = bpy.data.objects.new(name, mesh)
         made.append((bpy.data.objects, thing))
         thing.rotation_euler.x = AXES_TURN[axes]
-        group = splat_modifier_group()
-        modifier = thing.modifiers.new("Splats", "NODES")
-        modifier.node_group = group
-        sockets = {
-            item.name: item.identifier for item in group.interface.items_tree if item.in_out == "INPUT"
-        }
-        modifier[sockets["Material"]] = material
+        add_node_modifier(thing, "Splats", splat_modifier_group(), {"Material": material})
         mesh.materials.append(material)
         collection.objects.link(thing)
     except BaseException:

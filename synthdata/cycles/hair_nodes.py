@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from backend.errors import Missing
+from blender_addon.scene.nodes import add_node_modifier
 
 _FILE = "procedural_hair_node_assets.blend"
 DUPLICATE, CLUMP, NOISE = "Duplicate Hair Curves", "Clump Hair Curves", "Hair Curves Noise"
@@ -41,15 +42,7 @@ def groom(obj: Any, grooming: Grooming, seed: int) -> None:
 
 def _add(obj: Any, name: str, values: dict[str, Any]) -> None:
     group = bpy.data.node_groups.get(name) or _appended(name)
-    modifier = obj.modifiers.new(name, "NODES")
-    modifier.node_group = group
-    sockets = {
-        item.name: item.identifier
-        for item in group.interface.items_tree
-        if item.item_type == "SOCKET" and item.in_out == "INPUT"
-    }
-    for key, value in values.items():
-        modifier[sockets[key]] = value
+    add_node_modifier(obj, name, group, values)
 
 
 def _appended(name: str) -> Any:
