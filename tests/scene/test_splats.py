@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,3 +270,27 @@ def test_eevee_against_the_rasteriser(bpy, tmp_path):
     inside = expected[..., 3] > 0.9
     difference = picture[inside] - expected[inside]
     assert np.abs(difference.mean(axis=0)).max() < 0.02  # no bias in colour or coverage
+
+
+def test_modifiers_take_their_inputs_in_every_blender() -> None:
+    """Before Blender 5.2 they are custom properties, since then properties of their own."""
+    import bpy
+
+    from blender_addon.scene.nodes import add_node_modifier
+
+    group = bpy.data.node_groups.new("any", "GeometryNodeTree")
+    group.interface.new_socket("Amount", in_out="INPUT", socket_type="NodeSocketFloat")
+    group.interface.new_socket("Out", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    identifier = next(item.identifier for item in group.interface.items_tree if item.name == "Amount")
+    thing = bpy.data.objects.new("any", bpy.data.meshes.new("any"))
+    modifier = add_node_modifier(thing, "any", group, {"Amount": 2.5})
+    newer = hasattr(modifier, "properties")
+    held = getattr(modifier.properties.inputs, identifier).value if newer else modifier[identifier]
+    assert held == 2.5
+
+    socket = SimpleNamespace(value=None)
+    inputs = SimpleNamespace(**{identifier: socket})
+    of_5_2 = SimpleNamespace(properties=SimpleNamespace(inputs=inputs), node_group=None)
+    stand_in = SimpleNamespace(modifiers=SimpleNamespace(new=lambda name, kind: of_5_2))
+    add_node_modifier(stand_in, "any", group, {"Amount": 4.0})
+    assert (socket.value, of_5_2.node_group) == (4.0, group)
