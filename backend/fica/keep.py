@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from backend.fica.maps import MASK, NORMAL, RGB, VERTEX, Frame, HeadMaps, unsigned
 
+MOST_APART_M = 0.03  # a texel seen farther from where the completion has it was unwrapped wrongly
 _FADE = 0.6  # of a difference, for each doubling of the distance to what is seen
 _LEAST = 1e-3  # share of a coarse texel that must be seen to say anything
 
@@ -23,11 +24,12 @@ def with_seen(maps: HeadMaps, partial: Tensor, motion: Tensor, frame: Frame) -> 
     ``motion`` ``(B, 3, S, S)`` metres moves the neutral surface to the portrait's expression. Partial maps
     without normals, as the paper's ablation has them, say nothing of places either.
     """
-    seen = partial[:, MASK] * frame.inside
-    colours = carried_on(unsigned(partial[:, RGB]) - maps.texture, seen, frame)
-    placed = seen * (partial[:, NORMAL].abs().sum(1, keepdim=True) > 0)
     neutral = frame.metres(partial[:, VERTEX]) - motion
-    places = carried_on(neutral - maps.geometry, placed, frame)
+    told = (partial[:, NORMAL].abs().sum(1, keepdim=True) > 0).to(partial)
+    astray = told * ((neutral - maps.geometry).norm(dim=1, keepdim=True) > MOST_APART_M)
+    seen = partial[:, MASK] * frame.inside * (1 - astray)
+    colours = carried_on(unsigned(partial[:, RGB]) - maps.texture, seen, frame)
+    places = carried_on(neutral - maps.geometry, seen * told, frame)
     return HeadMaps((maps.texture + colours).clamp(0, 1) * frame.inside, maps.geometry + places)
 
 

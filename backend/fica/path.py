@@ -5,8 +5,9 @@ Feed-forward from end to end: nothing is optimised for the person. Networks are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -26,6 +27,7 @@ from backend.fica.unwrap import unwrap
 from backend.gaussians.renderer import Gaussians, Renderer, over
 
 LEAST_SEEN = 0.05  # share of the atlas that a portrait must show
+AGREES = 0.03  # of a picture's side, between where a place projects and where it is seen
 GREY = 0.5  # behind the rendered mesh that the refinement looks at
 
 
@@ -93,7 +95,7 @@ def make_avatar(
     """
     partial = partial_of(portrait, networks.predictor, frames.maps)
     maps = completed(portrait.picture, partial, networks, frames.maps, seed, sampling)
-    maps = with_seen(maps, partial, portrait.motion, frames.maps)
+    maps = with_seen(maps, agreed(portrait, networks.predictor, frames.maps), portrait.motion, frames.maps)
     refined = refined_maps(portrait, maps, networks.refinement, frames.maps, renderer)
     large = resized_maps(refined, frames.maps, frames.prior)
     return FicaAvatar.of(large, networks.prior, frames.prior)
@@ -114,6 +116,18 @@ def partial_of(portrait: PosedPortrait, predictor: DensePredictor | None, frame:
             "of one person, not a profile"
         )
     return partial
+
+
+@torch.no_grad()
+def agreed(portrait: PosedPortrait, predictor: DensePredictor | None, frame: Frame) -> Tensor:
+    """UV_partial of the pixels whose places project to where they are seen: what may be kept as it is."""
+    dense = portrait.fitted if predictor is None else predictor(portrait.picture)
+    side = portrait.picture.shape[-1]
+    places = dense.vertex[0].flatten(1).T.double().cpu().numpy()
+    at = np.stack(np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5), -1).reshape(-1, 2)
+    off = np.linalg.norm(portrait.camera.project(places)[0] - at, axis=1).reshape(side, side)
+    near = torch.from_numpy(off < AGREES * side).to(dense.known)[None, None]
+    return unwrap(portrait.picture, replace(dense, known=dense.known * near), frame)
 
 
 @torch.no_grad()

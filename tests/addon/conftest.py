@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,3 +75,17 @@ def addon(bpy, tmp_path, monkeypatch):
 def avatar_folder(tmp_path_factory):
     """The synthetic egg as an avatar folder."""
     return write_bundle(make_reconstruction(), tmp_path_factory.mktemp("avatar") / "portrait")
+
+
+@pytest.fixture
+def backend(addon, monkeypatch):
+    """The add-on with this environment's ``likeness`` as its installed backend."""
+    from blender_addon import waiting
+    from blender_addon.environment_control import EnvironmentControl
+
+    program = Path(sys.executable).parent / "likeness"
+    monkeypatch.setattr(EnvironmentControl, "program", lambda self: program)
+    yield addon
+    if addon.view.backend.state not in ("stopped", "absent"):
+        addon.stop_backend()
+        waiting.until(addon, lambda: addon.view.backend.state in ("stopped", "absent", "failed"))

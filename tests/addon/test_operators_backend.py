@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -12,20 +11,6 @@ import pytest
 pytestmark = [pytest.mark.blend, pytest.mark.slow]
 
 PORTRAIT = Path(__file__).resolve().parents[1] / "data" / "portrait_front.jpg"
-
-
-@pytest.fixture
-def backend(addon, monkeypatch):
-    """The add-on with this environment's ``likeness`` as its installed backend."""
-    from blender_addon import waiting
-    from blender_addon.environment_control import EnvironmentControl
-
-    program = Path(sys.executable).parent / "likeness"
-    monkeypatch.setattr(EnvironmentControl, "program", lambda self: program)
-    yield addon
-    if addon.view.backend.state not in ("stopped", "absent"):
-        addon.stop_backend()
-        waiting.until(addon, lambda: addon.view.backend.state in ("stopped", "absent", "failed"))
 
 
 def test_a_photo_becomes_a_head_that_can_be_corrected_and_forgotten(bpy, backend, tmp_path):

@@ -31,7 +31,7 @@ def write_trainings(parent: Path, head: ParametricHead) -> Trainings:
     torch.manual_seed(3)
     prior = UniversalPrior(prior_config("tiny", 128), frame_of(build_atlas(head, 128)))
     for branch in (prior.geometry_branch, prior.colour_branch):
-        nn.init.normal_(branch.last.weight, std=2.0)
+        nn.init.normal_(branch.last.weight, std=1.0)
     parts: dict[str, dict[Part, nn.Module]] = {
         "conditioning": {"conditioning": DensePredictor(dense_config("tiny"))},
         "completion": {

@@ -16,8 +16,8 @@ from backend.fica.codec import TINY_CODEC, Codec
 from backend.fica.completion import Completion, Sampling
 from backend.fica.dit import CompletionDiT
 from backend.fica.keep import with_seen
-from backend.fica.maps import HeadMaps, frame_of
-from backend.fica.path import Frames, Networks, completed, make_avatar, partial_of, resized_maps
+from backend.fica.maps import MASK, HeadMaps, frame_of
+from backend.fica.path import Frames, Networks, agreed, completed, make_avatar, partial_of, resized_maps
 from backend.fica.poses import PosedPortrait, posed_portrait
 from backend.fica.prior import UniversalPrior
 from backend.fica.refinement import TINY_REFINEMENT, RefinementNetwork
@@ -86,7 +86,8 @@ def test_a_portrait_becomes_gaussians_that_render(
     assert float(picture[..., 3].mean()) > 0.1
     partial = partial_of(portrait, networks.predictor, frames.maps)
     maps = completed(portrait.picture, partial, networks, frames.maps, SEED, sampling)
-    maps = with_seen(maps, partial, portrait.motion, frames.maps)
+    kept = agreed(portrait, networks.predictor, frames.maps)
+    maps = with_seen(maps, kept, portrait.motion, frames.maps)
     maps = resized_maps(maps, frames.maps, frames.prior)
     mesh = surfels(maps.texture, maps.geometry, frames.prior)[0]
     torch.testing.assert_close(made.positions, mesh.positions, atol=1e-5, rtol=0)
@@ -111,6 +112,18 @@ def test_a_picture_without_a_head_is_refused_in_one_line(
     blind = replace(networks, predictor=Sure(known=0.2))  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="too little of a head"):
         partial_of(portrait, blind.predictor, frames.maps)
+
+
+def test_only_what_agrees_with_the_pose_is_kept(portrait: PosedPortrait, frames: Frames) -> None:
+    """The fit agrees with itself; places a few pixels off do not."""
+    seen = partial_of(portrait, None, frames.maps)
+    torch.testing.assert_close(agreed(portrait, None, frames.maps), seen)
+    assert float(seen[:, MASK].mean()) > 0.1
+    pixel_m = 1.2 / portrait.camera.focal_px
+    for pixels, kept in ((1.0, 1.0), (4.0, 0.0)):
+        off = replace(portrait.fitted, vertex=portrait.fitted.vertex + pixels * pixel_m)
+        found = agreed(replace(portrait, fitted=off), None, frames.maps)[:, MASK].sum() / seen[:, MASK].sum()
+        assert float(found) == pytest.approx(kept, abs=0.05)
 
 
 def test_maps_keep_their_values_on_a_finer_atlas(frames: Frames, head: ParametricHead) -> None:
