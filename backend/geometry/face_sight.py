@@ -205,7 +205,7 @@ def open_head_sight() -> FaceSight:
     """What was learned of the open head's points. Raises: Missing, BadInput (a damaged file)."""
     sight = from_arrays(_stored(FILE))
     try:
-        return replace(sight, second=second_look.from_arrays(_stored(SECOND_FILE)))
+        return replace(sight, second=second_look.from_arrays(_stored(SECOND_FILE), sight.layout))
     except (KeyError, ValueError) as error:
         raise BadInput(
             f"'{SECOND_FILE.name}' is not of this version ({error}); reinstall Likeness"

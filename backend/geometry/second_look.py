@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.geometry import sight_network
+from backend.geometry.face_patch import PatchLayout
+from backend.geometry.flat_slopes import slopes
 from backend.geometry.sight_network import SightNetwork, seen
 
 STRIDES = (2, 2, 1, 2, 1, 2, 1)  # of the network's convolutions
@@ -65,6 +67,7 @@ class SecondLook:
     network: SightNetwork
     heard: Heard
     axes: F32  # (A, 478·2) level errors by the network's first A numbers
+    slopes: F32  # (2, 478, 478) ``flat_slopes.slopes``
     left: tuple[Left, Left]  # as LEFT
 
     def __call__(
@@ -75,9 +78,11 @@ class SecondLook:
         ``grey`` is the flat picture by the level ``points`` ``(478, 3)`` less ``errors`` ``(478·2,)``, and
         ``shape`` what the regressions said of it.
         """
-        said = self.network(seen(grey, inside), self.heard(points.reshape(-1), errors, shape))
+        said, beside = self.network(seen(grey, inside), self.heard(points.reshape(-1), errors, shape))
         count = len(self.axes)
-        return errors + said[:count].astype(np.float64) @ self.axes, shape + said[count:]
+        at = points[:, :2] - errors.reshape(-1, 2)
+        here = np.einsum("pg,gpx->px", beside, self.slopes @ at)
+        return errors + said[:count].astype(np.float64) @ self.axes + here.ravel(), shape + said[count:]
 
 
 def to_arrays(second: SecondLook) -> dict[str, NDArray[Any]]:
@@ -96,8 +101,11 @@ def to_arrays(second: SecondLook) -> dict[str, NDArray[Any]]:
     return out
 
 
-def from_arrays(stored: Mapping[str, NDArray[Any]]) -> SecondLook:
-    """What ``to_arrays`` gave. Raises: KeyError, ValueError where it is not that."""
+def from_arrays(stored: Mapping[str, NDArray[Any]], layout: PatchLayout) -> SecondLook:
+    """What ``to_arrays`` gave, for flat pictures of ``layout``.
+
+    Raises: KeyError, ValueError where it is not that.
+    """
 
     def of(name: str) -> F32:
         return np.asarray(stored[name], np.float32)
@@ -122,4 +130,4 @@ def from_arrays(stored: Mapping[str, NDArray[Any]]) -> SecondLook:
         )
         for name in LEFT
     )
-    return SecondLook(network, heard, axes, (frontal, turned))
+    return SecondLook(network, heard, axes, slopes(layout), (frontal, turned))

@@ -53,23 +53,61 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class PointReader:
+    """What each of P points reads off the picture at its own place: the way back to finer pictures.
+
+    Twice the picture is made twice as large and joined by what the convolutions saw at that size.
+    """
+
+    tell: Affine  # of the vector, alike everywhere
+    narrow: tuple[Affine, Affine]  # of channels, before the picture grows
+    join: tuple[Convolution, Convolution]
+    places: F32  # (P, 2) in the picture, [0, 1]², x right and y down
+    weights: F32  # (P, C, 2) of the channels of both sizes at the point's place
+    bias: F32  # (P, 2)
+
+    def __call__(self, coarse: F32, skips: tuple[F32, F32], vector: F32) -> F32:
+        """``(P, 2)`` of the last convolution and of those of twice and four times its size."""
+        x, read, told = coarse, [], self.tell(vector)[:, None, None]
+        for narrow, join, skip in zip(self.narrow, self.join, skips, strict=True):
+            channels = narrow.weights @ x.reshape(len(x), -1) + narrow.bias[:, None]
+            grown = channels.reshape(-1, *x.shape[1:]).repeat(2, 1).repeat(2, 2) + told
+            x, told = join(np.concatenate([grown, skip])), np.zeros(1, np.float32)
+            read.append(sampled(x, self.places))
+        return np.asarray(np.einsum("cp,pcx->px", np.concatenate(read), self.weights) + self.bias)
+
+
+def sampled(planes: F32, places: F32) -> F32:
+    """``(C, P)``: ``planes`` ``(C, n, n)`` between their pixels' centres, at ``places`` ``(P, 2)``."""
+    side = planes.shape[-1]
+    at = np.clip(places * side - 0.5, 0, side - 1).astype(np.float32)
+    low = np.minimum(at.astype(np.intp), side - 2)
+    (x, y), (u, v) = low.T, (at - low).T
+    top = planes[:, y, x] * (1 - u) + planes[:, y, x + 1] * u
+    return np.asarray(top * (1 - v) + (planes[:, y + 1, x] * (1 - u) + planes[:, y + 1, x + 1] * u) * v)
+
+
+@dataclass(frozen=True)
 class SightNetwork:
-    """Convolutions, joined by what is known beside the picture; ``say(relu(see, hear)) + straight``."""
+    """Convolutions, joined by what is known beside the picture: ``say(relu(see, hear)) + straight`` of the
+    whole face, and ``points`` by the features of each place."""
 
     convolutions: tuple[Convolution, ...]
     see: Affine  # of the flattened last convolution
     hear: Affine  # of the vector
     say: Affine
     straight: Affine  # of the flattened last convolution
+    points: PointReader
 
-    def __call__(self, planes: F32, vector: F32) -> F32:
-        """``(out,)`` for ``planes`` ``(2, n, n)`` of ``seen`` and a ``vector`` ``(D,)``."""
-        x = planes
+    def __call__(self, planes: F32, vector: F32) -> tuple[F32, F32]:
+        """``(out,)`` and ``(P, 2)`` for ``planes`` ``(2, n, n)`` of ``seen`` and a ``vector`` ``(D,)``."""
+        found = [planes]
         for convolution in self.convolutions:
-            x = convolution(x)
-        flat = x.reshape(-1)
+            found.append(convolution(found[-1]))
+        flat = found[-1].reshape(-1)
         hidden = np.maximum(np.concatenate([self.see(flat), self.hear(vector)]), 0)
-        return self.say(hidden) + self.straight(flat)
+        said = self.say(hidden) + self.straight(flat)
+        return said, self.points(found[-1], (found[-3], found[-5]), vector)
 
 
 def seen(grey: NDArray[Any], inside: NDArray[np.bool_]) -> F32:
@@ -102,6 +140,16 @@ def to_arrays(network: SightNetwork) -> dict[str, NDArray[Any]]:
         part: Affine = getattr(network, name)
         out[f"{name}.weights"] = part.weights.astype(np.float16)
         out[f"{name}.bias"] = part.bias.astype(np.float32)
+    points = network.points
+    named = {"tell": points.tell, "narrow.0": points.narrow[0], "narrow.1": points.narrow[1]}
+    for name, layer in named.items():
+        out[f"points.{name}.weights"] = layer.weights.astype(np.float16)
+        out[f"points.{name}.bias"] = layer.bias.astype(np.float32)
+    for k, convolution in enumerate(points.join):
+        out[f"points.join.{k}.weights"] = convolution.weights.astype(np.float16)
+        out[f"points.join.{k}.bias"] = convolution.bias.astype(np.float32)
+    out["points.places"], out["points.bias"] = points.places, points.bias.astype(np.float32)
+    out["points.weights"] = points.weights.astype(np.float16)
     return out
 
 
@@ -130,8 +178,46 @@ def from_arrays(stored: Mapping[str, NDArray[Any]], strides: tuple[int, ...]) ->
         ):
             raise ValueError(f"convolution {k} has weights {one.weights.shape} after {channels} channels")
         channels = one.weights.shape[0]
-    network = SightNetwork(convolutions, affine("see"), affine("hear"), affine("say"), affine("straight"))
+    network = SightNetwork(
+        convolutions,
+        affine("see"),
+        affine("hear"),
+        affine("say"),
+        affine("straight"),
+        PointReader(
+            affine("points.tell"),
+            (affine("points.narrow.0"), affine("points.narrow.1")),
+            (
+                Convolution(of("points.join.0.weights"), of("points.join.0.bias"), 1),
+                Convolution(of("points.join.1.weights"), of("points.join.1.bias"), 1),
+            ),
+            of("points.places"),
+            of("points.weights"),
+            of("points.bias"),
+        ),
+    )
+    _check_points(network)
     heard = network.see.weights.shape[0] + network.hear.weights.shape[0]
     if network.say.weights.shape != (network.straight.weights.shape[0], heard):
         raise ValueError(f"'say' has weights {network.say.weights.shape}, not (…, {heard})")
     return network
+
+
+def _check_points(network: SightNetwork) -> None:
+    """Raises: ValueError where the point reader's shapes do not fit the convolutions or each other."""
+    points, into = network.points, network.convolutions[-1].weights.shape[0]
+    read = 0
+    for k, (narrow, join) in enumerate(zip(points.narrow, points.join, strict=True)):
+        skip = network.convolutions[-3 - 2 * k].weights.shape[0]
+        if narrow.weights.shape[1] != into or join.weights.shape[1] != len(narrow.weights) + skip:
+            raise ValueError(f"'points' has weights {join.weights.shape} for {into} and {skip} channels")
+        into = join.weights.shape[0]
+        read += into
+    count = len(points.places)
+    if (
+        len(points.tell.bias) != len(points.narrow[0].bias)
+        or points.places.shape != (count, 2)
+        or points.weights.shape != (count, read, 2)
+        or points.bias.shape != (count, 2)
+    ):
+        raise ValueError(f"'points' has weights {points.weights.shape} for {count} places")

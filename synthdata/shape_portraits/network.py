@@ -9,7 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backend.geometry.sight_network import Affine, Convolution, SightNetwork
+from backend.artifacts import F32
+from backend.geometry.sight_network import Affine, Convolution, PointReader, SightNetwork
+
+STEP = 0.05  # of the flat picture's width: what a point's own reading of 1 says
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Shape:
 
     vector: int  # numbers that it is told beside the picture
     said: int
-    channels: tuple[int, ...] = (16, 32, 64, 96)  # by stage; each halves the picture
+    channels: tuple[int, int, int, int] = (16, 32, 64, 96)  # by stage; each halves the picture
+    grown: tuple[int, int] = (64, 32)  # channels of the two stages back to finer pictures
     seen: int = 256  # hidden units of the picture
     heard: int = 128  # and of the vector
     side: int = 112
@@ -26,19 +30,16 @@ class Shape:
 
 
 class TrainedSight(nn.Module):
-    """``(B, 2, n, n)`` planes and ``(B, D)`` vectors to ``(B, said)``."""
+    """``(B, 2, n, n)`` planes and ``(B, D)`` vectors to ``(B, said)`` and ``(B, P, 2)``, of what each of the
+    points at ``places`` ``(P, 2)`` sees at its own place."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, places: F32) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels, side = 2, shape.side
         for stage, wide in enumerate(shape.channels):
             for kernel, stride in ((5, 2),) if stage == 0 else ((3, 2), (3, 1)):
-                layers += [
-                    nn.Conv2d(channels, wide, kernel, stride, kernel // 2, bias=False),
-                    nn.BatchNorm2d(wide),
-                    nn.ReLU(),
-                ]
+                layers += _convolution(channels, wide, kernel, stride)
                 channels = wide
             side = (side + 1) // 2
         flat = channels * side * side
@@ -47,15 +48,54 @@ class TrainedSight(nn.Module):
         self.say = nn.Linear(shape.seen + shape.heard, shape.said)
         self.straight = nn.Linear(flat, shape.said)
         self.drop = nn.Dropout(shape.dropout)
+        self.tell = nn.Linear(shape.vector, shape.grown[0])
+        self.narrow, self.join = nn.ModuleList(), nn.ModuleList()
+        for wide, skip in zip(shape.grown, shape.channels[-2:0:-1], strict=True):
+            self.narrow.append(nn.Conv2d(channels, wide, 1))
+            self.join.append(nn.Sequential(*_convolution(wide + skip, wide, 3, 1)))
+            channels = wide
+        self.drop_planes = nn.Dropout2d(shape.dropout / 3)
+        self.read = nn.Parameter(torch.zeros(len(places), sum(shape.grown), 2))
+        self.read_bias = nn.Parameter(torch.zeros(len(places), 2))
+        self.places: Tensor
+        self.register_buffer("places", torch.from_numpy(np.asarray(places, np.float32)))
         with torch.no_grad():  # at first it adds next to nothing to the regressions
             self.say.weight.mul_(0.1)
             self.straight.weight.zero_()
 
-    def forward(self, planes: Tensor, vector: Tensor) -> Tensor:
-        flat = self.drop(self.convolutions(planes).flatten(1))
-        hidden = torch.cat([self.see(flat), self.hear(self.drop(vector))], 1)
+    def forward(self, planes: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+        found, layers = [planes], list(self.convolutions)
+        for first in range(0, len(layers), 3):
+            x = found[-1]
+            for layer in layers[first : first + 3]:
+                x = layer(x)
+            found.append(x)
+        flat, heard = self.drop(found[-1].flatten(1)), self.drop(vector)
+        hidden = torch.cat([self.see(flat), self.hear(heard)], 1)
         said: Tensor = self.say(self.drop(hidden.relu())) + self.straight(flat)
-        return said
+        return said, self._read(found, self.tell(heard)[:, :, None, None])
+
+    def _read(self, found: list[Tensor], told: Tensor) -> Tensor:
+        x, read = found[-1], []
+        grid = (self.places * 2 - 1).expand(len(x), 1, -1, -1)
+        for narrow, join, skip in zip(self.narrow, self.join, (found[-3], found[-5]), strict=True):
+            grown = nn.functional.interpolate(narrow(x), scale_factor=2, mode="nearest") + told
+            x, told = self.drop_planes(join(torch.cat([grown, skip], 1))), torch.zeros(1)
+            read.append(_at(x.float(), grid))
+        return STEP * (torch.einsum("bcp,pcx->bpx", torch.cat(read, 1), self.read.float()) + self.read_bias)
+
+
+def _convolution(into: int, out: int, kernel: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(into, out, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+    ]
+
+
+def _at(planes: Tensor, grid: Tensor) -> Tensor:
+    """``(B, C, P)``: ``planes`` between their pixels' centres."""
+    return nn.functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)[:, :, 0]
 
 
 def exported(network: TrainedSight) -> SightNetwork:
@@ -67,9 +107,7 @@ def exported(network: TrainedSight) -> SightNetwork:
     def affine(layer: nn.Linear) -> Affine:
         return Affine(array(layer.weight), array(layer.bias))
 
-    layers = list(network.convolutions)
-    convolutions = []
-    for convolution, norm in zip(layers[::3], layers[1::3], strict=True):
+    def folded(convolution: nn.Module, norm: nn.Module) -> Convolution:
         if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
             raise TypeError("every convolution has its normalisation behind it")
         if norm.running_mean is None or norm.running_var is None:
@@ -77,11 +115,28 @@ def exported(network: TrainedSight) -> SightNetwork:
         gain = array(norm.weight) / np.sqrt(array(norm.running_var) + norm.eps)
         weights = array(convolution.weight) * gain[:, None, None, None]
         bias = array(norm.bias) - array(norm.running_mean) * gain
-        convolutions.append(Convolution(weights, bias, int(convolution.stride[0])))
+        return Convolution(weights, bias, int(convolution.stride[0]))
+
+    def narrow(layer: nn.Module) -> Affine:
+        if not isinstance(layer, nn.Conv2d) or layer.bias is None:
+            raise TypeError("what narrows is a convolution with a bias")
+        return Affine(array(layer.weight)[:, :, 0, 0], array(layer.bias))
+
+    layers = list(network.convolutions)
+    coarse, fine = (list(part.children()) for part in network.join)
+    points = PointReader(
+        affine(network.tell),
+        (narrow(network.narrow[0]), narrow(network.narrow[1])),
+        (folded(*coarse[:2]), folded(*fine[:2])),
+        array(network.places),
+        STEP * array(network.read),
+        STEP * array(network.read_bias),
+    )
     return SightNetwork(
-        tuple(convolutions),
+        tuple(folded(*pair) for pair in zip(layers[::3], layers[1::3], strict=True)),
         affine(network.see),
         affine(network.hear),
         affine(network.say),
         affine(network.straight),
+        points,
     )

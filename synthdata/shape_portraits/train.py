@@ -25,6 +25,7 @@ from torch import Tensor
 from backend.artifacts import F32, F64
 from backend.geometry.face_patch import PatchLayout
 from backend.geometry.face_sight import BOTH_BELOW, FRONTAL_TO_TURNED
+from backend.geometry.flat_slopes import point_places, slopes
 from backend.geometry.second_look import Heard, Left, SecondLook, Whitening, to_arrays
 from backend.geometry.sight_network import seen
 from backend.head.open_head import load_open_head
@@ -42,6 +43,7 @@ HELD_OUT = 10  # one in so many
 BATCH = 32
 RATE, DECAY, WARM = 1.5e-3, 0.05, 0.15
 RATE_AFTER = 0.7e-3  # of a course that begins with another's weights
+MOST_MOVED = (1.8, 0.5)  # amplitude of the points' random movement, in the first epoch and at the end
 KEEP_EVERY = 4  # epochs
 
 
@@ -53,7 +55,7 @@ class Course:
     points: Tensor  # (2N, 478, 2)
     told: Tensor  # (2N, 478, 2) errors that the regressions told
     heard: Tensor  # (2N, D)
-    left: Tensor  # (2N, A) amplitudes of the errors that are left, of variance 1
+    left: Tensor  # (2N, 478, 2) errors that are left
     shape_left: Tensor  # (2N, C)
 
     def grey(self, index: Tensor) -> Tensor:
@@ -81,20 +83,19 @@ def heard_by(own: Lesson) -> tuple[Heard, F32]:
     return heard, np.asarray((axes * np.sqrt(variance)).T, np.float32)
 
 
-def course_of(lesson: Lesson, heard: Heard, axes: F32) -> Course:
+def course_of(lesson: Lesson, heard: Heard) -> Course:
     both = (lesson, lesson.mirrored())
 
     def joined(name: str) -> F32:
         return np.asarray(np.concatenate([getattr(one, name) for one in both]), np.float32)
 
     points, told = joined("points"), joined("told_error")
-    inverse = axes.T / (axes**2).sum(1)
     return Course(
         patch=torch.from_numpy(lesson.patch),
         points=torch.from_numpy(np.ascontiguousarray(points.reshape(-1, 478, 3)[:, :, :2])),
         told=torch.from_numpy(told.reshape(-1, 478, 2)),
         heard=torch.from_numpy(heard(points, told, joined("told_shape"))),
-        left=torch.from_numpy((joined("error") - told) @ inverse),
+        left=torch.from_numpy((joined("error") - told).reshape(-1, 478, 2)),
         shape_left=torch.from_numpy(joined("shape") - joined("told_shape")),
     )
 
@@ -109,18 +110,20 @@ class Trainer:
         self.is_held_out = np.arange(len(lesson)) % HELD_OUT == 0
         own = replace(lesson, **{n: v[~self.is_held_out] for n, v in _rows(lesson).items()})
         self.heard, self.axes = heard_by(own)
-        self.course = course_of(lesson, self.heard, self.axes)
+        self.course = course_of(lesson, self.heard)
+        self._slopes = torch.from_numpy(slopes(layout))
         known = np.flatnonzero(~self.is_held_out)
         mirrored = known[lesson.yaw[known] < BOTH_BELOW] + len(lesson)
         self.known = torch.from_numpy(np.concatenate([known, mirrored]))
         torch.manual_seed(0)
         said = len(self.axes) + lesson.shape.shape[1]
         self.network = TrainedSight(
-            Shape(vector=self.course.heard.shape[1], said=said, side=self.realigner.side, **shape)
+            Shape(vector=self.course.heard.shape[1], said=said, side=self.realigner.side, **shape),
+            point_places(layout),
         )
-        # Both losses are shares of what the regressions leave.
-        variance = (self.axes**2).sum(1)
-        self._error_weight = torch.from_numpy(variance / variance.sum())
+        # Both losses are shares of what the regressions leave; points that are left far off count less.
+        size = (self.course.left[self.known] ** 2).sum(2).mean(0)
+        self._error_weight = size**-0.5 / (size**0.5).sum()
         strength = lesson.strength_mm**2
         left = (self.course.shape_left[self.known].numpy() ** 2 @ strength).mean()
         self._shape_weight = torch.from_numpy(strength / left)
@@ -173,13 +176,16 @@ class Trainer:
         order = self.known[torch.randperm(len(self.known), generator=random)]
         batches = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
         total = torch.zeros(2)
+        done = self.epoch / max(self.epochs, 1)
+        most = MOST_MOVED[0] * (1 - done) + MOST_MOVED[1] * done
         for index in batches:
             size = (BATCH, len(self.axes))
-            jitter = torch.rand(BATCH, 1, generator=random) * torch.randn(size, generator=random)
+            amplitude = most * torch.rand(BATCH, 1, generator=random) * torch.randn(size, generator=random)
+            jitter = (amplitude @ torch.from_numpy(self.axes)).reshape(BATCH, -1, 2)
             grey = spoil(self.course.grey(index), random)
-            said = self._said(grey, index, jitter)
-            errors, shapes = said[:, : len(self.axes)], said[:, len(self.axes) :]
-            wrong = ((errors - self.course.left[index] - jitter) ** 2 @ self._error_weight).mean()
+            errors, shapes = self._said(grey, index, jitter)
+            apart = ((errors - self.course.left[index] - jitter) ** 2).sum(2)
+            wrong = (apart @ self._error_weight).mean()
             off = ((shapes - self.course.shape_left[index]) ** 2 @ self._shape_weight).mean()
             self._optimiser.zero_grad()
             torch.autograd.backward(wrong + off)
@@ -190,42 +196,43 @@ class Trainer:
         self.epoch += 1
         return tuple((total / len(batches)).tolist())
 
-    def _said(self, grey: Tensor, index: Tensor, jitter: Tensor) -> Tensor:
-        """What the network says where the points are off by ``jitter`` amplitudes besides."""
+    def _said(self, grey: Tensor, index: Tensor, jitter: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors ``(B, 478, 2)`` and shapes ``(B, C)`` where the points are off by ``jitter`` besides."""
         course = self.course
-        moved = (jitter @ torch.from_numpy(self.axes)).reshape(-1, 478, 2) - course.told[index]
+        moved = jitter - course.told[index]
         again = self.realigner(grey, course.points[index], moved).numpy()
         planes = torch.from_numpy(np.stack([seen(one, self.realigner.inside) for one in again]))
         with torch.autocast("cpu", torch.bfloat16):
-            said: Tensor = self.network(planes, course.heard[index])
-        return said.float()
+            said, beside = self.network(planes, course.heard[index])
+        said, count = said.float(), len(self.axes)
+        # Beside the fields of the whole face, what each point sees: steps in the flat picture.
+        along = torch.einsum("gpq,bqx->bpgx", self._slopes, course.points[index] + moved)
+        errors = (said[:, :count] @ torch.from_numpy(self.axes)).reshape(jitter.shape)
+        return errors + torch.einsum("bpg,bpgx->bpx", beside.float(), along), said[:, count:]
 
     def left(self, index: NDArray[np.int64]) -> tuple[F32, F32]:
         """What is left ``(B, 956)``, ``(B, C)`` of errors and shapes of lesson's examples ``index``."""
         self.network.eval()
         count, lesson = len(self.lesson), self.lesson
-        told = np.concatenate([self._all_said(index), self._all_said(index + count)])
-        errors = told[:, : len(self.axes)] @ self.axes
-        one, two = errors[: len(index)], errors[len(index) :]
+        (one, shape), (two, other) = self._all_said(index), self._all_said(index + count)
         two = (two.reshape(-1, 478, 2)[:, lesson.mirror] * np.array([-1, 1], np.float32)).reshape(one.shape)
-        shapes = told[:, len(self.axes) :]
         ahead = (lesson.yaw[index] < BOTH_BELOW)[:, None]
         errors = np.where(ahead, (one + two) / 2, one)
         # What the regressions say of the mirror image is here the mirror image of what they say.
-        shape, other = shapes[: len(index)], shapes[len(index) :] @ lesson.shape_mirror.T
-        shape = np.where(ahead, (shape + other) / 2, shape)
+        shape = np.where(ahead, (shape + other @ lesson.shape_mirror.T) / 2, shape)
         return (
             lesson.error[index] - lesson.told_error[index] - errors,
             lesson.shape[index] - lesson.told_shape[index] - shape,
         )
 
-    def _all_said(self, index: NDArray[np.int64]) -> F32:
-        out = []
+    def _all_said(self, index: NDArray[np.int64]) -> tuple[F32, F32]:
+        errors, shapes = [], []
         with torch.no_grad():
             for part in torch.split(torch.from_numpy(index), 64):
-                said = self._said(self.course.grey(part), part, torch.zeros(len(part), len(self.axes)))
-                out.append(said.numpy())
-        return np.concatenate(out)
+                said = self._said(self.course.grey(part), part, torch.zeros(len(part), 478, 2))
+                errors.append(said[0].flatten(1).numpy())
+                shapes.append(said[1].numpy())
+        return np.concatenate(errors), np.concatenate(shapes)
 
     def report(self) -> str:
         """Shares that are left of what the regressions leave, held out."""
@@ -250,7 +257,9 @@ class Trainer:
         low, high = FRONTAL_TO_TURNED
         yaw = self.lesson.yaw[held]
         views = [_left(errors[own], shapes[own]) for own in (yaw < high, yaw > low)]
-        return SecondLook(exported(self.network), self.heard, self.axes, (views[0], views[1]))
+        return SecondLook(
+            exported(self.network), self.heard, self.axes, self._slopes.numpy(), (views[0], views[1])
+        )
 
 
 def _left(errors: F32, shapes: F32) -> Left:

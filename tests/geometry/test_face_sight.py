@@ -11,6 +11,7 @@ from synthetic_head import synthetic_head
 
 from backend.geometry.face_patch import (
     PATCH_PX,
+    PatchLayout,
     flat_places,
     flatten,
     level_frame,
@@ -19,6 +20,7 @@ from backend.geometry.face_patch import (
     with_ring,
 )
 from backend.geometry.face_sight import FaceSight, Regression, ViewSight, from_arrays, to_arrays
+from backend.geometry.flat_slopes import point_places, slopes
 from backend.geometry.gradient_histograms import describe, mirrored
 from backend.geometry.second_look import Heard, Left, SecondLook, Whitening
 from backend.geometry.shape_belief import ShapeBelief, ShapeFields, similarity_fields
@@ -116,11 +118,12 @@ def test_stored_and_read_again_it_says_the_same(points, layout):
     np.testing.assert_allclose(other.mean, shape.mean, atol=0.02)
 
 
-def made_up_second() -> SecondLook:
+def made_up_second(layout: PatchLayout) -> SecondLook:
     torch.manual_seed(2)
     shape = Shape(vector=10, said=8, channels=(4, 4, 4, 4), seen=8, heard=4)
-    network = TrainedSight(shape)
+    network = TrainedSight(shape, point_places(layout))
     torch.nn.init.normal_(network.say.weight, std=0.3)
+    torch.nn.init.normal_(network.read, std=0.1)
 
     def seen(width: int, count: int) -> Whitening:
         axes = RNG.normal(size=(width, count)) / np.sqrt(width)
@@ -129,14 +132,15 @@ def made_up_second() -> SecondLook:
     left = Left(0.01 * RNG.normal(size=(3, 478, 2)), RNG.uniform(0.01, 0.02, 478), 0.3 * np.eye(5))
     heard = Heard(seen(478 * 3, 2), seen(956, 3), np.ones(5, np.float32))
     axes = 0.01 * RNG.normal(size=(3, 956)).astype(np.float32)
-    return SecondLook(exported(network.eval()), heard, axes, (left, left))
+    return SecondLook(exported(network.eval()), heard, axes, slopes(layout), (left, left))
 
 
-@pytest.mark.parametrize("second", [None, made_up_second()], ids=["once", "twice"])
+@pytest.mark.parametrize("looks", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize("turn", [1.0, 30.0], ids=["ahead", "aside"])
-def test_in_a_mirror_errors_and_shape_are_mirrored(points, layout, second, turn):
+def test_in_a_mirror_errors_and_shape_are_mirrored(points, layout, looks, turn):
     """The points' own yaw has a sign, so one of the two is looked at through the mirror inside."""
     sight = made_up_sight(points, layout)
+    second = made_up_second(layout) if looks == 2 else None
     centred = dataclasses.replace(sight, yaw=turn * sight.yaw, second=second)
     photo = RNG.random((301, 301, 3)).astype(np.float32)
     seen = np.stack([150.5 + 900 * points[:, 0] + 9 * points[:, 2], 150.5 - 900 * points[:, 1]], 1)
@@ -151,7 +155,7 @@ def test_in_a_mirror_errors_and_shape_are_mirrored(points, layout, second, turn)
 
 
 def test_a_second_look_tells_other_errors_and_what_it_leaves(points, layout):
-    sight, second = made_up_sight(points, layout), made_up_second()
+    sight, second = made_up_sight(points, layout), made_up_second(layout)
     photo = RNG.random((300, 300, 3)).astype(np.float32)
     seen = np.stack([150 + 900 * points[:, 0], 150 - 900 * points[:, 1]], 1).astype(np.float32)
     depth = -900 * points[:, 2]

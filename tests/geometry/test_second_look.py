@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from backend.errors import BadInput, Missing
-from backend.geometry import face_sight, second_look, sight_network
+from backend.geometry import face_mesh, face_sight, second_look, sight_network
+from backend.geometry.face_patch import PatchLayout, flat_places, patch_layout
+from backend.geometry.flat_slopes import point_places, slopes
 from backend.geometry.second_look import Heard, Left, SecondLook, Whitening
-from backend.geometry.sight_network import Affine, SightNetwork, seen
+from backend.geometry.sight_network import Affine, seen
+from backend.head.open_head import load_open_head
 from synthdata.shape_portraits.network import Shape, TrainedSight, exported
 
 RNG = np.random.default_rng(11)
-TINY = Shape(vector=9, said=7, channels=(4, 6, 6, 8), seen=10, heard=5, side=28)
+TINY = Shape(vector=9, said=7, channels=(4, 6, 5, 8), grown=(7, 3), seen=10, heard=5, side=32)
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -24,24 +29,51 @@ def normal(*shape: int) -> np.ndarray:
 def trained() -> TrainedSight:
     """A tiny network whose normalisations are not the identity."""
     torch.manual_seed(4)
-    network = TrainedSight(TINY)
+    network = TrainedSight(TINY, np.random.default_rng(3).uniform(0, 1, (478, 2)))
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_()
             layer.running_var.uniform_(0.5, 2)
             torch.nn.init.normal_(layer.weight)
             torch.nn.init.normal_(layer.bias)
-    torch.nn.init.normal_(network.straight.weight)
+    for weights in (network.straight.weight, network.read, network.read_bias):
+        torch.nn.init.normal_(weights)
     return network.eval()
 
 
+@pytest.fixture(scope="module")
+def layout() -> PatchLayout:
+    head = load_open_head()
+    return patch_layout(flat_places(head.mediapipe.positions(head.mean_vertices, head.triangles)))
+
+
 def test_the_plain_network_says_what_torch_says(trained):
-    planes, vector = normal(2, 28, 28), normal(9)
+    planes, vector = normal(2, 32, 32), normal(9)
     with torch.no_grad():
-        expected = trained(torch.from_numpy(planes)[None], torch.from_numpy(vector)[None])[0]
+        expected = trained(torch.from_numpy(planes)[None], torch.from_numpy(vector)[None])
     said = exported(trained)(planes, vector)
-    assert said.shape == (7,)
-    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-4 * np.abs(said).max())
+    assert [one.shape for one in said] == [(7,), (478, 2)]
+    for one, other in zip(said, expected, strict=True):
+        np.testing.assert_allclose(one, other[0], rtol=1e-4, atol=1e-4 * np.abs(one).max())
+
+
+def test_a_point_reads_the_picture_at_its_own_place(trained):
+    """What is changed far from a point changes nothing that it reads, but for what all points read."""
+    network = exported(trained).points
+    coarse, skips, vector = normal(8, 20, 20), (normal(5, 40, 40), normal(6, 80, 80)), normal(9)
+    before = network(coarse, skips, vector)
+    skips[0][:, :8], skips[1][:, :16] = 0, 0
+    moved = np.abs(network(coarse, skips, vector) - before).max(1)
+    below = network.places[:, 1] > 0.35
+    assert moved[below].max() < 1e-6 * np.abs(before).max() < moved[~below].max()
+
+
+def test_slopes_of_what_is_linear_on_the_flat_picture(layout):
+    flat = point_places(layout).astype(np.float64)
+    values = 0.3 + flat @ np.array([[1.5, 0.2], [-0.4, 2.0]])
+    found = slopes(layout)[:, : face_mesh.IRISES[0]] @ values
+    np.testing.assert_allclose(found, np.array([[[1.5, 0.2]], [[-0.4, 2.0]]]) + 0 * found, atol=1e-4)
+    np.testing.assert_allclose(slopes(layout) @ np.ones(478), 0, atol=1e-4)
 
 
 def disc(side: int) -> np.ndarray:
@@ -57,7 +89,7 @@ def test_exposure_changes_little_of_what_is_seen():
     assert not dim[:, ~inside].any()
 
 
-def made_up(trained: TrainedSight) -> SecondLook:
+def made_up(trained: TrainedSight, layout: PatchLayout) -> SecondLook:
     def left() -> Left:
         return Left(0.01 * RNG.normal(size=(3, 478, 2)), RNG.uniform(0.01, 0.02, 478), 0.4 * np.eye(3))
 
@@ -66,15 +98,15 @@ def made_up(trained: TrainedSight) -> SecondLook:
         Whitening(normal(956), normal(956, 4)),
         np.ones(3, np.float32),
     )
-    return SecondLook(exported(trained), heard, 0.01 * normal(4, 956), (left(), left()))
+    return SecondLook(exported(trained), heard, 0.01 * normal(4, 956), slopes(layout), (left(), left()))
 
 
-def test_stored_and_read_again_it_says_the_same(trained):
-    second = made_up(trained)
+def test_stored_and_read_again_it_says_the_same(trained, layout):
+    second = made_up(trained, layout)
     stored = {name: np.array(a) for name, a in second_look.to_arrays(second).items()}
-    again = second_look.from_arrays(stored)
-    inside = disc(28)
-    grey = RNG.integers(1, 255, (28, 28)).astype(np.uint8)
+    again = second_look.from_arrays(stored, layout)
+    inside = disc(32)
+    grey = RNG.integers(1, 255, (32, 32)).astype(np.uint8)
     asked = (grey, inside, 0.1 * normal(478, 3), 0.01 * RNG.normal(size=956), RNG.normal(size=3))
     (errors, shape), (two, other) = second(*asked), again(*asked)
     scale = np.abs(errors - asked[3]).max()
@@ -84,28 +116,33 @@ def test_stored_and_read_again_it_says_the_same(trained):
 
 
 @pytest.mark.parametrize(
-    "spoiled", ["network.see.bias", "network.convolutions.1.weights", "shape_scale", "axes"]
+    "spoiled",
+    [
+        *("network.see.bias", "network.convolutions.1.weights", "shape_scale", "axes"),
+        *("network.points.weights", "network.points.join.1.weights", "network.points.places"),
+    ],
 )
-def test_a_file_whose_parts_do_not_fit_is_refused(trained, spoiled):
-    stored = second_look.to_arrays(made_up(trained))
+def test_a_file_whose_parts_do_not_fit_is_refused(trained, layout, spoiled):
+    stored = second_look.to_arrays(made_up(trained, layout))
     stored[spoiled] = stored[spoiled][:-1]
     with pytest.raises(ValueError, match=r"weights|fit"):
-        second_look.from_arrays(stored)
+        second_look.from_arrays(stored, layout)
 
 
 def test_strides_are_those_of_the_trained_network(trained):
     assert tuple(c.stride for c in exported(trained).convolutions) == second_look.STRIDES
 
 
-def test_a_network_that_says_nothing_leaves_what_the_regressions_said(trained):
-    second = made_up(trained)
+def test_a_network_that_says_nothing_leaves_what_the_regressions_said(trained, layout):
+    second = made_up(trained, layout)
     mute = Affine(np.zeros((7, 15), np.float32), np.zeros(7, np.float32))
     network = exported(trained)
     still = Affine(np.zeros_like(network.straight.weights), np.zeros(7, np.float32))
-    quiet = SightNetwork(network.convolutions, network.see, network.hear, mute, still)
-    second = SecondLook(quiet, second.heard, second.axes, second.left)
+    points = replace(network.points, weights=0 * network.points.weights, bias=0 * network.points.bias)
+    quiet = replace(network, say=mute, straight=still, points=points)
+    second = replace(second, network=quiet)
     errors, shape = RNG.normal(size=956), RNG.normal(size=3)
-    out = second(np.full((28, 28), 90, np.uint8), disc(28), normal(478, 3), errors, shape)
+    out = second(np.full((32, 32), 90, np.uint8), disc(32), normal(478, 3), errors, shape)
     np.testing.assert_array_equal(out[0], errors)
     np.testing.assert_array_equal(out[1], shape)
     assert sight_network.from_arrays(sight_network.to_arrays(quiet), second_look.STRIDES)
