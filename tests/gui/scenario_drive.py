@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-from scenario_head import RECONSTRUCT_S, heads, install_backend, module, state
+from scenario_head import RECONSTRUCT_S, RENDER_S, head_is_drawn, heads, install_backend, module, state
 from scenario_install import EXTENSION, install_zip
 from steps import Box, Session, Steps, Wait, perform, redraw
 from window import box, centre, move, open_sidebar, press, press_button, region, view3d, write
@@ -87,6 +87,7 @@ def look(session: Session, name: str, frame: int | None = None) -> Steps:
     space.overlay.show_overlays = space.show_gizmo = False
     space.shading.type, space.region_3d.view_perspective = "RENDERED", "CAMERA"
     redraw()
+    yield Wait("EEVEE's picture of the head", lambda: head_is_drawn(viewport(session)), RENDER_S)
     yield PICTURE_S
     yield from session.shot(name, viewport(session))
     space.shading.type = "SOLID"  # software EEVEE leaves no time for the mouse

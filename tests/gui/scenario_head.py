@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scenario_install import EXTENSION, install_zip
-from steps import Session, Steps, Wait, perform, redraw, screen_pixels
+from steps import Box, Session, Steps, Wait, perform, redraw, screen_pixels
 from window import box, centre, move, open_sidebar, press, press_button, region, view3d
 
 INSTALL_S = 1500
@@ -139,6 +139,11 @@ def reconstruct(session: Session) -> Steps:
     session.expect_change("coarse", "head", box(session, region(area, "WINDOW")))
 
 
+def head_is_drawn(viewport: Box) -> bool:
+    """Whether something there has a hue, as skin has; the ground and the camera's frame are grey."""
+    return float((np.ptp(screen_pixels(viewport).astype(int), axis=2) > 20).mean()) > 0.005
+
+
 def show(session: Session, name: str) -> Steps:
     """Rendered, through the scene's camera, without overlays; a screenshot once the head is to be seen."""
     area = view3d(session)
@@ -148,13 +153,8 @@ def show(session: Session, name: str) -> Steps:
     space.region_3d.view_perspective = "CAMERA"
     redraw()
     viewport = box(session, region(area, "WINDOW"))
-
-    def head_is_drawn() -> bool:
-        # Skin has a hue; the ground and the camera's frame are grey.
-        return float((np.ptp(screen_pixels(viewport).astype(int), axis=2) > 20).mean()) > 0.005
-
     # Blender compiles EEVEE's shaders in the background, here without a graphics card.
-    yield Wait("EEVEE's picture of the head", head_is_drawn, RENDER_S)
+    yield Wait("EEVEE's picture of the head", lambda: head_is_drawn(viewport), RENDER_S)
     yield SAMPLES_S
     yield from session.shot(name, viewport)
     space.overlay.show_overlays = space.show_gizmo = True
