@@ -22,6 +22,12 @@ SOLVE_S, BAKE_S = 600, 600
 PICTURE_S = 8.0  # EEVEE gathers a few samples, in software
 SLIDER = "jawOpen"  # the first in the panel Expression
 BAKED = (1, 3)  # frames
+HEAD = (
+    0.35,
+    0.12,
+    0.60,
+    0.52,
+)  # left, top, right, bottom over the viewport's sides: in the astronaut's photo
 OPEN = 7  # frame of the clip's widest mouth
 
 
@@ -59,8 +65,17 @@ def baked() -> tuple[int, int] | None:
     return found
 
 
-def viewport(session: Session) -> Box:
-    return box(session, region(view3d(session), "WINDOW"))
+def head_box(session: Session) -> Box:
+    """Where the head is seen through its camera."""
+    whole = box(session, region(view3d(session), "WINDOW"))
+    width, height = whole.right - whole.left, whole.bottom - whole.top
+    left, top, right, bottom = HEAD
+    return Box(
+        whole.left + round(left * width),
+        whole.top + round(top * height),
+        whole.left + round(right * width),
+        whole.top + round(bottom * height),
+    )
 
 
 def import_head(session: Session) -> Steps:
@@ -87,9 +102,9 @@ def look(session: Session, name: str, frame: int | None = None) -> Steps:
     space.overlay.show_overlays = space.show_gizmo = False
     space.shading.type, space.region_3d.view_perspective = "RENDERED", "CAMERA"
     redraw()
-    yield Wait("EEVEE's picture of the head", lambda: head_is_drawn(viewport(session)), RENDER_S)
+    yield Wait("EEVEE's picture of the head", lambda: head_is_drawn(head_box(session)), RENDER_S)
     yield PICTURE_S
-    yield from session.shot(name, viewport(session))
+    yield from session.shot(name, head_box(session))
     space.shading.type = "SOLID"  # software EEVEE leaves no time for the mouse
     yield 1
 
@@ -118,11 +133,11 @@ def move_slider(session: Session) -> Steps:
     yield from write(session, "0.9")
     yield Wait("the slider", lambda: abs(weight() - 0.9) < 1e-3, 5)
     yield from look(session, "mesh_by_slider")
-    session.expect_change("mesh_as_photographed", "mesh_by_slider", viewport(session))
+    session.expect_change("mesh_as_photographed", "mesh_by_slider", head_box(session))
     session.begin("press Splats")
     yield from show(session, as_splats=True)
     yield from look(session, "splats_by_slider")
-    session.expect_change("mesh_by_slider", "splats_by_slider", viewport(session))
+    session.expect_change("mesh_by_slider", "splats_by_slider", head_box(session))
     session.begin("undo Splats and the slider")
     yield from undo(session)
     yield Wait("the mesh", lambda: not are_splats_shown(), 10)
@@ -172,7 +187,7 @@ def drive(session: Session) -> Steps:
     yield Wait("keyframes", is_driven, SOLVE_S)
     session.figures["drive_seconds"] = round(time.monotonic() - started, 1)
     yield from look(session, "mesh_driven", OPEN)
-    session.expect_change("before_drive", "mesh_driven", viewport(session))
+    session.expect_change("before_drive", "mesh_driven", head_box(session))
     assert weight() > 0.2, f"the clip's mouth is wide open, the jaw's key is {weight():.2f}"
 
 
@@ -181,9 +196,9 @@ def bake(session: Session) -> Steps:
     session.begin("press Splats on the driven head")
     yield from show(session, as_splats=True)
     yield from look(session, "splats_driven", OPEN)
-    session.expect_change("mesh_driven", "splats_driven", viewport(session))
+    session.expect_change("mesh_driven", "splats_driven", head_box(session))
     yield from look(session, "splats_live", BAKED[1])
-    session.expect_change("splats_driven", "splats_live", viewport(session))
+    session.expect_change("splats_driven", "splats_live", head_box(session))
     session.begin("press Bake splats")
     assert baked() is None
     scene = bpy.context.scene
@@ -224,7 +239,7 @@ def take_back(session: Session) -> Steps:
     yield from undo(session)
     yield Wait("the keyframes' end", lambda: not is_keyed(), 10)
     yield from look(session, "undone")
-    session.expect_change("mesh_driven", "undone", viewport(session))
+    session.expect_change("mesh_driven", "undone", head_box(session))
     yield from move(session, centre(region(view3d(session), "WINDOW")))
     yield from press(session, "Z", ctrl=True, shift=True)
     yield Wait("the keyframes", is_keyed, 10)
