@@ -102,6 +102,14 @@ def test_one_person_needs_two_photographs(tmp_path: Path, capfd: pytest.CaptureF
     assert not (tmp_path / "out").exists()
 
 
+def test_networks_for_splats_are_looked_for_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["reconstruct", tmp_path / "a.jpg", "-o", out, "--splats-by", tmp_path / "networks"]
+    run_failing(arguments, 2, capfd, "give --splats as well")
+    run_failing([*arguments, "--splats", "--no-blend"], 3, capfd, "holds no packed networks")
+    assert not out.exists()
+
+
 def test_of_one_persons_photographs_the_bad_one_is_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

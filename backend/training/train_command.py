@@ -265,7 +265,7 @@ def fica_pack(
 @train_app.command("fica-measure")
 def fica_measure(
     task: Annotated[
-        str, typer.Argument(help="fica-codec, -conditioning, -completion, -refinement or -prior.")
+        str, typer.Argument(help="fica-codec, -conditioning, -completion, -refinement, -prior or -path.")
     ],
     data: _Set,
     result: Annotated[Path | None, typer.Option(metavar="DIR", help="What was trained.")] = None,
@@ -273,7 +273,7 @@ def fica_measure(
     recipe: Annotated[str, typer.Option(metavar="NAME|YAML")] = "tiny",
     weights: _Frozen = None,
 ) -> None:
-    """FiCA: a trained part on the set's held-out people, against what it started from."""
+    """FiCA: a trained part, or all as packed, on the set's held-out people, against simpler ones."""
     from backend.fica.training.measure_command import Measurement, measured
 
     for line in measured(Measurement(task, data, recipe, result, start, weights)):

@@ -22,6 +22,7 @@ from backend.fica.training.held_out import Means, open_held_out
 from backend.fica.training.held_out_codec import measure_codec
 from backend.fica.training.held_out_dense import measure_conditioning
 from backend.fica.training.held_out_maps import measure_maps
+from backend.fica.training.held_out_path import measure_path
 from backend.fica.training.held_out_prior import measure_prior
 from backend.fica.training.refinement import RefinementTask
 from backend.fica.training.samples import open_split
@@ -29,6 +30,7 @@ from backend.head.base import ParametricHead
 from backend.head.registry import load_head
 from backend.training.recipe import parse_recipe, read_recipe
 
+PATH = "fica-path"  # all parts, packed
 _SEED = 17
 
 
@@ -39,7 +41,7 @@ class Measurement:
     task: str
     folder: Path
     recipe: str = "tiny"
-    result: Path | None = None  # None for an untrained refinement
+    result: Path | None = None  # None for an untrained refinement; packed networks for PATH
     start: Path | None = None  # of the refinement: the completion's result
     weights: Path | None = None  # published weights, at full size
 
@@ -49,9 +51,11 @@ def measured(asked: Measurement) -> list[Means]:
 
     Raises: BadInput, Missing, BadWeights.
     """
+    if asked.task == PATH:
+        return measure_path(_result(asked), asked.folder)
     if asked.task not in FICA_RECIPES:
         raise BadInput(
-            f"there is nothing to measure of '{asked.task}'; take one of {', '.join(FICA_RECIPES)}"
+            f"there is nothing to measure of '{asked.task}'; take one of {', '.join([*FICA_RECIPES, PATH])}"
         )
     head, device = load_head("open"), torch.device("cpu")
     path = Path(asked.recipe)
