@@ -15,6 +15,7 @@ from backend.fica.maps import MASK, NORMAL, RGB, VERTEX, Frame, HeadMaps, unsign
 
 MOST_APART_M = 0.03  # a texel seen farther from where the completion has it was unwrapped wrongly
 _FADE = 0.6  # of a difference, for each doubling of the distance to what is seen
+_NEAR, _AT_ONCE = 8, 1024  # texels of skin that an inner one follows; texels looked up together
 _LEAST = 1e-3  # share of a coarse texel that must be seen to say anything
 
 
@@ -30,7 +31,28 @@ def with_seen(maps: HeadMaps, partial: Tensor, motion: Tensor, frame: Frame) -> 
     seen = partial[:, MASK] * frame.inside * (1 - astray)
     colours = carried_on(unsigned(partial[:, RGB]) - maps.texture, seen, frame)
     places = carried_on(neutral - maps.geometry, seen * told, frame)
+    places = inner_parts_along(places, seen * told, frame)
     return HeadMaps((maps.texture + colours).clamp(0, 1) * frame.inside, maps.geometry + places)
+
+
+def inner_parts_along(places: Tensor, seen: Tensor, frame: Frame) -> Tensor:
+    """``places`` ``(B, 3, S, S)`` with unseen texels of eyes, teeth, gums and the like moved as the seen skin
+    nearest to them on the mean head: left behind, they would come through it.
+    """
+    at = frame.mean.flatten(2)[0].T  # (S², 3)
+    part = frame.part.flatten()
+    out = places.flatten(2).clone()
+    for row in range(len(places)):
+        shown = seen[row].flatten() > 0
+        inner = torch.nonzero((part > 0) & ~shown)[:, 0]
+        skin = torch.nonzero((part == 0) & shown)[:, 0]
+        if len(skin) < _NEAR:
+            continue
+        for start in range(0, len(inner), _AT_ONCE):
+            some = inner[start : start + _AT_ONCE]
+            nearest = torch.cdist(at[some], at[skin]).topk(_NEAR, largest=False).indices
+            out[row][:, some] = places[row].flatten(1)[:, skin[nearest]].mean(2)
+    return out.reshape_as(places)
 
 
 def carried_on(difference: Tensor, seen: Tensor, frame: Frame) -> Tensor:

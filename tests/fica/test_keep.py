@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backend.fica.atlas import Atlas
-from backend.fica.keep import carried_on, with_seen
+from backend.fica.keep import carried_on, inner_parts_along, with_seen
 from backend.fica.maps import MASK, NORMAL, PARTIAL_CHANNELS, RGB, VERTEX, Frame, HeadMaps, frame_of, signed
 
 
@@ -57,3 +57,15 @@ def test_a_difference_stays_on_its_part_and_fades(frame: Frame, seen: torch.Tens
     assert bool((steps[1:] < steps[:-1]).all())
     nowhere = carried_on(torch.ones(1, 1, frame.size, frame.size), seen * (frame.part == 0), frame)
     assert float((nowhere * (frame.part != 0)).abs().max()) == 0
+
+
+def test_unseen_inner_parts_go_with_the_skin_about_them(frame: Frame) -> None:
+    """Skin seen and moved as a whole: teeth and eyes move as far; what is seen of them stays where it is."""
+    moved = torch.tensor([0.0, 0.004, -0.003]).reshape(1, 3, 1, 1) * frame.inside
+    skin = (frame.part == 0).to(moved)[None, None]
+    found = inner_parts_along(moved * skin, skin, frame)
+    torch.testing.assert_close(found, moved, atol=1e-6, rtol=0)
+    everywhere = inner_parts_along(moved * skin, frame.inside, frame)
+    torch.testing.assert_close(everywhere, moved * skin)
+    nowhere = inner_parts_along(0 * moved, 0 * skin, frame)
+    assert float(nowhere.abs().max()) == 0
