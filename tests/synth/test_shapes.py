@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from eyelids import cut_m
 
+from backend.fica.training.people import expression_of
 from backend.head.base import ParametricHead
 from backend.head.registry import load_head
+from backend.marcus.training.portraits import true_vertices
 from synthdata.cycles.telling import write_sitter
 from synthdata.run.people import make_person, person_skin
 from synthdata.run.shapes import FARTHEST, draw_shape
@@ -74,3 +76,13 @@ def test_the_white_of_the_eye_does_not_cut_their_open_lids(
             assert max(cut_m(head, vertices, side) for side in ("left", "right")) < 1e-6
     near = np.linalg.norm(raw[:, None] - head.eye_centres[None], axis=2).min(1) < 0.035
     np.testing.assert_allclose(person.vertices_head[~near], raw[~near], atol=1e-7)
+
+
+def test_trainers_take_people_to_be_where_their_pictures_show_them(head: ParametricHead) -> None:
+    person = make_person(head, 3, 0, 64, person_skin(0, 3), expression={"jawOpen": 0.4, "eyeLookUpLeft": 0.5})
+    shown = person.vertices_head
+    np.testing.assert_allclose(true_vertices(head, person.meta), shown, atol=1e-6)
+    modelled = head.shape(
+        np.array(person.meta.identity_coefficients), expression_of(head, person.meta.expression)
+    )
+    assert np.abs(modelled - shown).max() > 3e-4  # or this could not fail

@@ -21,6 +21,7 @@ from backend.fica.maps import Frame, HeadMaps, channels_first, frame_of
 from backend.fica.poses import dense_maps
 from backend.fica.training.kept import Kept
 from backend.head.base import ParametricHead
+from backend.head.lid_motion import person_vertices
 from backend.training import pictures
 from backend.training.loader import Moment, decode_moment, open_set
 from backend.training.records import RecordIndex, index_records
@@ -95,8 +96,9 @@ class People:
 
     def _shaped(self, row: int, neutral: bool) -> F32:
         person = self._metas[row].person
-        identity = np.array(person.identity_coefficients)
-        return self.head.shape(identity, None if neutral else expression_of(self.head, person.expression))
+        identity = np.array(person.identity_coefficients, np.float32)
+        rested, acted = person_vertices(self.head, identity, expression_of(self.head, person.expression))
+        return rested if neutral else acted
 
     def posed(self, row: int) -> Tensor:
         """The posed head on the atlas, ``(3, S, S)`` metres."""

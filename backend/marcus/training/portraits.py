@@ -17,6 +17,7 @@ from backend.artifacts import F32, F64, Camera
 from backend.errors import BadInput
 from backend.head.base import ParametricHead
 from backend.head.correspondences import points88
+from backend.head.lid_motion import person_vertices
 from backend.marcus.geometry.alignment import Alignment, align, crop, five_of_face_mesh
 from backend.marcus.geometry.face_model import FRAME
 from backend.marcus.training.set_task import Instances
@@ -125,8 +126,8 @@ def true_vertices(head: ParametricHead, person: PersonMeta) -> F32:
     """Vertices ``(V, 3)`` in metres of a set's person. Raises: BadInput when made with another head."""
     if len(person.identity_coefficients) > len(head.identity_basis):
         raise BadInput(f"the set was made with another head than '{head.name}'; give it as --head")
-    weights = np.array([person.expression.get(name, 0.0) for name in head.expression_names])
-    return head.shape(np.array(person.identity_coefficients), weights)
+    weights = np.array([person.expression.get(name, 0.0) for name in head.expression_names], np.float32)
+    return person_vertices(head, np.array(person.identity_coefficients, np.float32), weights)[1]
 
 
 def photo_to_crop(photo_px: F64, frame: Alignment) -> F64:
