@@ -25,6 +25,7 @@ _MAKING = (  # the avatar that is measured, beside what ``stages.code_version`` 
     "blender_addon/splat_binding.py",
     "blender_addon/splat_sh.py",
     "blender_addon/splats.py",
+    "blender_addon/splats_record.py",
 )
 _DRAWING = (  # views of it
     "backend/export/blend_worker.py",

@@ -15,7 +15,7 @@ from backend.gaussians.surface import BoundGaussians, placed
 
 STAGE = "splats"
 IMPLEMENTATION = "decoder without weights, matched to the photo"
-_REGIONS = ("scalp", "forehead", "face", "ears", "neck")
+_REGIONS = ("scalp", "forehead", "face", "ears", "neck", "eyelids", "lips", "nostrils")
 _CROPPED_M = 0.004  # hair thinner than the fit is exact
 _SALT = 9  # of the job's random numbers
 

@@ -20,6 +20,7 @@ _MARGIN_M = 0.0015  # by which person masks are wide
 _THICK_M = 0.010  # hair that stands off further is no scalp
 _REACHES_PX = (4.0, 8.0)
 _LEAST_STEP = 7.0  # in Lab: bald heads have up to 5, cropped hair at least 8
+_RIM_M = 0.010  # what is seen only so near to the outline is a bald head's shade; hair reaches 13 mm and more
 _ANGLES = 48  # directions around the head's middle
 
 
@@ -150,11 +151,23 @@ def find_hair(window: HeadWindow, fit: HeadFit) -> HairSeen | None:
     thickness, usual = _stand_off(mask, drawn.covered, window.camera, centre, metres)
     bare &= drawn.covered & ~mask
     plain = lab * np.array([1, 0.5, 0.5], np.float32)
-    is_bald = not hangs and usual < _THICK_M and _step(plain, mask, bare) < _LEAST_STEP
+    is_shade = _step(plain, mask, bare) < _LEAST_STEP or _depth_m(mask, window, metres) < _RIM_M
+    is_bald = not hangs and usual < _THICK_M and is_shade
     if is_bald:
         scalp = upper & drawn.covered & (on_scalp > 0.5)
         return HairSeen(scalp, scalp, hangs, thickness, usual, centre, is_bald)
     return HairSeen(mask, mask & (to_hair < _LIKE_HAIR), hangs, thickness, usual, centre, is_bald=False)
+
+
+def _depth_m(mask: NDArray[np.bool_], window: HeadWindow, metres: float) -> float:
+    """How far into the person most of ``mask`` reaches from the outline: its upper quartile."""
+    import cv2
+
+    person = (window.person > 0.5) & window.in_photo
+    return (
+        float(np.quantile(cv2.distanceTransform(person.astype(np.uint8), cv2.DIST_L2, 5)[mask], 0.75))
+        * metres
+    )
 
 
 def _step(lab: F32, mask: NDArray[np.bool_], bare: NDArray[np.bool_]) -> float:

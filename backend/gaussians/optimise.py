@@ -35,8 +35,11 @@ _COVER = 0.3  # weight of the coverage term
 _GREY = 0.5
 _SHARE_PX = 1e-3  # what a Gaussian covers of the picture, below which it is left as it is
 # Cosines between surface and view from which the photo is believed little, and wholly: what is seen aslant
-# would take the colours of its neighbours on the other side of an outline.
+# would take the colours of its neighbours on the other side of an outline. Skin away from eyes and mouth is
+# believed only from nearer to the front: what the texture has not of it already lies at outlines mostly.
 _ASLANT, _FRONTAL = 0.34, 0.66
+_SKIN_ASLANT, _SKIN_FRONTAL = 0.5, 0.8
+_RIMS = ("eyelids", "lips", "nostrils")
 _HAIR_TRUST, _EAR_DOUBT = 0.6, 0.85
 
 
@@ -194,10 +197,16 @@ def _trust(bound: BoundGaussians, positions: F32, fit: HeadFit, known: F32) -> F
     normal = np.einsum("nij,nj->ni", frames, bound.normal)
     towards = fit.camera.centre_head - positions
     cosine = (normal * towards).sum(1) / np.linalg.norm(towards, axis=1)
-    facing = np.clip((cosine - _ASLANT) / (_FRONTAL - _ASLANT), 0, 1)
+    regions = fit.head.regions
     # Ears seldom lie where the photo has them; below the chin light and cloth differ from the fitted head's.
-    regions = np.maximum(_EAR_DOUBT * fit.head.regions["ears"], fit.head.regions["neck"])[:, None]
-    doubt = interpolate_at(bound.triangle, bound.barycentric, regions, fit.head.triangles)[:, 0]
+    doubted = np.maximum(_EAR_DOUBT * regions["ears"], regions["neck"])
+    rims = np.maximum.reduce([regions[name] for name in _RIMS])
+    doubt, rim = interpolate_at(
+        bound.triangle, bound.barycentric, np.stack([doubted, rims], 1), fit.head.triangles
+    ).T
+    facing = np.clip((cosine - _ASLANT) / (_FRONTAL - _ASLANT), 0, 1)
+    aslant = np.clip((cosine - _SKIN_ASLANT) / (_SKIN_FRONTAL - _SKIN_ASLANT), 0, 1)
+    facing = np.where(bound.part == 0, rim * facing + (1 - rim) * aslant, facing)
     trust = np.where(bound.part == HAIR, _HAIR_TRUST, 1 - doubt) * facing
     # What the texture has from the photo is in its place; matched again it would take on its neighbours.
     return np.asarray(trust * (1 - known), np.float32)

@@ -22,6 +22,8 @@ WITHOUT_A_SAY = {
     "backend/export": {"gltf_images", "staging"},
     "blender_addon": {"drive_file", "grey_png"},
 }
+# Decodes splats of avatars that --splats-by made; those that are measured have the embedded decoder's.
+NEVER_ASKED = ROOT / "backend/fica"
 
 
 def _imported(file: Path) -> set[Path]:
@@ -50,7 +52,7 @@ def test_every_module_that_measuring_imports_is_counted():
     while waiting:
         file = waiting.pop()
         reached.add(file)
-        waiting |= _imported(file) - reached
+        waiting |= {found for found in _imported(file) if not found.is_relative_to(NEVER_ASKED)} - reached
     silent = {ROOT / folder / f"{name}.py" for folder, names in WITHOUT_A_SAY.items() for name in names}
     assert len(reached) > 60
     assert sorted(str(f.relative_to(ROOT)) for f in reached - counted - silent) == []

@@ -58,6 +58,22 @@ def found(fit: SimpleNamespace, hair_srgb: np.ndarray) -> HairSeen | None:
     return find_hair(pictured(fit, hair_srgb), fit)
 
 
+@pytest.mark.parametrize(("wide_px", "is_bald"), [(6, True), (40, False)])
+def test_a_dark_rim_at_the_outline_is_shade(fit: SimpleNamespace, wide_px: int, is_bald: bool) -> None:
+    """As dark as hair, but only along the outline; the skin mask leaves it out."""
+    import cv2
+
+    bare = pictured(fit, SKIN_SRGB)
+    depth = cv2.distanceTransform(bare.drawn.covered.astype(np.uint8), cv2.DIST_L2, 5)
+    upper = np.arange(SIDE)[:, None] < 0.4 * SIDE
+    rim = (depth > 0) & (depth < wide_px) & upper
+    skin = (bare.drawn.covered & ~rim).astype(np.float32)
+    dark = np.where(rim[..., None], np.float32([0.2, 0.17, 0.15]), bare.rgb_srgb)
+    seen = find_hair(replace(bare, rgb_srgb=dark, skin=skin), fit)
+    assert seen is not None
+    assert seen.is_bald == is_bald
+
+
 def test_a_scalp_that_only_shades_off_is_bald(fit: SimpleNamespace) -> None:
     seen = found(fit, SKIN_SRGB)
     assert seen is None or seen.is_bald
