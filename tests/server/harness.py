@@ -49,6 +49,10 @@ class Server:
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """The exit code of a process that was told to end: a signal on top may meet it past its handlers."""
         try:
             self.process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:

@@ -141,7 +141,7 @@ def test_orderly_stop_says_goodbye_and_leaves_nothing_running(server, client):
     assert isinstance(client.ask(p.Shutdown), p.Ok)
     while not isinstance(client.event()[0], p.Goodbye):
         pass
-    assert server.stop() == 0
+    assert server.ended() == 0
     assert not (server.data / CONNECTION_NAME).exists()
     assert not sockets.exists()
     wait_until(lambda: not alive(worker.pid))
