@@ -5,7 +5,6 @@ The prior comes along, so that an avatar is whole without the networks that made
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from backend.fica.networks import NetworksManifest, atlas_digest
 from backend.fica.path import FicaAvatar
 from backend.fica.prior import UniversalPrior
 from backend.fica.sizes import prior_config
-from backend.fica.store import SETTINGS, load_network, save_network
+from backend.fica.store import SETTINGS, load_network, save_network, sha256_of
 from backend.head.base import ParametricHead
 from backend.head.registry import load_head
 from backend.weights.reading import read_safetensors
@@ -56,7 +55,7 @@ class FicaIdentity:
             networks=self.networks.digest(),
             created_by=self.networks.created_by,
             trained={name: str(part) for name, part in self.networks.parts.items()},
-            files={name: _sha256(place / name) for name in (IDENTITY, PRIOR, SETTINGS)},
+            files={name: sha256_of(place / name) for name in (IDENTITY, PRIOR, SETTINGS)},
         )
 
 
@@ -73,7 +72,7 @@ def read_identity(found: Avatar) -> tuple[FicaAvatar, ParametricHead, Atlas]:
     for name, digest in record.files.items():
         if Path(name).name != name or not (place / name).is_file():
             raise BadInput(f"'{found.directory.name}/{FOLDER}' lacks {name}; {again}")
-        if _sha256(place / name) != digest:
+        if sha256_of(place / name) != digest:
             raise BadInput(f"'{found.directory.name}/{FOLDER}/{name}' has changed or is damaged; {again}")
     if not {IDENTITY, PRIOR} <= set(record.files):
         raise BadInput(f"the splats of '{found.directory.name}' are of another version; {again}")
@@ -101,8 +100,3 @@ def _maps(kept: dict[str, torch.Tensor], frame: Frame, name: str, again: str) ->
     if any(key not in kept or kept[key].shape != shape for key in ("texture", "geometry")):
         raise BadInput(f"'{name}/{FOLDER}/{IDENTITY}' is damaged; {again}")
     return HeadMaps(kept["texture"].float(), kept["geometry"].float())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

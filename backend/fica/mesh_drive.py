@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.head.base import ParametricHead
-from backend.head.gaze import gaze_degrees
+from backend.head.gaze import gaze_degrees, nearest_rotation
 from backend.shading.parts import EYE_PARTS
 from blender_addon.bundle import Mesh
 
@@ -66,7 +66,7 @@ class MeshSolver:
 
         neutral = self._mesh.vertices_neutral_head.astype(np.float64)
         posed = np.asarray(vertices, np.float64)
-        turn = _rotation(neutral[self._skull], posed[self._skull])
+        turn = nearest_rotation(neutral[self._skull], posed[self._skull])
         centre, now = neutral[self._skull].mean(0), posed[self._skull].mean(0)
         upright = (posed - now) @ turn + centre
         wanted = upright[self._rows] - neutral[self._rows]
@@ -86,9 +86,3 @@ def _has(triangles: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
     found = np.zeros(count, np.bool_)
     found[triangles.reshape(-1)] = True
     return found
-
-
-def _rotation(before: F64, after: F64) -> F64:
-    """The rotation ``(3, 3)`` nearest to what carries ``before`` onto ``after`` (Kabsch)."""
-    u, _, vt = np.linalg.svd((after - after.mean(0)).T @ (before - before.mean(0)))
-    return np.asarray(u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt)

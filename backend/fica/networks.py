@@ -18,9 +18,8 @@ from backend import __version__
 from backend.errors import BadInput, BadWeights, Missing
 from backend.export.staging import staged_folder
 from backend.fica.atlas import Atlas, build_atlas
-from backend.fica.recipes import FICA_RECIPES
 from backend.fica.sizes import Size
-from backend.fica.store import SETTINGS, Part
+from backend.fica.store import SETTINGS, Part, sha256_of
 from backend.head.registry import load_head
 from backend.training.recipe import Recipe, parse_recipe
 from backend.training.session import RECIPE, SESSION
@@ -123,7 +122,7 @@ def pack(trainings: Trainings, folder: Path) -> NetworksManifest:
                 if not source.is_file():
                     raise BadInput(f"'{out}' lacks result/{source.name}; finish `likeness train fica-{name}`")
                 shutil.copyfile(source, staging / source.name)
-                files[source.name] = _sha256(source)
+                files[source.name] = sha256_of(source)
         if trainings.clip is not None:
             shutil.copytree(trainings.clip, staging / CLIP_FOLDER)
         manifest = NetworksManifest(
@@ -165,7 +164,7 @@ def read_networks(folder: Path) -> NetworksManifest:
     for name, digest in manifest.files.items():
         if Path(name).name != name or not (folder / name).is_file():
             raise Missing(f"'{folder}' lacks {name}; pack again")
-        if _sha256(folder / name) != digest:
+        if sha256_of(folder / name) != digest:
             raise BadWeights(f"'{folder / name}' is not the file that was packed; pack again")
     return manifest
 
@@ -183,7 +182,6 @@ def _read_training(task: str, out: Path) -> tuple[Recipe, dict[str, Any]]:
         raise BadInput(f"'{out}' is no training; give the folder of `likeness train {task} -o`") from error
     if not isinstance(session, dict) or session.get("task") != task:
         raise BadInput(f"'{out}' is a training of {session.get('task')}, wanted is one of {task}")
-    assert task in FICA_RECIPES
     return parse_recipe(task, text, str(out / RECIPE)), session
 
 
@@ -205,11 +203,6 @@ def _trained(out: Path, recipe: Recipe, session: dict[str, Any]) -> Trained:
         pixels=values["pixels"],
         seed=recipe.seed,
         steps=max(steps, default=0),
-        recipe_sha256=_sha256(out / RECIPE),
+        recipe_sha256=sha256_of(out / RECIPE),
         set_sha256=session["set"],
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

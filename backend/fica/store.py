@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +46,12 @@ def load_network(folder: Path, part: Part, network: nn.Module, size: str, texels
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise BadWeights(f"'{folder / part}.safetensors' is of another network ({reason})") from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in lower-case hexadecimal. Raises: OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backend.artifacts import F32
+from backend.artifacts import F32, F64
 from backend.head.base import ParametricHead
 from backend.shading.parts import EYE_PARTS
 
@@ -20,13 +20,19 @@ def gaze_degrees(head: ParametricHead, neutral_head: F32, posed_head: F32) -> tu
     return left, right
 
 
+def nearest_rotation(before: F64, after: F64) -> F64:
+    """The rotation ``(3, 3)`` nearest to what carries ``before`` onto ``after``, both ``(N, 3)`` (Kabsch).
+
+    Both are taken from their means; never a mirror image.
+    """
+    u, _, vt = np.linalg.svd((after - after.mean(0)).T @ (before - before.mean(0)))
+    return np.asarray(u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt)
+
+
 def _turn_of(head: ParametricHead, part: str, neutral: F32, posed: F32) -> Angles:
     if part not in head.part_names:
         return 0.0, 0.0
     rows = np.unique(head.triangles[head.triangle_part == head.part_names.index(part)])
     before, after = (v[rows].astype(np.float64) for v in (neutral, posed))
-    # Kabsch: the rotation nearest to what moved, whatever else the eye did.
-    u, _, vt = np.linalg.svd((after - after.mean(0)).T @ (before - before.mean(0)))
-    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    x, y, z = (u @ flip @ vt)[:, 2]
+    x, y, z = nearest_rotation(before, after)[:, 2]  # whatever else the eye did
     return float(np.degrees(np.arctan2(x, z))), float(np.degrees(np.arcsin(np.clip(y, -1, 1))))

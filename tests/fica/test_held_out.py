@@ -7,16 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from synthetic_avatar import make_reconstruction
 
 from backend.errors import BadInput
 from backend.fica.training.held_out import Tally
 from backend.fica.training.held_out_dense import compared
-from backend.fica.training.held_out_path import laid_onto
 from backend.fica.training.kept import Kept, bytes_of
 from backend.fica.training.measure_command import Measurement, measured
 from backend.fica.unwrap import DenseMaps
-from backend.head.base import ParametricHead
 
 
 def test_standard_errors_are_over_people_not_pictures() -> None:
@@ -71,14 +68,3 @@ def test_only_ficas_trainers_are_measured_and_with_a_result(tmp_path) -> None:  
         measured(Measurement("geometry", tmp_path))
     with pytest.raises(BadInput, match="result of fica-path"):
         measured(Measurement("fica-path", tmp_path))
-
-
-def test_a_fitted_face_is_laid_onto_the_true_one(head: ParametricHead) -> None:
-    fit = make_reconstruction(head).fit
-    a = np.radians(20)
-    turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-    truth = 1.1 * fit.vertices_head.astype(np.float64) @ turn.T + (0.02, -0.01, 0.3)
-    scale, found, shift = laid_onto(fit, truth)
-    assert scale == pytest.approx(1.1, abs=1e-4)
-    np.testing.assert_allclose(found, turn, atol=1e-5)
-    np.testing.assert_allclose(shift, (0.02, -0.01, 0.3), atol=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +11,10 @@ import torch
 from torch import Tensor
 
 from backend import engines
-from backend.artifacts import F64, Camera, HeadFit, Photo, Run
+from backend.artifacts import Camera, HeadFit, Photo, Run
 from backend.errors import BadInput
+from backend.evaluation.align import fit_similarity
+from backend.evaluation.registration import moved_camera
 from backend.fica.assembly import Packed, load_packed
 from backend.fica.keep import with_seen
 from backend.fica.path import (
@@ -59,11 +60,12 @@ def measure_path(networks: Path, folder: Path) -> list[Means]:
                 shown = _shown(photo, fit, packed)
             except BadInput:
                 continue
-            scale, turn, shift = laid_onto(fit, people.vertices(row))
+            face = fit.head.regions["face"] > 0.5
+            onto = fit_similarity(fit.vertices_head[face], people.vertices(row)[face])
             for view, where in ((front, "own view"), (aside, "another view")):
                 picture, mask, camera = people.photograph(row, view)
                 wanted, head = picture * mask + GREY * (1 - mask), (mask > 0.5).float()
-                seen_by = _moved(camera, scale, turn, shift)
+                seen_by = moved_camera(camera, onto)
                 for name, gaussians in shown(seen_by).items():
                     drawn = over(NumbaRenderer().render(gaussians, seen_by), GREY).permute(2, 0, 1)
                     tally.add(f"{name}, {where}", (split, row), {"psnr_db": psnr(drawn, wanted, head)})
@@ -71,24 +73,6 @@ def measure_path(networks: Path, folder: Path) -> list[Means]:
     if not found:
         raise BadInput(f"no face is found in the pictures of the people held out in '{folder}'")
     return found
-
-
-def laid_onto(fit: HeadFit, truth: np.ndarray) -> tuple[float, F64, F64]:  # type: ignore[type-arg]
-    """Scale, rotation and shift that carry the fit's face onto ``truth`` ``(V, 3)`` (Umeyama 1991)."""
-    face = fit.head.regions["face"] > 0.5
-    a, b = fit.vertices_head[face].astype(np.float64), np.asarray(truth, np.float64)[face]
-    from_mean, to_mean = a - a.mean(0), b - b.mean(0)
-    u, _, vt = np.linalg.svd(to_mean.T @ from_mean)
-    turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
-    scale = float(((to_mean @ turn) * from_mean).sum() / (from_mean**2).sum())
-    return scale, turn, b.mean(0) - scale * turn @ a.mean(0)
-
-
-def _moved(camera: Camera, scale: float, turn: F64, shift: F64) -> Camera:
-    """``camera`` of the true head as one that sees the fit's."""
-    pose = np.asarray(camera.world_to_camera, np.float64)
-    own = np.column_stack([pose[:, :3] @ turn, (pose[:, :3] @ shift + pose[:, 3]) / scale])
-    return replace(camera, world_to_camera=own)
 
 
 def _views(people: People, row: int) -> tuple[int, int]:
