@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.artifacts import F32, Reconstruction, Run, Splatted
 from backend.colour import srgb_to_linear
@@ -84,7 +85,7 @@ def portrait_of(made: Reconstruction, packed: Packed) -> PosedPortrait:
     return posed_portrait(made.observation.photo.rgb_srgb, made.fit, packed.atlas, packed.manifest.pixels)
 
 
-def _albedo(made: Reconstruction, avatar: FicaAvatar, places: Places, part: np.ndarray) -> F32:  # type: ignore[type-arg]
+def _albedo(made: Reconstruction, avatar: FicaAvatar, places: Places, part: NDArray[np.uint8]) -> F32:
     """Linear, for new light: the reconstruction's on the skin, elsewhere the colour itself."""
     head, size = made.fit.head, made.materials.size
     uv = np.einsum("nk,nkc->nc", places.barycentric, head.uvs[head.triangle_uvs[places.triangle]])

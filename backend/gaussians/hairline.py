@@ -6,6 +6,7 @@ A shell that kept its thickness up to its edge would hang over the forehead as s
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from backend.gaussians.surface import BoundGaussians, triangle_frames
 from backend.uvspace.buffers import interpolate_at
 from backend.uvspace.sampling import sample_bilinear
 from blender_addon import splat_sh
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)  # head space: the other side
 _LEAST_M = 0.001  # how far hair stands off the skin at its edge
@@ -98,7 +101,7 @@ def _places(points: F32, window: HeadWindow) -> tuple[F32, NDArray[np.bool_]]:
     return within, inside & _at(window.drawn.covered & window.in_photo, within) & is_near
 
 
-def _at(picture: np.ndarray, pixels: F32) -> np.ndarray:  # type: ignore[type-arg]
+def _at(picture: NDArray[Scalar], pixels: F32) -> NDArray[Scalar]:
     """Values ``(N,)`` of ``picture`` ``(H, W)`` at ``pixels`` ``(N, 2)``, which lie in it."""
     c, r = np.floor(pixels.T).astype(int)
     return np.asarray(picture[r, c])

@@ -1,9 +1,9 @@
 """What every renderer of Gaussians takes and gives back, so that one can stand in for another.
 
 3D Gaussian splatting (Kerbl et al. 2023) with the EWA projection (Zwicker et al. 2001): a Gaussian's
-covariance under the local affine camera, widened by LOW_PASS_PX2 and paler for it (Mip-Splatting, Yu et al.
-2024: thin things and outlines do not grow), is its footprint; footprints sorted by the depth of their centres
-are composited front to back in display sRGB.
+covariance under the local affine camera, widened by ``footprint_limits.LOW_PASS_PX2`` and paler for it
+(Mip-Splatting, Yu et al. 2024: thin things and outlines do not grow), is its footprint; footprints sorted by
+the depth of their centres are composited front to back in display sRGB.
 """
 
 from __future__ import annotations

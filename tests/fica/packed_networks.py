@@ -51,7 +51,7 @@ def write_trainings(parent: Path, head: ParametricHead) -> Trainings:
         (out / "training.json").write_text(json.dumps(session))
         (out / "metrics.jsonl").write_text('{"step": 10}\n{"step": 20}\n')
         for part, network in networks.items():
-            save_network(out / "result", part, network, "tiny", recipe.texels)  # type: ignore[attr-defined]
+            save_network(out / "result", part, network, "tiny", recipe.model_dump()["texels"])
     return Trainings(*(parent / name for name in ("completion", "refinement", "prior", "conditioning")))
 
 

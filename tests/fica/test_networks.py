@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def test_without_conditioning_the_fit_stands_in_and_results_may_be_named(
         (lambda t: _other_texels(t), "refinement was trained with texels 32"),
     ],
 )
-def test_trainings_that_do_not_fit_are_named(change, said, trainings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_trainings_that_do_not_fit_are_named(
+    change: Callable[[Trainings], Trainings], said: str, trainings: Trainings, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(trainings.prior.parent, mine)
     copies = Trainings(*(mine / n for n in ("completion", "refinement", "prior", "conditioning")))
@@ -97,7 +100,9 @@ def _other_texels(trainings: Trainings) -> Trainings:
         (lambda f: (f / "prior.safetensors").write_bytes(b"x"), BadWeights, "not the file that was packed"),
     ],
 )
-def test_spoiled_folders_are_told_in_one_line(spoil, kind, said, packed, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_spoiled_folders_are_told_in_one_line(
+    spoil: Callable[[Path], object], kind: type[LikenessError], said: str, packed: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "networks"
     shutil.copytree(packed, folder)
     spoil(folder)
