@@ -7,6 +7,7 @@ Mesh errs (a lip that is not where the points say) and how light falls on the sk
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,23 +27,28 @@ class PatchLayout:
     """Which points, and by how much, each pixel of the flat picture follows."""
 
     places: F32  # (504, 2) of Face Mesh's 468 points and the ring of 36, in [0, 1]², x right and y down
-    corners: NDArray[np.int32]  # (PATCH_PX, PATCH_PX, 3) rows of ``places``
-    weights: F32  # (PATCH_PX, PATCH_PX, 3); all 0 beside the ring
+    corners: NDArray[np.int32]  # (n, n, 3) rows of ``places``
+    weights: F32  # (n, n, 3); all 0 beside the ring
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """``(n, n)``: the face and its rim."""
+        return np.asarray(self.weights.sum(-1) > 0.5)
 
 
-def patch_layout(places: F32) -> PatchLayout:
-    """The layout with the points at ``places`` ``(504, 2)``."""
+def patch_layout(places: F32, side_px: int = PATCH_PX) -> PatchLayout:
+    """The layout of a picture of ``side_px`` with the points at ``places`` ``(504, 2)``."""
     from scipy.spatial import Delaunay
 
     net = Delaunay(places.astype(np.float64))
-    at = (np.arange(PATCH_PX) + 0.5) / PATCH_PX
+    at = (np.arange(side_px) + 0.5) / side_px
     pixels = np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)
     triangle = net.find_simplex(pixels)
     inside = triangle >= 0
     affine = net.transform[np.maximum(triangle, 0)]
     two = np.einsum("nij,nj->ni", affine[:, :2], pixels - affine[:, 2])
     weights = np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1) * inside[:, None]
-    shape = (PATCH_PX, PATCH_PX, 3)
+    shape = (side_px, side_px, 3)
     corners = net.simplices[np.maximum(triangle, 0)].astype(np.int32)
     return PatchLayout(places, corners.reshape(shape), weights.astype(np.float32).reshape(shape))
 
@@ -67,11 +73,11 @@ def with_ring(points: NDArray[np.floating[Any]]) -> F64:
 
 
 def flatten(rgb_srgb: F32, landmarks_px: F32, layout: PatchLayout) -> NDArray[np.uint8]:
-    """The face at ``landmarks_px`` ``(478, 2)`` laid flat: grey ``(PATCH_PX, PATCH_PX)``, 0 beside it."""
+    """The face at ``landmarks_px`` ``(478, 2)`` laid flat: grey ``(n, n)``, 0 beside it."""
     import cv2
 
     points = with_ring(landmarks_px)
-    span = float(np.ptp(points, axis=0).max()) / PATCH_PX  # photo pixels per pixel of the patch
+    span = float(np.ptp(points, axis=0).max()) / len(layout.weights)  # photo pixels per pixel of the patch
     height, width = rgb_srgb.shape[:2]
     low = np.clip(np.floor(points.min(0) - 2 * span), 0, [width - 2, height - 2]).astype(int)
     high = np.clip(np.ceil(points.max(0) + 2 * span), low + 2, [width, height]).astype(int)
@@ -84,7 +90,7 @@ def flatten(rgb_srgb: F32, landmarks_px: F32, layout: PatchLayout) -> NDArray[np
     moved = ((points - low) * ratio - 0.5).astype(np.float32)  # OpenCV counts from pixel centres
     at = np.einsum("ijk,ijkc->ijc", layout.weights, moved[layout.corners])
     seen = cv2.remap(grey, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    seen[layout.weights.sum(-1) < 0.5] = 0.0
+    seen[~layout.inside] = 0.0
     return np.asarray(np.clip(seen * 255 + 0.5, 0, 255), np.uint8)
 
 

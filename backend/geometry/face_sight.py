@@ -83,12 +83,10 @@ class FaceSight:
         None where the face is turned farther than any that was learned from.
         """
         points = level_points(landmarks_px, depth_px)
-        yaw = float(points.ravel() @ self.yaw[:-1] + self.yaw[-1])
+        yaw = self.seen_yaw(points)
         if abs(yaw) > MOST_YAW:
             return None
-        low, high = FRONTAL_TO_TURNED
-        t = float(np.clip((abs(yaw) - low) / (high - low), 0, 1))
-        shares = (1 - t, t)
+        shares = view_shares(yaw)
         sides = [yaw < 0]
         if self.second is not None and abs(yaw) < BOTH_BELOW:
             sides.append(yaw >= 0)
@@ -101,6 +99,10 @@ class FaceSight:
         errors = PixelErrors(offset @ back, fields @ back, sigma * frame.size_px)
         return errors, ShapeBelief(self.fields, mean, covariance)
 
+    def seen_yaw(self, points: F32) -> float:
+        """The face's yaw by its level points ``(478, 3)``, radians."""
+        return float(points.ravel() @ self.yaw[:-1] + self.yaw[-1])
+
     def _from(
         self,
         is_flipped: bool,
@@ -110,26 +112,37 @@ class FaceSight:
         points: F32,
     ) -> tuple[F64, F64]:
         """Level errors ``(478, 2)`` and the shape's coefficients, from the picture or its mirror image."""
-        grey = flatten(rgb_srgb, landmarks_px, self.layout)
-        features = describe(grey[None])
+        patch = flatten(rgb_srgb, landmarks_px, self.layout)
         if is_flipped:
             points = points[self.mirror] * np.array([-1, 1, 1], np.float32)
-            features = mirrored(features, PATCH_PX)
-        x = np.concatenate([points.ravel(), features[0]]).astype(np.float64)
-        parts = [(share, view) for share, view in zip(shares, self.views, strict=True) if share > 0]
-        errors = sum((share * view.errors(x) for share, view in parts), np.zeros(1))
-        shape = sum((share * view.shape(x) for share, view in parts), np.zeros(1))
+        errors, shape = self.regressed(patch, points, shares, is_flipped)
         if self.second is not None:
-            frame = level_frame(landmarks_px)
-            offset = self._mirrored(errors) if is_flipped else errors.reshape(-1, 2)
-            moved = landmarks_px - offset @ (frame.turn.T * frame.size_px)
-            again = flatten(rgb_srgb, moved.astype(np.float32), self.layout)
-            inside = self.layout.weights.sum(-1) > 0.5
-            again = again[:, ::-1] if is_flipped else again
-            errors, shape = self.second(again, inside, points, errors, shape)
+            frame, layout = level_frame(landmarks_px), self.second.layout
+
+            def lay(told: F64) -> NDArray[np.uint8]:
+                offset = self._mirrored(told) if is_flipped else told.reshape(-1, 2)
+                moved = landmarks_px - offset @ (frame.turn.T * frame.size_px)
+                flat = flatten(rgb_srgb, moved.astype(np.float32), layout)
+                return flat[:, ::-1] if is_flipped else flat
+
+            errors, shape = self.second(lay, points, errors, shape)
         if is_flipped:
             return self._mirrored(errors), self.shape_mirror @ shape
         return errors.reshape(-1, 2), shape
+
+    def regressed(
+        self, patch: NDArray[np.uint8], points: F32, shares: tuple[float, float], is_flipped: bool
+    ) -> tuple[F64, F64]:
+        """Level errors ``(478·2,)`` and the shape's coefficients by the views' regressions at ``shares``.
+
+        ``points`` ``(478, 3)`` are level and, where ``is_flipped``, those of the mirror image of ``patch``.
+        """
+        features = describe(patch[None])
+        features = mirrored(features, PATCH_PX) if is_flipped else features
+        x = np.concatenate([points.ravel(), features[0]]).astype(np.float64)
+        parts = [(share, view) for share, view in zip(shares, self.views, strict=True) if share > 0]
+        errors = sum((share * view.errors(x) for share, view in parts), np.zeros(1))
+        return errors, sum((share * view.shape(x) for share, view in parts), np.zeros(1))
 
     def _mirrored(self, errors: F64) -> F64:
         return np.asarray(errors.reshape(-1, 2)[self.mirror] * [-1.0, 1.0])
@@ -145,6 +158,13 @@ class FaceSight:
             fields, sigma = fields[:, self.mirror] * [-1.0, 1.0], sigma[self.mirror]
             covariance = self.shape_mirror @ covariance @ self.shape_mirror.T
         return fields, sigma, covariance
+
+
+def view_shares(yaw: float) -> tuple[float, float]:
+    """How much each of VIEWS counts at ``yaw`` in radians."""
+    low, high = FRONTAL_TO_TURNED
+    t = float(np.clip((abs(yaw) - low) / (high - low), 0, 1))
+    return 1 - t, t
 
 
 def to_arrays(sight: FaceSight) -> dict[str, NDArray[Any]]:
@@ -200,10 +220,15 @@ def from_arrays(stored: Mapping[str, NDArray[Any]]) -> FaceSight:
     )
 
 
+def regressions() -> FaceSight:
+    """What was learned of the open head's points, without a second look. Raises: Missing, BadInput."""
+    return from_arrays(_stored(FILE))
+
+
 @cache
 def open_head_sight() -> FaceSight:
     """What was learned of the open head's points. Raises: Missing, BadInput (a damaged file)."""
-    sight = from_arrays(_stored(FILE))
+    sight = regressions()
     try:
         return replace(sight, second=second_look.from_arrays(_stored(SECOND_FILE), sight.layout))
     except (KeyError, ValueError) as error:

@@ -7,7 +7,7 @@ from points that were off in many ways (``synthdata/shape_portraits/train.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64
 from backend.geometry import sight_network
-from backend.geometry.face_patch import PatchLayout
+from backend.geometry.face_patch import PatchLayout, patch_layout
 from backend.geometry.flat_slopes import slopes
 from backend.geometry.sight_network import SightNetwork, seen
 
 STRIDES = (2, 2, 1, 2, 1, 2, 1)  # of the network's convolutions
+SHARP_STRIDES = (2, 2, 1)  # of those of the sharper picture
 LEFT = ("frontal", "turned")
+GLANCES = 2  # the second lays the face flat by what the first told; a third tells nothing more
 
 
 @dataclass(frozen=True)
@@ -67,22 +69,33 @@ class SecondLook:
     network: SightNetwork
     heard: Heard
     axes: F32  # (A, 478·2) level errors by the network's first A numbers
+    layout: PatchLayout  # of the flat pictures: (2n, 2n)
+    inside: NDArray[np.bool_]  # (n, n) the face at half their size
     slopes: F32  # (2, 478, 478) ``flat_slopes.slopes``
     left: tuple[Left, Left]  # as LEFT
 
     def __call__(
-        self, grey: NDArray[np.uint8], inside: NDArray[np.bool_], points: F32, errors: F64, shape: F64
+        self, lay: Callable[[F64], NDArray[np.uint8]], points: F32, errors: F64, shape: F64
     ) -> tuple[F64, F64]:
-        """Errors ``(478·2,)`` and shape ``(C,)``, put right.
+        """Errors ``(478·2,)`` and shape ``(C,)`` of the regressions, put right.
 
-        ``grey`` is the flat picture by the level ``points`` ``(478, 3)`` less ``errors`` ``(478·2,)``, and
-        ``shape`` what the regressions said of it.
+        ``lay`` gives the flat picture by the level ``points`` ``(478, 3)`` less errors ``(478·2,)``: first
+        those that the regressions told, then those that the first glance told. The shape is the first's.
         """
-        said, beside = self.network(seen(grey, inside), self.heard(points.reshape(-1), errors, shape))
-        count = len(self.axes)
-        at = points[:, :2] - errors.reshape(-1, 2)
-        here = np.einsum("pg,gpx->px", beside, self.slopes @ at)
-        return errors + said[:count].astype(np.float64) @ self.axes + here.ravel(), shape + said[count:]
+        vector = self.heard(points.reshape(-1), errors, shape)
+        count, told, deltas = len(self.axes), errors, []
+        for _ in range(GLANCES):
+            said, beside = self.network(seen(lay(told), self.inside, self.layout.inside), vector)
+            at = points[:, :2] - told.reshape(-1, 2)
+            here = np.einsum("pg,gpx->px", beside, self.slopes @ at)
+            told = told + said[:count].astype(np.float64) @ self.axes + here.ravel()
+            deltas.append(said[count:])
+        return told, shape + deltas[0]
+
+
+def sharper(layout: PatchLayout) -> PatchLayout:
+    """The layout of a picture twice as large as ``layout``'s."""
+    return patch_layout(layout.places, 2 * len(layout.weights))
 
 
 def to_arrays(second: SecondLook) -> dict[str, NDArray[Any]]:
@@ -102,7 +115,7 @@ def to_arrays(second: SecondLook) -> dict[str, NDArray[Any]]:
 
 
 def from_arrays(stored: Mapping[str, NDArray[Any]], layout: PatchLayout) -> SecondLook:
-    """What ``to_arrays`` gave, for flat pictures of ``layout``.
+    """What ``to_arrays`` gave, for flat pictures twice as large as ``layout``'s.
 
     Raises: KeyError, ValueError where it is not that.
     """
@@ -115,7 +128,9 @@ def from_arrays(stored: Mapping[str, NDArray[Any]], layout: PatchLayout) -> Seco
 
     prefix = "network."
     network = sight_network.from_arrays(
-        {name.removeprefix(prefix): a for name, a in stored.items() if name.startswith(prefix)}, STRIDES
+        {name.removeprefix(prefix): a for name, a in stored.items() if name.startswith(prefix)},
+        STRIDES,
+        SHARP_STRIDES,
     )
     heard = Heard(whitening("points"), whitening("errors"), of("shape_scale"))
     axes = of("axes")
@@ -130,4 +145,4 @@ def from_arrays(stored: Mapping[str, NDArray[Any]], layout: PatchLayout) -> Seco
         )
         for name in LEFT
     )
-    return SecondLook(network, heard, axes, slopes(layout), (frontal, turned))
+    return SecondLook(network, heard, axes, sharper(layout), layout.inside, slopes(layout), (frontal, turned))

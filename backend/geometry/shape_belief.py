@@ -7,6 +7,7 @@ identity basis of that head.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,12 @@ class ShapeFields:
     rows: NDArray[np.intp]  # (F,) vertices of the open head
     mean_m: F64  # (F, 3) the population's mean face, head space
     fields_m: F64  # (K, F, 3) metres per standard deviation; orthogonal to each other and to similarities
+
+    def of_faces(self, faces_m: NDArray[np.floating[Any]]) -> F64:
+        """Coefficients ``(N, K)`` of faces ``(N, F, 3)``, head space."""
+        flat = self.fields_m.reshape(len(self.fields_m), -1)
+        inverse = flat / (flat**2).sum(1, keepdims=True)
+        return np.asarray((faces_m - self.mean_m).reshape(len(faces_m), -1) @ inverse.T)
 
     def of_identity(self, head: ParametricHead) -> tuple[F64, F64]:
         """``A`` ``(K, K_id)`` and ``b`` ``(K,)``: coefficients are ``A · identity + b``."""

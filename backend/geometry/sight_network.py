@@ -18,6 +18,8 @@ from backend.artifacts import F32
 BLUR_PX = 15  # of the surroundings that a pixel is compared with
 DARK = 8.0  # of 255: below this noise would be contrast
 LEAST_CONTRAST, LEAST_LOCAL = 0.1, 0.06  # of log brightness
+PLANES = 2  # that the network sees of the picture at half its size
+JOINED = (1, 1, 2)  # convolutions by stage of the way back to finer pictures
 
 
 @dataclass(frozen=True)
@@ -56,25 +58,32 @@ class Affine:
 class PointReader:
     """What each of P points reads off the picture at its own place: the way back to finer pictures.
 
-    Twice the picture is made twice as large and joined by what the convolutions saw at that size.
+    At every stage the picture is made twice as large and joined by what convolutions saw at that size.
     """
 
     tell: Affine  # of the vector, alike everywhere
-    narrow: tuple[Affine, Affine]  # of channels, before the picture grows
-    join: tuple[Convolution, Convolution]
+    narrow: tuple[Affine, ...]  # by stage: of channels, before the picture grows
+    join: tuple[tuple[Convolution, ...], ...]  # by stage
     places: F32  # (P, 2) in the picture, [0, 1]², x right and y down
-    weights: F32  # (P, C, 2) of the channels of both sizes at the point's place
+    weights: F32  # (P, C, 2) of the channels of all stages at the point's place
     bias: F32  # (P, 2)
 
-    def __call__(self, coarse: F32, skips: tuple[F32, F32], vector: F32) -> F32:
-        """``(P, 2)`` of the last convolution and of those of twice and four times its size."""
+    def __call__(self, coarse: F32, skips: tuple[F32, ...], vector: F32) -> F32:
+        """``(P, 2)`` of the last convolution and of what was seen at twice, four and eight times its size."""
         x, read, told = coarse, [], self.tell(vector)[:, None, None]
         for narrow, join, skip in zip(self.narrow, self.join, skips, strict=True):
             channels = narrow.weights @ x.reshape(len(x), -1) + narrow.bias[:, None]
             grown = channels.reshape(-1, *x.shape[1:]).repeat(2, 1).repeat(2, 2) + told
-            x, told = join(np.concatenate([grown, skip])), np.zeros(1, np.float32)
+            x, told = chained(join, np.concatenate([grown, skip])), np.zeros(1, np.float32)
             read.append(sampled(x, self.places))
         return np.asarray(np.einsum("cp,pcx->px", np.concatenate(read), self.weights) + self.bias)
+
+
+def chained(convolutions: tuple[Convolution, ...], x: F32) -> F32:
+    """``x`` through all ``convolutions``."""
+    for convolution in convolutions:
+        x = convolution(x)
+    return x
 
 
 def sampled(planes: F32, places: F32) -> F32:
@@ -88,72 +97,90 @@ def sampled(planes: F32, places: F32) -> F32:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A flat face as the network sees it; 0 beside the face."""
+
+    planes: F32  # (2, n, n) log brightness about its mean over its contrast; about and over its surroundings'
+    sharp: F32  # (1, 2n, 2n) about and over its surroundings', at the whole size
+
+
+@dataclass(frozen=True)
 class SightNetwork:
     """Convolutions, joined by what is known beside the picture: ``say(relu(see, hear)) + straight`` of the
     whole face, and ``points`` by the features of each place."""
 
     convolutions: tuple[Convolution, ...]
+    sharp: tuple[Convolution, ...]  # of the sharper picture, to half the planes' size
     see: Affine  # of the flattened last convolution
     hear: Affine  # of the vector
     say: Affine
     straight: Affine  # of the flattened last convolution
     points: PointReader
 
-    def __call__(self, planes: F32, vector: F32) -> tuple[F32, F32]:
-        """``(out,)`` and ``(P, 2)`` for ``planes`` ``(2, n, n)`` of ``seen`` and a ``vector`` ``(D,)``."""
-        found = [planes]
+    def __call__(self, picture: Seen, vector: F32) -> tuple[F32, F32]:
+        """``(out,)`` and ``(P, 2)`` for a ``picture`` and a ``vector`` ``(D,)``."""
+        found = [picture.planes]
         for convolution in self.convolutions:
             found.append(convolution(found[-1]))
         flat = found[-1].reshape(-1)
         hidden = np.maximum(np.concatenate([self.see(flat), self.hear(vector)]), 0)
         said = self.say(hidden) + self.straight(flat)
-        return said, self.points(found[-1], (found[-3], found[-5]), vector)
+        skips = (found[-3], found[-5], chained(self.sharp, picture.sharp))
+        return said, self.points(found[-1], skips, vector)
 
 
-def seen(grey: NDArray[Any], inside: NDArray[np.bool_]) -> F32:
-    """What the network sees ``(2, n, n)`` of a flat face ``(n, n)`` in 0–255: log brightness about its
-    mean over its contrast, and the same about and over those of the surroundings; 0 beside the face."""
+def seen(grey: NDArray[Any], inside: NDArray[np.bool_], inside_sharp: NDArray[np.bool_]) -> Seen:
+    """What the network sees of a flat face ``grey`` ``(2n, 2n)`` in 0–255; ``inside`` ``(n, n)`` and
+    ``inside_sharp`` ``(2n, 2n)`` are the face."""
     import cv2
 
     def around(values: F32) -> F32:
         size = (BLUR_PX, BLUR_PX)
         return np.asarray(cv2.boxFilter(values, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT))
 
+    def grown(values: F32) -> F32:
+        return np.asarray(cv2.resize(values, grey.shape, interpolation=cv2.INTER_LINEAR))
+
     mask = inside.astype(np.float32)
-    log = np.log(grey.astype(np.float32) + np.float32(DARK))
-    even = (log - log[inside].mean()) * mask
+    side = len(mask)
+    halved = grey.astype(np.float32).reshape(side, 2, side, 2).mean((1, 3))
+    log = np.log(halved + np.float32(DARK))
+    mean = log[inside].mean()
+    even = (log - mean) * mask
     contrast = np.sqrt((even * even).sum() / mask.sum())
     share = np.maximum(around(mask), 1e-2)
-    local = (even - around(even) / share) * mask
+    middle = around(even) / share
+    local = (even - middle) * mask
     strength = np.sqrt(np.maximum(around(local * local), 0) / share)  # its running sums round
     planes = [even / (contrast + LEAST_CONTRAST), local / (strength + LEAST_LOCAL)]
-    return np.asarray(planes, np.float32)
+    finer = np.log(grey.astype(np.float32) + np.float32(DARK)) - mean - grown(middle)
+    sharp = np.where(inside_sharp, finer / (grown(strength) + LEAST_LOCAL), 0)
+    return Seen(np.asarray(planes, np.float32), np.asarray(sharp[None], np.float32))
 
 
 def to_arrays(network: SightNetwork) -> dict[str, NDArray[Any]]:
     """``network`` as it is stored: half floats."""
-    out: dict[str, NDArray[Any]] = {}
-    for k, convolution in enumerate(network.convolutions):
-        out[f"convolutions.{k}.weights"] = convolution.weights.astype(np.float16)
-        out[f"convolutions.{k}.bias"] = convolution.bias.astype(np.float32)
-    for name in ("see", "hear", "say", "straight"):
-        part: Affine = getattr(network, name)
-        out[f"{name}.weights"] = part.weights.astype(np.float16)
-        out[f"{name}.bias"] = part.bias.astype(np.float32)
     points = network.points
-    named = {"tell": points.tell, "narrow.0": points.narrow[0], "narrow.1": points.narrow[1]}
-    for name, layer in named.items():
-        out[f"points.{name}.weights"] = layer.weights.astype(np.float16)
-        out[f"points.{name}.bias"] = layer.bias.astype(np.float32)
-    for k, convolution in enumerate(points.join):
-        out[f"points.join.{k}.weights"] = convolution.weights.astype(np.float16)
-        out[f"points.join.{k}.bias"] = convolution.bias.astype(np.float32)
+    layers: dict[str, Convolution | Affine] = {"points.tell": points.tell}
+    for name in ("see", "hear", "say", "straight"):
+        layers[name] = getattr(network, name)
+    layers |= {f"convolutions.{k}": one for k, one in enumerate(network.convolutions)}
+    layers |= {f"sharp.{k}": one for k, one in enumerate(network.sharp)}
+    layers |= {f"points.narrow.{k}": one for k, one in enumerate(points.narrow)}
+    for stage, join in enumerate(points.join):
+        layers |= {f"points.join.{stage}.{k}": one for k, one in enumerate(join)}
+    out: dict[str, NDArray[Any]] = {}
+    for name, layer in layers.items():
+        out[f"{name}.weights"] = layer.weights.astype(np.float16)
+        out[f"{name}.bias"] = layer.bias.astype(np.float32)
     out["points.places"], out["points.bias"] = points.places, points.bias.astype(np.float32)
     out["points.weights"] = points.weights.astype(np.float16)
     return out
 
 
-def from_arrays(stored: Mapping[str, NDArray[Any]], strides: tuple[int, ...]) -> SightNetwork:
+def from_arrays(
+    stored: Mapping[str, NDArray[Any]], strides: tuple[int, ...], sharp_strides: tuple[int, ...]
+) -> SightNetwork:
     """What ``to_arrays`` gave. Raises: ValueError where shapes do not fit each other, KeyError."""
 
     def of(name: str) -> F32:
@@ -165,37 +192,33 @@ def from_arrays(stored: Mapping[str, NDArray[Any]], strides: tuple[int, ...]) ->
             raise ValueError(f"'{name}' has weights {part.weights.shape} and bias {part.bias.shape}")
         return part
 
-    convolutions = tuple(
-        Convolution(of(f"convolutions.{k}.weights"), of(f"convolutions.{k}.bias"), stride)
-        for k, stride in enumerate(strides)
-    )
-    channels = 2
-    for k, one in enumerate(convolutions):
-        if (
-            one.weights.ndim != 4
-            or one.weights.shape[1] != channels
-            or one.bias.shape != one.weights.shape[:1]
-        ):
-            raise ValueError(f"convolution {k} has weights {one.weights.shape} after {channels} channels")
-        channels = one.weights.shape[0]
+    def convolution(name: str, stride: int) -> Convolution:
+        part = Convolution(of(f"{name}.weights"), of(f"{name}.bias"), stride)
+        if part.weights.ndim != 4 or part.bias.shape != part.weights.shape[:1]:
+            raise ValueError(f"'{name}' has weights {part.weights.shape} and bias {part.bias.shape}")
+        return part
+
+    def chain(name: str, its_strides: tuple[int, ...]) -> tuple[Convolution, ...]:
+        return tuple(convolution(f"{name}.{k}", stride) for k, stride in enumerate(its_strides))
+
     network = SightNetwork(
-        convolutions,
+        chain("convolutions", strides),
+        chain("sharp", sharp_strides),
         affine("see"),
         affine("hear"),
         affine("say"),
         affine("straight"),
         PointReader(
             affine("points.tell"),
-            (affine("points.narrow.0"), affine("points.narrow.1")),
-            (
-                Convolution(of("points.join.0.weights"), of("points.join.0.bias"), 1),
-                Convolution(of("points.join.1.weights"), of("points.join.1.bias"), 1),
-            ),
+            tuple(affine(f"points.narrow.{stage}") for stage in range(len(JOINED))),
+            tuple(chain(f"points.join.{stage}", (1,) * count) for stage, count in enumerate(JOINED)),
             of("points.places"),
             of("points.weights"),
             of("points.bias"),
         ),
     )
+    _check_chain("convolutions", network.convolutions, PLANES)
+    _check_chain("sharp", network.sharp, 1)
     _check_points(network)
     heard = network.see.weights.shape[0] + network.hear.weights.shape[0]
     if network.say.weights.shape != (network.straight.weights.shape[0], heard):
@@ -203,15 +226,25 @@ def from_arrays(stored: Mapping[str, NDArray[Any]], strides: tuple[int, ...]) ->
     return network
 
 
+def _check_chain(name: str, convolutions: tuple[Convolution, ...], channels: int) -> int:
+    """How many channels come out. Raises: ValueError where one does not take what comes before it."""
+    for k, one in enumerate(convolutions):
+        if one.weights.shape[1] != channels:
+            raise ValueError(f"'{name}.{k}' has weights {one.weights.shape} after {channels} channels")
+        channels = one.weights.shape[0]
+    return channels
+
+
 def _check_points(network: SightNetwork) -> None:
     """Raises: ValueError where the point reader's shapes do not fit the convolutions or each other."""
-    points, into = network.points, network.convolutions[-1].weights.shape[0]
-    read = 0
-    for k, (narrow, join) in enumerate(zip(points.narrow, points.join, strict=True)):
-        skip = network.convolutions[-3 - 2 * k].weights.shape[0]
-        if narrow.weights.shape[1] != into or join.weights.shape[1] != len(narrow.weights) + skip:
-            raise ValueError(f"'points' has weights {join.weights.shape} for {into} and {skip} channels")
-        into = join.weights.shape[0]
+    points, into, read = network.points, network.convolutions[-1].weights.shape[0], 0
+    skips = (network.convolutions[-3], network.convolutions[-5], network.sharp[-1])
+    for stage, (narrow, join, skip) in enumerate(zip(points.narrow, points.join, skips, strict=True)):
+        if narrow.weights.shape[1] != into:
+            raise ValueError(
+                f"'points.narrow.{stage}' has weights {narrow.weights.shape} for {into} channels"
+            )
+        into = _check_chain(f"points.join.{stage}", join, len(narrow.weights) + skip.weights.shape[0])
         read += into
     count = len(points.places)
     if (

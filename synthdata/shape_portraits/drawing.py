@@ -30,7 +30,8 @@ from synthdata.cases.glasses import frame_paths
 from synthdata.headmodel.preview import look_at
 from synthdata.shape_portraits.people import Person
 
-DRAWN_PX = 288
+DRAWN_PX = 448
+LEAST_PX = 110  # of what is left of it
 LIGHT_ROWS = 32  # of panoramas: skin and small pictures see nothing finer
 SHADOWS, SHADOW_PX = 10, 80
 TARGET_HEAD = (0.0, 0.01, 0.03)
@@ -194,14 +195,15 @@ def spoiled(picture_srgb: F32, rng: np.random.Generator) -> F32:
     """The picture at another size, blurred, noisy, compressed."""
     import cv2
 
-    size = DRAWN_PX if rng.random() < 0.4 else int(rng.integers(110, DRAWN_PX))
+    smaller = int(np.exp(rng.uniform(np.log(LEAST_PX), np.log(DRAWN_PX))))
+    size = DRAWN_PX if rng.random() < 0.5 else smaller
     out = cv2.resize(picture_srgb, (size, size), interpolation=cv2.INTER_AREA)
-    if rng.random() < 0.5:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 1.6) * size / DRAWN_PX)
+    if rng.random() < 0.4:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 1.3))
     out = np.clip(out, 0, 1) ** rng.uniform(0.8, 1.25)
     out = out + rng.normal(0, rng.uniform(0, 0.03), out.shape) * rng.uniform(0, 1)
     levels = np.clip(out * 255 + 0.5, 0, 255).astype(np.uint8)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         _, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])
         levels = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return np.asarray(levels, np.float32) / np.float32(255)

@@ -87,16 +87,6 @@ def read_examples(folder: Path, mirror: NDArray[np.intp], mirror_face: NDArray[n
     )
 
 
-def read_patches(folder: Path) -> NDArray[np.uint8]:
-    """The flat pictures ``(N, P, P)`` of the portraits that ``read_examples`` reads, in its order."""
-    found = []
-    for file in sorted(folder.glob("portraits_*.npz")):
-        with np.load(file, allow_pickle=False) as stored:
-            error = stored["points"][:, :, :2].astype(np.float32) - stored["true"].astype(np.float32)
-            found.append(stored["patch"][np.linalg.norm(error, axis=2).mean(1) < LOST])
-    return np.concatenate(found)
-
-
 @dataclass(frozen=True)
 class Whitened:
     """Principal components with variance 1."""

@@ -42,6 +42,8 @@ def main() -> None:
         write_arrays(
             fresh,
             patch=np.stack([one.patch for one in found]),
+            crop=np.stack([one.crop.grey for one in found]),
+            box=np.stack([one.crop.box for one in found]),
             points=np.stack([one.points for one in found]),
             true=np.stack([one.true for one in found]),
             offset_m=np.stack([one.offset_m for one in found]).astype(np.float16),

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backend.artifacts import F32
-from backend.geometry.sight_network import Affine, Convolution, PointReader, SightNetwork
+from backend.geometry.sight_network import (
+    JOINED,
+    Affine,
+    Convolution,
+    PointReader,
+    SightNetwork,
+)
 
 STEP = 0.05  # of the flat picture's width: what a point's own reading of 1 says
 
@@ -22,7 +28,8 @@ class Shape:
     vector: int  # numbers that it is told beside the picture
     said: int
     channels: tuple[int, int, int, int] = (16, 32, 64, 96)  # by stage; each halves the picture
-    grown: tuple[int, int] = (64, 32)  # channels of the two stages back to finer pictures
+    sharp: tuple[int, int] = (16, 32)  # of the sharper picture, by stage
+    grown: tuple[int, int, int] = (64, 32, 32)  # channels of the stages back to finer pictures
     seen: int = 256  # hidden units of the picture
     heard: int = 128  # and of the vector
     side: int = 112
@@ -30,8 +37,8 @@ class Shape:
 
 
 class TrainedSight(nn.Module):
-    """``(B, 2, n, n)`` planes and ``(B, D)`` vectors to ``(B, said)`` and ``(B, P, 2)``, of what each of the
-    points at ``places`` ``(P, 2)`` sees at its own place."""
+    """``(B, 2, n, n)`` planes, ``(B, 1, 2n, 2n)`` sharper ones and ``(B, D)`` vectors to ``(B, said)`` and
+    ``(B, P, 2)``, of what each of the points at ``places`` ``(P, 2)`` sees at its own place."""
 
     def __init__(self, shape: Shape, places: F32) -> None:
         super().__init__()
@@ -48,11 +55,19 @@ class TrainedSight(nn.Module):
         self.say = nn.Linear(shape.seen + shape.heard, shape.said)
         self.straight = nn.Linear(flat, shape.said)
         self.drop = nn.Dropout(shape.dropout)
+        first, then = shape.sharp
+        self.sharp = nn.Sequential(
+            *_convolution(1, first, 5, 2), *_convolution(first, then, 3, 2), *_convolution(then, then, 3, 1)
+        )
         self.tell = nn.Linear(shape.vector, shape.grown[0])
         self.narrow, self.join = nn.ModuleList(), nn.ModuleList()
-        for wide, skip in zip(shape.grown, shape.channels[-2:0:-1], strict=True):
+        skips = (shape.channels[2], shape.channels[1], then)
+        for wide, skip, count in zip(shape.grown, skips, JOINED, strict=True):
             self.narrow.append(nn.Conv2d(channels, wide, 1))
-            self.join.append(nn.Sequential(*_convolution(wide + skip, wide, 3, 1)))
+            chain = _convolution(wide + skip, wide, 3, 1)
+            for _ in range(count - 1):
+                chain += _convolution(wide, wide, 3, 1)
+            self.join.append(nn.Sequential(*chain))
             channels = wide
         self.drop_planes = nn.Dropout2d(shape.dropout / 3)
         self.read = nn.Parameter(torch.zeros(len(places), sum(shape.grown), 2))
@@ -63,7 +78,7 @@ class TrainedSight(nn.Module):
             self.say.weight.mul_(0.1)
             self.straight.weight.zero_()
 
-    def forward(self, planes: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, planes: Tensor, sharp: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         found, layers = [planes], list(self.convolutions)
         for first in range(0, len(layers), 3):
             x = found[-1]
@@ -73,14 +88,17 @@ class TrainedSight(nn.Module):
         flat, heard = self.drop(found[-1].flatten(1)), self.drop(vector)
         hidden = torch.cat([self.see(flat), self.hear(heard)], 1)
         said: Tensor = self.say(self.drop(hidden.relu())) + self.straight(flat)
-        return said, self._read(found, self.tell(heard)[:, :, None, None])
+        skips = (found[-3], found[-5], self.sharp(sharp))
+        return said, self._read(found[-1], skips, self.tell(heard)[:, :, None, None])
 
-    def _read(self, found: list[Tensor], told: Tensor) -> Tensor:
-        x, read = found[-1], []
+    def _read(self, x: Tensor, skips: tuple[Tensor, ...], told: Tensor) -> Tensor:
+        read: list[Tensor] = []
         grid = (self.places * 2 - 1).expand(len(x), 1, -1, -1)
-        for narrow, join, skip in zip(self.narrow, self.join, (found[-3], found[-5]), strict=True):
+        for narrow, join, skip in zip(self.narrow, self.join, skips, strict=True):
             grown = nn.functional.interpolate(narrow(x), scale_factor=2, mode="nearest") + told
-            x, told = self.drop_planes(join(torch.cat([grown, skip], 1))), torch.zeros(1)
+            x, told = join(torch.cat([grown, skip], 1)), torch.zeros(1)
+            if len(read) + 1 < len(skips):
+                x = self.drop_planes(x)
             read.append(_at(x.float(), grid))
         return STEP * (torch.einsum("bcp,pcx->bpx", torch.cat(read, 1), self.read.float()) + self.read_bias)
 
@@ -122,18 +140,21 @@ def exported(network: TrainedSight) -> SightNetwork:
             raise TypeError("what narrows is a convolution with a bias")
         return Affine(array(layer.weight)[:, :, 0, 0], array(layer.bias))
 
-    layers = list(network.convolutions)
-    coarse, fine = (list(part.children()) for part in network.join)
+    def chain(sequence: nn.Module) -> tuple[Convolution, ...]:
+        layers = list(sequence.children())
+        return tuple(folded(*pair) for pair in zip(layers[::3], layers[1::3], strict=True))
+
     points = PointReader(
         affine(network.tell),
-        (narrow(network.narrow[0]), narrow(network.narrow[1])),
-        (folded(*coarse[:2]), folded(*fine[:2])),
+        tuple(narrow(layer) for layer in network.narrow),
+        tuple(chain(join) for join in network.join),
         array(network.places),
         STEP * array(network.read),
         STEP * array(network.read_bias),
     )
     return SightNetwork(
-        tuple(folded(*pair) for pair in zip(layers[::3], layers[1::3], strict=True)),
+        chain(network.convolutions),
+        chain(network.sharp),
         affine(network.see),
         affine(network.hear),
         affine(network.say),

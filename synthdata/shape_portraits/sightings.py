@@ -23,6 +23,7 @@ from backend.head.base import ParametricHead
 from backend.photo.crops import square_crop
 from backend.photo.landmarks import CROP_MARGIN
 from backend.photo.mediapipe_graphs import MESH_SIDE, FaceNetworks
+from synthdata.shape_portraits.crops import LevelCrop, level_crop
 from synthdata.shape_portraits.drawing import DRAWN_PX, Artist, spoiled
 from synthdata.shape_portraits.people import Crowd
 
@@ -37,6 +38,7 @@ class Sighting:
     """What is learned from."""
 
     patch: NDArray[np.uint8]  # (PATCH_PX, PATCH_PX) ``face_patch.flatten``
+    crop: LevelCrop
     points: F32  # (478, 3) ``face_patch.level_points``
     true: F32  # (478, 2) where the points are, in the frame of ``points``
     offset_m: F32  # (F, 3) the neutral face less the mean head's, at ``face_rows``
@@ -90,11 +92,13 @@ def _look(
     seen = face_mesh_points(picture, true, networks, rng)
     if seen is None or float(np.linalg.norm(seen[:, :2] - true, axis=1).mean()) > MOST_ERROR * np.ptp(true):
         return None
-    forward = camera.world_to_camera[:, 2]
+    forward, frame = camera.world_to_camera[:, 2], level_frame(seen[:, :2])
+    level = frame.level(true)
     return Sighting(
         patch=flatten(picture, seen[:, :2].astype(np.float32), layout),
+        crop=level_crop(picture, frame, (frame.level(seen[:, :2]), level)),
         points=level_points(seen[:, :2], seen[:, 2]),
-        true=level_frame(seen[:, :2]).level(true).astype(np.float32),
+        true=level.astype(np.float32),
         offset_m=(person.neutral - head.mean_vertices)[rows],
         yaw=float(np.arctan2(forward[0], -forward[2])),
     )

@@ -3,16 +3,17 @@
     python -m synthdata.shape_portraits.train PORTRAITS --head open_eval.safetensors --state STATE
         -o face_second_look.safetensors
 
+``PORTRAITS`` are others than those that ``learn`` was given (``make --first``), of the same ``--head``.
 ``--after`` takes up the weights of a finished course and its lesson: the rate rises and falls once more.
-``PORTRAITS`` and ``--head`` as for ``learn``. One portrait in ten is never trained on; what the network
-leaves of errors and shapes is measured there. The same portraits give the same file on one machine.
+One portrait in ten is never trained on; what the network leaves of errors and shapes is measured there.
+The same portraits give the same file on one machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,25 @@ from torch import Tensor
 
 from backend.artifacts import F32, F64
 from backend.geometry.face_patch import PatchLayout
-from backend.geometry.face_sight import BOTH_BELOW, FRONTAL_TO_TURNED
+from backend.geometry.face_sight import BOTH_BELOW, FRONTAL_TO_TURNED, regressions
 from backend.geometry.flat_slopes import point_places, slopes
-from backend.geometry.second_look import Heard, Left, SecondLook, Whitening, to_arrays
+from backend.geometry.second_look import (
+    GLANCES,
+    Heard,
+    Left,
+    SecondLook,
+    Whitening,
+    sharper,
+    to_arrays,
+)
 from backend.geometry.sight_network import seen
 from backend.head.open_head import load_open_head
 from synthdata.landmark_errors import factors
 from synthdata.shape_portraits import lesson as lessons
+from synthdata.shape_portraits.crops import FlatFace
 from synthdata.shape_portraits.learn import SHRUNK, principal
 from synthdata.shape_portraits.lesson import Lesson
 from synthdata.shape_portraits.network import Shape, TrainedSight, exported
-from synthdata.shape_portraits.realign import Realigner
 from synthdata.shape_portraits.sightings import layout_of
 from synthdata.shape_portraits.spoil import spoil
 
@@ -44,6 +53,8 @@ BATCH = 32
 RATE, DECAY, WARM = 1.5e-3, 0.05, 0.15
 RATE_AFTER = 0.7e-3  # of a course that begins with another's weights
 MOST_MOVED = (1.8, 0.5)  # amplitude of the points' random movement, in the first epoch and at the end
+AGAIN, MOVED_AGAIN = 0.3, 0.6  # share of batches laid flat by a first glance; of the movement then
+STEEPNESS, FLAT = 1.6, 0.02  # of the root that a face's errors count by
 KEEP_EVERY = 4  # epochs
 
 
@@ -51,34 +62,37 @@ KEEP_EVERY = 4  # epochs
 class Course:
     """A lesson as tensors: 2N examples, the second half mirror images of the first."""
 
-    patch: Tensor  # (N, n, n) uint8
+    crop: Tensor  # (N, c, c) uint8
+    box: Tensor  # (2N, 3)
     points: Tensor  # (2N, 478, 2)
     told: Tensor  # (2N, 478, 2) errors that the regressions told
     heard: Tensor  # (2N, D)
     left: Tensor  # (2N, 478, 2) errors that are left
     shape_left: Tensor  # (2N, C)
 
-    def grey(self, index: Tensor) -> Tensor:
-        """``(B, n, n)`` flat pictures as they were drawn, 0–255."""
-        count = len(self.patch)
-        out = self.patch[index % count].float()
+    def crops(self, index: Tensor) -> Tensor:
+        """``(B, c, c)`` grey pictures, 0–255."""
+        count = len(self.crop)
+        out = self.crop[index % count].float()
         flipped = index >= count
         out[flipped] = out[flipped].flip(-1)
         return out
 
 
-def heard_by(own: Lesson) -> tuple[Heard, F32]:
-    """What is heard, and axes ``(A, 956)`` of the errors that are left, with amplitudes of variance 1."""
+def heard_by(lesson: Lesson, own: NDArray[np.bool_]) -> tuple[Heard, F32]:
+    """What is heard, and axes ``(A, 956)`` of the errors that are left, with amplitudes of variance 1; by the
+    ``own`` ``(N,)`` of the examples."""
 
     def whitening(values: F32, count: int) -> Whitening:
         mean, variance, axes = principal(values, min(count, len(values) - 1))
         return Whitening(mean.astype(np.float32), (axes / np.sqrt(variance)).astype(np.float32))
 
-    _, variance, axes = principal(own.error - own.told_error, min(LEFT_AXES, len(own) - 1))
+    left = (lesson.error - lesson.told_error)[own]
+    _, variance, axes = principal(left, min(LEFT_AXES, len(left) - 1))
     heard = Heard(
-        whitening(own.points, POINT_AXES),
-        whitening(own.told_error, TOLD_AXES),
-        np.asarray(own.told_shape.std(0), np.float32),
+        whitening(lesson.points[own], POINT_AXES),
+        whitening(lesson.told_error[own], TOLD_AXES),
+        np.asarray(lesson.told_shape[own].std(0), np.float32),
     )
     return heard, np.asarray((axes * np.sqrt(variance)).T, np.float32)
 
@@ -91,7 +105,8 @@ def course_of(lesson: Lesson, heard: Heard) -> Course:
 
     points, told = joined("points"), joined("told_error")
     return Course(
-        patch=torch.from_numpy(lesson.patch),
+        crop=torch.from_numpy(lesson.crop),
+        box=torch.from_numpy(joined("box")),
         points=torch.from_numpy(np.ascontiguousarray(points.reshape(-1, 478, 3)[:, :, :2])),
         told=torch.from_numpy(told.reshape(-1, 478, 2)),
         heard=torch.from_numpy(heard(points, told, joined("told_shape"))),
@@ -106,10 +121,11 @@ class Trainer:
     def __init__(
         self, lesson: Lesson, layout: PatchLayout, epochs: int, rate: float = RATE, **shape: Any
     ) -> None:
-        self.lesson, self.realigner, self.epochs = lesson, Realigner(layout), epochs
+        self.lesson, self.epochs = lesson, epochs
+        self.layout, self.coarse_inside = sharper(layout), layout.inside
+        self._flat_face = FlatFace(self.layout)
         self.is_held_out = np.arange(len(lesson)) % HELD_OUT == 0
-        own = replace(lesson, **{n: v[~self.is_held_out] for n, v in _rows(lesson).items()})
-        self.heard, self.axes = heard_by(own)
+        self.heard, self.axes = heard_by(lesson, ~self.is_held_out)
         self.course = course_of(lesson, self.heard)
         self._slopes = torch.from_numpy(slopes(layout))
         known = np.flatnonzero(~self.is_held_out)
@@ -118,7 +134,7 @@ class Trainer:
         torch.manual_seed(0)
         said = len(self.axes) + lesson.shape.shape[1]
         self.network = TrainedSight(
-            Shape(vector=self.course.heard.shape[1], said=said, side=self.realigner.side, **shape),
+            Shape(vector=self.course.heard.shape[1], said=said, side=len(layout.weights), **shape),
             point_places(layout),
         )
         # Both losses are shares of what the regressions leave; points that are left far off count less.
@@ -182,31 +198,45 @@ class Trainer:
             size = (BATCH, len(self.axes))
             amplitude = most * torch.rand(BATCH, 1, generator=random) * torch.randn(size, generator=random)
             jitter = (amplitude @ torch.from_numpy(self.axes)).reshape(BATCH, -1, 2)
-            grey = spoil(self.course.grey(index), random)
-            errors, shapes = self._said(grey, index, jitter)
-            apart = ((errors - self.course.left[index] - jitter) ** 2).sum(2)
-            wrong = (apart @ self._error_weight).mean()
+            if torch.rand(1, generator=random) < AGAIN:
+                with torch.no_grad():
+                    first, _ = self._said(index, torch.zeros_like(jitter), random)
+                jitter = MOVED_AGAIN * jitter - first
+            errors, shapes = self._said(index, jitter, random)
+            apart = ((errors - self.course.left[index] - jitter) ** 2).sum(2) @ self._error_weight
+            # A face that is hard to see, far off, counts about as much as one that is not.
+            wrong = STEEPNESS * (apart + FLAT).sqrt().mean()
             off = ((shapes - self.course.shape_left[index]) ** 2 @ self._shape_weight).mean()
             self._optimiser.zero_grad()
             torch.autograd.backward(wrong + off)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self._optimiser.step()
             self._schedule.step()
-            total += torch.stack([wrong.detach(), off.detach()])
+            total += torch.stack([apart.mean().detach(), off.detach()])
         self.epoch += 1
         return tuple((total / len(batches)).tolist())
 
-    def _said(self, grey: Tensor, index: Tensor, jitter: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors ``(B, 478, 2)`` and shapes ``(B, C)`` where the points are off by ``jitter`` besides."""
+    def _said(
+        self, index: Tensor, jitter: Tensor, random: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Errors ``(B, 478, 2)`` and shapes ``(B, C)`` where the points are off by ``jitter`` besides;
+        ``random`` spoils the pictures."""
         course = self.course
-        moved = jitter - course.told[index]
-        again = self.realigner(grey, course.points[index], moved).numpy()
-        planes = torch.from_numpy(np.stack([seen(one, self.realigner.inside) for one in again]))
+        at = course.points[index] + jitter - course.told[index]
+        grey = self._flat_face(course.crops(index), course.box[index], at)
+        if random is not None:
+            grey = spoil(grey, random) * torch.from_numpy(self.layout.inside)
+        # A photo's flat picture has whole levels.
+        pictures = [seen(one, self.coarse_inside, self.layout.inside) for one in grey.round().numpy()]
+        planes, sharp = (
+            torch.from_numpy(np.stack(part))
+            for part in zip(*((one.planes, one.sharp) for one in pictures), strict=True)
+        )
         with torch.autocast("cpu", torch.bfloat16):
-            said, beside = self.network(planes, course.heard[index])
+            said, beside = self.network(planes, sharp, course.heard[index])
         said, count = said.float(), len(self.axes)
         # Beside the fields of the whole face, what each point sees: steps in the flat picture.
-        along = torch.einsum("gpq,bqx->bpgx", self._slopes, course.points[index] + moved)
+        along = torch.einsum("gpq,bqx->bpgx", self._slopes, at)
         errors = (said[:, :count] @ torch.from_numpy(self.axes)).reshape(jitter.shape)
         return errors + torch.einsum("bpg,bpgx->bpx", beside.float(), along), said[:, count:]
 
@@ -229,9 +259,12 @@ class Trainer:
         errors, shapes = [], []
         with torch.no_grad():
             for part in torch.split(torch.from_numpy(index), 64):
-                said = self._said(self.course.grey(part), part, torch.zeros(len(part), 478, 2))
-                errors.append(said[0].flatten(1).numpy())
-                shapes.append(said[1].numpy())
+                told, said = torch.zeros(len(part), 478, 2), list[Tensor]()
+                for _ in range(GLANCES):
+                    step, shape = self._said(part, -told)
+                    told, said = told + step, [*said, shape]
+                errors.append(told.flatten(1).numpy())
+                shapes.append(said[0].numpy())
         return np.concatenate(errors), np.concatenate(shapes)
 
     def report(self) -> str:
@@ -258,7 +291,13 @@ class Trainer:
         yaw = self.lesson.yaw[held]
         views = [_left(errors[own], shapes[own]) for own in (yaw < high, yaw > low)]
         return SecondLook(
-            exported(self.network), self.heard, self.axes, self._slopes.numpy(), (views[0], views[1])
+            exported(self.network),
+            self.heard,
+            self.axes,
+            self.layout,
+            self.coarse_inside,
+            self._slopes.numpy(),
+            (views[0], views[1]),
         )
 
 
@@ -267,12 +306,6 @@ def _left(errors: F32, shapes: F32) -> Left:
     off: F64 = shapes.astype(np.float64)
     covariance = off.T @ off / len(off)
     return Left(fields, sigma, (1 - SHRUNK) * covariance + SHRUNK * np.diag(np.diag(covariance)))
-
-
-def _rows(lesson: Lesson) -> dict[str, NDArray[np.generic]]:
-    """Those of the lesson's arrays that have a row for each example."""
-    common = ("mirror", "shape_mirror", "strength_mm")
-    return {name: a for name, a in vars(lesson).items() if name not in common}
 
 
 def main() -> None:
@@ -288,7 +321,7 @@ def main() -> None:
     head = load_open_head(options.head)
     kept = (options.after or options.state) / "lesson.npz"
     if not kept.is_file():
-        lessons.save(lessons.prepare(head, options.portraits), kept)
+        lessons.save(lessons.prepare(head, options.portraits, regressions()), kept)
     rate = RATE if options.after is None else RATE_AFTER
     trainer = Trainer(lessons.load(kept), layout_of(head), options.epochs, rate)
     if options.after is not None:

@@ -22,7 +22,7 @@ from backend.geometry.face_patch import (
 from backend.geometry.face_sight import FaceSight, Regression, ViewSight, from_arrays, to_arrays
 from backend.geometry.flat_slopes import point_places, slopes
 from backend.geometry.gradient_histograms import describe, mirrored
-from backend.geometry.second_look import Heard, Left, SecondLook, Whitening
+from backend.geometry.second_look import Heard, Left, SecondLook, Whitening, sharper
 from backend.geometry.shape_belief import ShapeBelief, ShapeFields, similarity_fields
 from backend.geometry.state import SHAPE
 from backend.head.open_head import load_open_head
@@ -120,7 +120,7 @@ def test_stored_and_read_again_it_says_the_same(points, layout):
 
 def made_up_second(layout: PatchLayout) -> SecondLook:
     torch.manual_seed(2)
-    shape = Shape(vector=10, said=8, channels=(4, 4, 4, 4), seen=8, heard=4)
+    shape = Shape(vector=10, said=8, channels=(4,) * 4, sharp=(4, 4), grown=(4,) * 3, seen=8, heard=4)
     network = TrainedSight(shape, point_places(layout))
     torch.nn.init.normal_(network.say.weight, std=0.3)
     torch.nn.init.normal_(network.read, std=0.1)
@@ -132,7 +132,8 @@ def made_up_second(layout: PatchLayout) -> SecondLook:
     left = Left(0.01 * RNG.normal(size=(3, 478, 2)), RNG.uniform(0.01, 0.02, 478), 0.3 * np.eye(5))
     heard = Heard(seen(478 * 3, 2), seen(956, 3), np.ones(5, np.float32))
     axes = 0.01 * RNG.normal(size=(3, 956)).astype(np.float32)
-    return SecondLook(exported(network.eval()), heard, axes, slopes(layout), (left, left))
+    sharp, inside = sharper(layout), layout.inside
+    return SecondLook(exported(network.eval()), heard, axes, sharp, inside, slopes(layout), (left, left))
 
 
 @pytest.mark.parametrize("looks", [1, 2], ids=["once", "twice"])

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from backend.geometry.face_patch import PATCH_PX, flatten, level_frame
+from backend.geometry.face_patch import PATCH_PX, flatten, level_frame, level_points
+from backend.geometry.face_sight import regressions
+from backend.geometry.second_look import sharper
 from backend.head.open_head import load_open_head
+from synthdata.shape_portraits.crops import CROP_PX, FlatFace, level_crop
 from synthdata.shape_portraits.drawing import DRAWN_PX, spoiled
 from synthdata.shape_portraits.learn import Examples, Learner, principal, whitened
-from synthdata.shape_portraits.lesson import Lesson
-from synthdata.shape_portraits.realign import Realigner
+from synthdata.shape_portraits.lesson import Lesson, prepare
 from synthdata.shape_portraits.sightings import face_rows, layout_of
 from synthdata.shape_portraits.spoil import spoil
 from synthdata.shape_portraits.train import Trainer
@@ -80,29 +82,38 @@ def test_a_linear_relation_is_learned_and_its_noise_measured(head, monkeypatch):
     assert view.error_sigma.mean() == pytest.approx(0.02, rel=0.4)
 
 
-def test_points_that_move_show_what_the_photo_shows_there(head):
-    """Against laying the photo flat by the moved points themselves."""
-    layout = layout_of(head)
-    points = head.mediapipe.positions(head.mean_vertices, head.triangles).astype(np.float64)
+def waves(size: int) -> np.ndarray:
+    """A smooth picture ``(size, size, 3)`` that is nowhere like elsewhere."""
     rng = np.random.default_rng(5)
-    y, x = np.mgrid[:500, :500] / 500
-    waves = sum(np.sin(a * x + b * y + c) for a, b, c in rng.normal(size=(9, 3)) * [40, 40, 3])
-    photo = np.repeat((0.5 + 0.07 * waves)[..., None], 3, 2).astype(np.float32)
-    photo_px = np.stack([250 + 1800 * points[:, 0], 250 - 1800 * points[:, 1]], 1)
+    y, x = np.mgrid[:size, :size] / size
+    sum_ = sum(np.sin(a * x + b * y + c) for a, b, c in rng.normal(size=(9, 3)) * [40, 40, 3])
+    return np.repeat((0.5 + 0.07 * sum_)[..., None], 3, 2).astype(np.float32)
+
+
+@pytest.mark.parametrize(("size", "roll"), [(300, 0.2), (500, 0.0), (1000, -0.3)])
+def test_a_face_laid_flat_from_its_crop_is_the_photo_laid_flat(head, size, roll):
+    """By other points than those that the crop was made about."""
+    layout = sharper(layout_of(head))
+    points = head.mediapipe.positions(head.mean_vertices, head.triangles).astype(np.float64)
+    photo = waves(size)
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    photo_px = size / 2 + (3.6 * size * points[:, :2] * [1, -1]) @ turn.T
     frame = level_frame(photo_px)
-    level = frame.level(photo_px)
     p = points[:, :2] * 40
     moved = 0.04 * np.stack([np.sin(p[:, 0] + p[:, 1]), np.cos(p[:, 0] - 0.5 * p[:, 1])], 1)
     elsewhere = photo_px + moved @ (frame.turn.T * frame.size_px)
-    before, after = (
-        flatten(photo, at.astype(np.float32), layout).astype(np.float32) for at in (photo_px, elsewhere)
-    )
-    realigner = Realigner(layout)
-    asked = (torch.tensor(a[None], dtype=torch.float32) for a in (before, level, moved))
-    made = realigner(*asked)[0].numpy()
-    inside = layout.weights.sum(-1) > 0.5
-    inside[1:-1, 1:-1] &= inside[2:, 1:-1] & inside[:-2, 1:-1] & inside[1:-1, 2:] & inside[1:-1, :-2]
-    assert np.abs(made - after)[inside].mean() < 0.25 * np.abs(before - after)[inside].mean()
+    level = frame.level(elsewhere)
+    crop = level_crop(photo, frame, (frame.level(photo_px), level))
+    made = FlatFace(layout)(
+        torch.from_numpy(crop.grey[None]).float(),
+        torch.from_numpy(crop.box[None]),
+        torch.from_numpy(level[None].astype(np.float32)),
+    )[0].numpy()
+    before, expected = (flatten(photo, at.astype(np.float32), layout) for at in (photo_px, elsewhere))
+    assert crop.grey.shape == (CROP_PX, CROP_PX)
+    assert not made[~layout.inside].any()
+    off = np.abs(made - expected)[layout.inside].mean()
+    assert off < 0.1 * np.abs(before.astype(float) - expected)[layout.inside].mean()
 
 
 def test_spoiled_flat_pictures_stay_in_range():
@@ -119,14 +130,14 @@ def made_up_lesson(count: int) -> Lesson:
         return rng.normal(size=size).astype(np.float32)
 
     return Lesson(
-        patch=rng.integers(1, 255, (count, PATCH_PX, PATCH_PX)).astype(np.uint8),
+        crop=rng.integers(1, 255, (count, CROP_PX, CROP_PX)).astype(np.uint8),
+        box=np.tile(np.array([0, 0, 3], np.float32), (count, 1)),
         points=some(count, 478 * 3),
         error=0.1 * some(count, 478 * 2),
         told_error=0.1 * some(count, 478 * 2),
         shape=some(count, 4),
         told_shape=some(count, 4),
         yaw=rng.uniform(0, 0.8, count).astype(np.float32),
-        fold=np.arange(count) % 5,
         mirror=np.arange(478),
         shape_mirror=np.diag([1, -1, 1, -1]).astype(np.float32),
         strength_mm=np.ones(4, np.float32),
@@ -139,10 +150,38 @@ def test_a_mirror_image_twice_is_the_lesson():
         np.testing.assert_array_equal(value, getattr(lesson, name))
 
 
+def test_a_face_turned_right_is_learned_from_as_its_mirror_image(head, tmp_path):
+    rng = np.random.default_rng(4)
+    sight, rows = regressions(), face_rows(head)
+    mean = head.mediapipe.positions(head.mean_vertices, head.triangles).astype(np.float64)
+    turned = mean @ np.array([[0.9, 0, -0.436], [0, 1, 0], [0.436, 0, 0.9]])
+    points = level_points(500 * turned[:, :2] * [1, -1], -500 * turned[:, 2])
+    true = points[:, :2] + 0.01 * rng.normal(size=(478, 2)).astype(np.float32)
+    patch, crop = (rng.integers(1, 255, (n, n)).astype(np.uint8) for n in (PATCH_PX, CROP_PX))
+    offset = 1e-3 * rng.normal(size=(len(rows), 3))
+    place = np.zeros(len(head.mean_vertices), int)
+    place[rows] = np.arange(len(rows))
+    offset_mirrored = offset[place[head.mirror_vertex[rows]]] * [-1, 1, 1]
+    np.savez(
+        tmp_path / "portraits_000000.npz",
+        patch=np.stack([patch, patch[:, ::-1]]),
+        crop=np.stack([crop, crop[:, ::-1]]),
+        box=np.array([[0.1, 0.2, 3], [-0.1, 0.2, 3]], np.float32),
+        points=np.stack([points, points[sight.mirror] * np.array([-1, 1, 1], np.float32)]),
+        true=np.stack([true, true[sight.mirror] * np.array([-1, 1], np.float32)]),
+        offset_m=np.stack([offset, offset_mirrored]),
+    )
+    lesson = prepare(head, tmp_path, sight)
+    assert lesson.yaw == pytest.approx(0.45, abs=0.15)
+    for name in ("crop", "box", "points", "error", "told_error", "shape", "told_shape", "yaw"):
+        one, two = getattr(lesson, name).astype(float)
+        np.testing.assert_allclose(two, one, atol=2e-2 * np.abs(one).max() + 1e-6)
+
+
 def test_training_that_was_stopped_ends_like_one_that_was_not(head, tmp_path, monkeypatch):
     monkeypatch.setattr("synthdata.shape_portraits.train.BATCH", 8)
     lesson, layout = made_up_lesson(24), layout_of(head)
-    tiny = {"channels": (4, 4, 4, 4), "seen": 8, "heard": 4}
+    tiny = {"channels": (4, 4, 4, 4), "sharp": (4, 4), "grown": (4, 4, 4), "seen": 8, "heard": 4}
     whole = Trainer(lesson, layout, 2, **tiny)
     whole.study()
     whole.keep(tmp_path / "training.pt")
