@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,3 +162,76 @@ def exported(network: TrainedSight) -> SightNetwork:
         affine(network.straight),
         points,
     )
+
+
+def adopt(network: TrainedSight, said: SightNetwork, look: Callable[[], object]) -> None:
+    """Give ``network`` the weights of ``said``, whose shape it has.
+
+    ``look`` shows it some pictures; from what it sees there its normalisations are set so that it says the
+    same while it is trained. Raises: ValueError where shapes differ.
+    """
+    pairs = [
+        pair
+        for trained, stored in (
+            (network.convolutions, said.convolutions),
+            (network.sharp, said.sharp),
+            *zip(network.join, said.points.join, strict=True),
+        )
+        for pair in _with_norms(trained, stored)
+    ]
+    with torch.no_grad():
+        for name in ("see", "hear", "say", "straight"):
+            _put(getattr(network, name), getattr(said, name))
+        _put(network.tell, said.points.tell)
+        for layer, narrow in zip(network.narrow, said.points.narrow, strict=True):
+            _put(layer, narrow)
+        network.read.copy_(torch.from_numpy(said.points.weights / STEP))
+        network.read_bias.copy_(torch.from_numpy(said.points.bias / STEP))
+        for convolution, norm, stored in pairs:
+            _same_shape(convolution.weight, stored.weights)
+            convolution.weight.copy_(torch.from_numpy(stored.weights))
+            _set(norm, torch.zeros_like(norm.bias), torch.ones_like(norm.bias), stored)
+        seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+        def note(module: nn.Module, _: object, out: Tensor) -> None:
+            values = out.float()
+            seen[module] = values.mean((0, 2, 3)), values.var((0, 2, 3), unbiased=False)
+
+        hooks = [convolution.register_forward_hook(note) for convolution, _, _ in pairs]
+        network.eval()
+        look()
+        for hook in hooks:
+            hook.remove()
+        for convolution, norm, stored in pairs:
+            _set(norm, *seen[convolution], stored)
+
+
+def _with_norms(
+    trained: nn.Module, stored: tuple[Convolution, ...]
+) -> list[tuple[nn.Conv2d, nn.BatchNorm2d, Convolution]]:
+    convolutions = [layer for layer in trained.children() if isinstance(layer, nn.Conv2d)]
+    norms = [layer for layer in trained.children() if isinstance(layer, nn.BatchNorm2d)]
+    return list(zip(convolutions, norms, stored, strict=True))
+
+
+def _put(layer: nn.Module, stored: Affine) -> None:
+    if not isinstance(layer, nn.Linear | nn.Conv2d) or layer.bias is None:
+        raise TypeError("an affine layer has weights and a bias")
+    _same_shape(layer.weight.flatten(1), stored.weights)
+    layer.weight.copy_(torch.from_numpy(stored.weights).reshape(layer.weight.shape))
+    layer.bias.copy_(torch.from_numpy(stored.bias))
+
+
+def _set(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, stored: Convolution) -> None:
+    """A normalisation of that mean and variance which does nothing but add the bias of ``stored``."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise TypeError("normalisation has no running statistics")
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_((variance + norm.eps).sqrt())
+    norm.bias.copy_(torch.from_numpy(stored.bias) + mean)
+
+
+def _same_shape(weights: Tensor, stored: F32) -> None:
+    if tuple(weights.shape) != stored.shape:
+        raise ValueError(f"a layer of weights {stored.shape} where {tuple(weights.shape)} are trained")

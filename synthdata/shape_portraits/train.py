@@ -4,7 +4,7 @@
         -o face_second_look.safetensors
 
 ``PORTRAITS`` are others than those that ``learn`` was given (``make --first``), of the same ``--head``.
-``--after`` takes up the weights of a finished course and its lesson: the rate rises and falls once more.
+``--begin-with`` takes up the weights of such a file: its learning goes on, with other portraits at best.
 One portrait in ten is never trained on; what the network leaves of errors and shapes is measured there.
 The same portraits give the same file on one machine.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from backend.artifacts import F32, F64
@@ -33,17 +33,18 @@ from backend.geometry.second_look import (
     Left,
     SecondLook,
     Whitening,
+    from_arrays,
     sharper,
     to_arrays,
 )
 from backend.geometry.sight_network import seen
 from backend.head.open_head import load_open_head
-from synthdata.landmark_errors import factors
+from synthdata.landmark_errors import FIELDS, factors
 from synthdata.shape_portraits import lesson as lessons
 from synthdata.shape_portraits.crops import FlatFace
 from synthdata.shape_portraits.learn import SHRUNK, principal
 from synthdata.shape_portraits.lesson import Lesson
-from synthdata.shape_portraits.network import Shape, TrainedSight, exported
+from synthdata.shape_portraits.network import Shape, TrainedSight, adopt, exported
 from synthdata.shape_portraits.sightings import layout_of
 from synthdata.shape_portraits.spoil import spoil
 
@@ -51,7 +52,8 @@ POINT_AXES, TOLD_AXES, LEFT_AXES = 160, 90, 100
 HELD_OUT = 10  # one in so many
 BATCH = 32
 RATE, DECAY, WARM = 1.5e-3, 0.05, 0.15
-RATE_AFTER = 0.7e-3  # of a course that begins with another's weights
+RATE_GOING_ON = 0.7e-3  # of a course that begins with a file's weights
+CALIBRATED_BY = 256  # examples that set its normalisations
 MOST_MOVED = (1.8, 0.5)  # amplitude of the points' random movement, in the first epoch and at the end
 AGAIN, MOVED_AGAIN = 0.3, 0.6  # share of batches laid flat by a first glance; of the movement then
 STEEPNESS, FLAT = 1.6, 0.02  # of the root that a face's errors count by
@@ -119,13 +121,21 @@ class Trainer:
     """One network, its course, and how far it has come."""
 
     def __init__(
-        self, lesson: Lesson, layout: PatchLayout, epochs: int, rate: float = RATE, **shape: Any
+        self,
+        lesson: Lesson,
+        layout: PatchLayout,
+        epochs: int,
+        begun: SecondLook | None = None,
+        **shape: Any,
     ) -> None:
         self.lesson, self.epochs = lesson, epochs
         self.layout, self.coarse_inside = sharper(layout), layout.inside
         self._flat_face = FlatFace(self.layout)
         self.is_held_out = np.arange(len(lesson)) % HELD_OUT == 0
-        self.heard, self.axes = heard_by(lesson, ~self.is_held_out)
+        if begun is None:
+            self.heard, self.axes = heard_by(lesson, ~self.is_held_out)
+        else:  # what it says is in these terms
+            self.heard, self.axes = begun.heard, begun.axes
         self.course = course_of(lesson, self.heard)
         self._slopes = torch.from_numpy(slopes(layout))
         known = np.flatnonzero(~self.is_held_out)
@@ -137,13 +147,16 @@ class Trainer:
             Shape(vector=self.course.heard.shape[1], said=said, side=len(layout.weights), **shape),
             point_places(layout),
         )
+        if begun is not None:
+            some = self.known[torch.randperm(len(self.known))[:CALIBRATED_BY]]
+            adopt(self.network, begun.network, lambda: self._said(some, torch.zeros(len(some), 478, 2)))
         # Both losses are shares of what the regressions leave; points that are left far off count less.
         size = (self.course.left[self.known] ** 2).sum(2).mean(0)
         self._error_weight = size**-0.5 / (size**0.5).sum()
         strength = lesson.strength_mm**2
         left = (self.course.shape_left[self.known].numpy() ** 2 @ strength).mean()
         self._shape_weight = torch.from_numpy(strength / left)
-        weights = list(self.network.parameters())
+        weights, rate = list(self.network.parameters()), RATE if begun is None else RATE_GOING_ON
         self._optimiser = torch.optim.AdamW(
             [
                 {"params": [w for w in weights if w.ndim > 1], "weight_decay": DECAY},
@@ -165,10 +178,6 @@ class Trainer:
             self._optimiser.load_state_dict(kept["optimiser"])
             self._schedule.load_state_dict(kept["schedule"])
             self.epoch = int(kept["epoch"])
-
-    def start_from(self, file: Path) -> None:
-        """Begin with the weights of another course that ``file`` keeps. Raises: OSError."""
-        self.network.load_state_dict(torch.load(file, weights_only=True)["network"])
 
     def keep(self, file: Path) -> None:
         fresh = file.with_suffix(".part")
@@ -283,13 +292,16 @@ class Trainer:
             parts.append(f"{name}: errors {wrong:.3f}, shape {shape:.3f}")
         return "; ".join(parts)
 
-    def made(self) -> SecondLook:
-        """The trained network with what it leaves, held out."""
-        held = np.flatnonzero(self.is_held_out)
-        errors, shapes = self.left(held)
+    def views(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which of the held-out examples tell what is left of frontal faces, and of turned ones."""
         low, high = FRONTAL_TO_TURNED
-        yaw = self.lesson.yaw[held]
-        views = [_left(errors[own], shapes[own]) for own in (yaw < high, yaw > low)]
+        yaw = self.lesson.yaw[self.is_held_out]
+        return yaw < high, yaw > low
+
+    def made(self) -> SecondLook:
+        """The trained network with what it leaves, held out. Raises: ValueError for too few portraits."""
+        errors, shapes = self.left(np.flatnonzero(self.is_held_out))
+        views = [_left(errors[own], shapes[own]) for own in self.views()]
         return SecondLook(
             exported(self.network),
             self.heard,
@@ -314,18 +326,19 @@ def main() -> None:
     parser.add_argument("--head", type=Path, help="the head that was drawn (default: as shipped)")
     parser.add_argument("--state", type=Path, required=True, help="folder in which training is kept")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--after", type=Path, help="folder of a finished course, to begin with its weights")
+    parser.add_argument("--begin-with", type=Path, help="a network's file, to begin with its weights")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     options.state.mkdir(parents=True, exist_ok=True)
     head = load_open_head(options.head)
-    kept = (options.after or options.state) / "lesson.npz"
+    kept, layout = options.state / "lesson.npz", layout_of(head)
     if not kept.is_file():
         lessons.save(lessons.prepare(head, options.portraits, regressions()), kept)
-    rate = RATE if options.after is None else RATE_AFTER
-    trainer = Trainer(lessons.load(kept), layout_of(head), options.epochs, rate)
-    if options.after is not None:
-        trainer.start_from(options.after / "training.pt")
+    begun = None if options.begin_with is None else from_arrays(load_file(options.begin_with), layout)
+    trainer = Trainer(lessons.load(kept), layout, options.epochs, begun)
+    fewest = min(int(own.sum()) for own in trainer.views())
+    if fewest < 2 * FIELDS:
+        parser.error(f"{fewest} held-out portraits show one of the views, {2 * FIELDS} are needed: draw more")
     trainer.resume(options.state / "training.pt")
     print(f"{len(trainer.known)} examples", flush=True)
     while trainer.epoch < options.epochs:

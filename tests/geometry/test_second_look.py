@@ -15,7 +15,7 @@ from backend.geometry.flat_slopes import point_places, slopes
 from backend.geometry.second_look import Heard, Left, SecondLook, Whitening, sharper
 from backend.geometry.sight_network import Affine, Seen, seen
 from backend.head.open_head import load_open_head
-from synthdata.shape_portraits.network import Shape, TrainedSight, exported
+from synthdata.shape_portraits.network import Shape, TrainedSight, adopt, exported
 
 RNG = np.random.default_rng(11)
 TINY = Shape(
@@ -57,6 +57,21 @@ def test_the_plain_network_says_what_torch_says(trained):
     assert [one.shape for one in said] == [(7,), (478, 2)]
     for one, other in zip(said, expected, strict=True):
         np.testing.assert_allclose(one, other[0], rtol=1e-4, atol=1e-4 * np.abs(one).max())
+
+
+def test_learning_goes_on_where_a_file_ended(trained):
+    """A network that takes up the plain one's weights says the same, at rest and while it is trained."""
+    torch.manual_seed(6)
+    asked = torch.randn(6, 2, PATCH_PX, PATCH_PX), torch.randn(6, 1, 224, 224), torch.randn(6, 9)
+    network = TrainedSight(replace(TINY, dropout=0.0), trained.places.numpy())
+    with torch.no_grad():
+        expected = trained(*asked)
+        adopt(network, exported(trained), lambda: network(*asked))
+        for mode in (network.eval(), network.train()):
+            for one, other in zip(mode(*asked), expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * other.abs().max())
+    with pytest.raises(ValueError, match="are trained"):
+        adopt(TrainedSight(replace(TINY, said=8), np.zeros((478, 2))), exported(trained), lambda: None)
 
 
 def test_a_point_reads_the_picture_at_its_own_place(trained):

@@ -8,12 +8,14 @@ import torch
 
 from backend.geometry.face_patch import PATCH_PX, flatten, level_frame, level_points
 from backend.geometry.face_sight import regressions
-from backend.geometry.second_look import sharper
+from backend.geometry.flat_slopes import slopes
+from backend.geometry.second_look import Left, SecondLook, sharper
 from backend.head.open_head import load_open_head
 from synthdata.shape_portraits.crops import CROP_PX, FlatFace, level_crop
 from synthdata.shape_portraits.drawing import DRAWN_PX, spoiled
 from synthdata.shape_portraits.learn import Examples, Learner, principal, whitened
 from synthdata.shape_portraits.lesson import Lesson, prepare
+from synthdata.shape_portraits.network import exported
 from synthdata.shape_portraits.sightings import face_rows, layout_of
 from synthdata.shape_portraits.spoil import spoil
 from synthdata.shape_portraits.train import Trainer
@@ -193,3 +195,17 @@ def test_training_that_was_stopped_ends_like_one_that_was_not(head, tmp_path, mo
     other = Trainer(lesson, layout, 3, **tiny)
     with pytest.raises(ValueError, match="2 epochs"):
         other.resume(tmp_path / "training.pt")
+    nothing = Left(np.zeros((1, 478, 2)), np.ones(478), np.eye(4))
+    begun = SecondLook(
+        exported(whole.network),
+        whole.heard,
+        whole.axes,
+        whole.layout,
+        whole.coarse_inside,
+        slopes(layout),
+        (nothing, nothing),
+    )
+    taken_up = Trainer(lesson, layout, 2, begun, **tiny)
+    held = np.flatnonzero(whole.is_held_out)
+    for one, two in zip(whole.left(held), taken_up.left(held), strict=True):
+        np.testing.assert_allclose(two, one, atol=0.03 * np.abs(one).max())
