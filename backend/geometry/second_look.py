@@ -23,7 +23,7 @@ from backend.geometry.sight_network import SightNetwork, seen
 STRIDES = (2, 2, 1, 2, 1, 2, 1)  # of the network's convolutions
 SHARP_STRIDES = (2, 2, 1)  # of those of the sharper picture
 LEFT = ("frontal", "turned")
-GLANCES = 2  # the second lays the face flat by what the first told; a third tells nothing more
+GLANCES = 2  # the second lays the face flat by what the first told of the points
 
 
 @dataclass(frozen=True)
