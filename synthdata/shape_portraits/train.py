@@ -4,7 +4,8 @@
         -o face_second_look.safetensors
 
 ``PORTRAITS`` are others than those that ``learn`` was given (``make --first``), of the same ``--head``.
-``--begin-with`` takes up the weights of such a file: its learning goes on, with other portraits at best.
+``--begin-with`` takes up the weights of such a file: its learning goes on, on portraits that it has not seen,
+or what it leaves would be measured on what it learned from.
 One portrait in ten is never trained on; what the network leaves of errors and shapes is measured there.
 The same portraits give the same file on one machine.
 """
