@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def _view(yaw_deg: float, pitch_deg: float) -> F64:
     return np.array([1.0, y, p, y * y, y * p, p * p])
 
 
-def _camera(eyes: NDArray[np.floating], yaw_deg: float, pitch_deg: float) -> Camera:  # type: ignore[type-arg]
+def _camera(eyes: NDArray[np.floating[Any]], yaw_deg: float, pitch_deg: float) -> Camera:
     """A camera that sees the head turned by ``yaw_deg`` to its left and ``pitch_deg`` up."""
     yaw, pitch = math.radians(-yaw_deg), math.radians(-pitch_deg)
     back = np.array([math.sin(yaw) * math.cos(pitch), math.sin(pitch), math.cos(yaw) * math.cos(pitch)])

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from backend import __version__
 from backend.artifacts import Camera, HeadFit, Observation, Reconstruction, StageRecord
@@ -285,6 +287,6 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None  # JSON has no NaN
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:  # type: ignore[type-arg]
+def _triple(values: NDArray[Any]) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in values)
     return x, y, z

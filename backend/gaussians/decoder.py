@@ -6,7 +6,10 @@ their colour gains or loses from other sides is the material's gloss under that 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.artifacts import F32, F64, Reconstruction
 from backend.colour import linear_to_srgb
@@ -227,7 +230,7 @@ def _pixels(points: ChartPoints, size: int) -> F32:
     return np.asarray(np.stack([points.uv[:, 0] * size, (1 - points.uv[:, 1]) * size], 1), np.float32)
 
 
-def _rows(points: ChartPoints, rows: np.ndarray) -> ChartPoints:  # type: ignore[type-arg]
+def _rows(points: ChartPoints, rows: NDArray[Any]) -> ChartPoints:
     return ChartPoints(*(getattr(points, name)[rows] for name in ChartPoints.__dataclass_fields__))
 
 
@@ -236,6 +239,6 @@ def _joined(first: ChartPoints, second: ChartPoints) -> ChartPoints:
     return ChartPoints(*(np.concatenate([getattr(first, n), getattr(second, n)]) for n in names))
 
 
-def _unit(vectors: np.ndarray) -> F32:  # type: ignore[type-arg]
+def _unit(vectors: NDArray[Any]) -> F32:
     length = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return np.asarray(vectors / length, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,7 +110,7 @@ def _fitted_in(rgb: F32) -> tuple[F32, float]:
     return np.asarray(cv2.resize(rgb, size, interpolation=method), np.float32), scale
 
 
-def _bytes(picture: NDArray[np.floating]) -> U8:  # type: ignore[type-arg]
+def _bytes(picture: NDArray[np.floating[Any]]) -> U8:
     return np.asarray(np.rint(np.clip(picture, 0, 1) * 255), np.uint8)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def five_of_face_mesh(landmarks_px: F32) -> F64:
     return np.stack([points[list(group)].mean(axis=0) for group in _FIVE])
 
 
-def five_of_ibug(points: NDArray[np.floating]) -> F64:  # type: ignore[type-arg]
+def five_of_ibug(points: NDArray[np.floating[Any]]) -> F64:
     """``(5, C)`` of iBUG's 68 points ``(68, C)``."""
     return np.stack([np.asarray(points, np.float64)[list(group)].mean(axis=0) for group in _FIVE_IBUG])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backend.head.base import ParametricHead
@@ -29,5 +32,5 @@ def template_geometry(head: ParametricHead, texels: int, device: torch.device) -
     )
 
 
-def _batch(image: np.ndarray, device: torch.device) -> Tensor:  # type: ignore[type-arg]
+def _batch(image: NDArray[Any], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))[None].to(device)
