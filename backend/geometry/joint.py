@@ -41,7 +41,7 @@ from backend.photo.eye_whites import eye_whites
 
 LANDMARK_STEPS, SHADING_ROUNDS = 15, 2
 UNBELIEVED = 1e3  # wide enough to say nothing
-UNLIKELY = 1.0  # log odds below which photographs may show different people: one person's are surer
+UNLIKELY = 0.0  # log odds below which photographs may show different people
 
 
 @dataclass(frozen=True)

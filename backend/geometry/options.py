@@ -27,7 +27,7 @@ class FitOptions:
     closed_rows_factor: float = 5.0  # on the price of jawOpen where closed rows of teeth are seen
     side_likeness: float = 2.0  # stiffness between an expression's left and right weight
     gaze_likeness: float = 8.0  # between both eyes' matching gaze weights
-    shape_weight: float = 1.0  # of what the picture says of the shape
+    shape_weight: float = 3.0  # of what the picture says of the shape; the rest is surer than it is right
     shape_population: float = 2.0  # how often the shape's population counts beside the identity's prior
     robust_width: float = 2.5  # Geman–McClure width, in sigmas
     photometric_sigma: float = 0.015  # least, of a sample's square-root-encoded luminance

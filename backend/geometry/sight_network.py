@@ -20,6 +20,7 @@ DARK = 8.0  # of 255: below this noise would be contrast
 LEAST_CONTRAST, LEAST_LOCAL = 0.1, 0.06  # of log brightness
 PLANES = 2  # that the network sees of the picture at half its size
 JOINED = (1, 1, 2)  # convolutions by stage of the way back to finer pictures
+STEPS = 2  # of what a point reads: its step along the flat picture; the rest goes to the shape
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class PointReader:
-    """What each of P points reads off the picture at its own place: the way back to finer pictures.
+    """The way back to finer pictures: what each of P points reads off them at its own place, R numbers.
 
     At every stage the picture is made twice as large and joined by what convolutions saw at that size.
     """
@@ -65,11 +66,11 @@ class PointReader:
     narrow: tuple[Affine, ...]  # by stage: of channels, before the picture grows
     join: tuple[tuple[Convolution, ...], ...]  # by stage
     places: F32  # (P, 2) in the picture, [0, 1]², x right and y down
-    weights: F32  # (P, C, 2) of the channels of all stages at the point's place
-    bias: F32  # (P, 2)
+    weights: F32  # (P, C, R) of the channels of all stages at the point's place
+    bias: F32  # (P, R)
 
     def __call__(self, coarse: F32, skips: tuple[F32, ...], vector: F32) -> F32:
-        """``(P, 2)`` of the last convolution and of what was seen at twice, four and eight times its size."""
+        """``(P, R)`` of the last convolution and of what was seen at twice, four and eight times its size."""
         x, read, told = coarse, [], self.tell(vector)[:, None, None]
         for narrow, join, skip in zip(self.narrow, self.join, skips, strict=True):
             channels = narrow.weights @ x.reshape(len(x), -1) + narrow.bias[:, None]
@@ -107,7 +108,8 @@ class Seen:
 @dataclass(frozen=True)
 class SightNetwork:
     """Convolutions, joined by what is known beside the picture: ``say(relu(see, hear)) + straight`` of the
-    whole face, and ``points`` by the features of each place."""
+    whole face, and ``points`` by the features of each place. What these read beside their steps ``gather``
+    adds to the last of what is said."""
 
     convolutions: tuple[Convolution, ...]
     sharp: tuple[Convolution, ...]  # of the sharper picture, to half the planes' size
@@ -116,6 +118,7 @@ class SightNetwork:
     say: Affine
     straight: Affine  # of the flattened last convolution
     points: PointReader
+    gather: Affine  # of what all points read beside their steps, flattened
 
     def __call__(self, picture: Seen, vector: F32) -> tuple[F32, F32]:
         """``(out,)`` and ``(P, 2)`` for a ``picture`` and a ``vector`` ``(D,)``."""
@@ -126,7 +129,10 @@ class SightNetwork:
         hidden = np.maximum(np.concatenate([self.see(flat), self.hear(vector)]), 0)
         said = self.say(hidden) + self.straight(flat)
         skips = (found[-3], found[-5], chained(self.sharp, picture.sharp))
-        return said, self.points(found[-1], skips, vector)
+        read = self.points(found[-1], skips, vector)
+        gathered = self.gather(read[:, STEPS:].reshape(-1))
+        said[-len(gathered) :] += gathered
+        return said, read[:, :STEPS]
 
 
 def seen(grey: NDArray[Any], inside: NDArray[np.bool_], inside_sharp: NDArray[np.bool_]) -> Seen:
@@ -162,7 +168,7 @@ def to_arrays(network: SightNetwork) -> dict[str, NDArray[Any]]:
     """``network`` as it is stored: half floats."""
     points = network.points
     layers: dict[str, Convolution | Affine] = {"points.tell": points.tell}
-    for name in ("see", "hear", "say", "straight"):
+    for name in ("see", "hear", "say", "straight", "gather"):
         layers[name] = getattr(network, name)
     layers |= {f"convolutions.{k}": one for k, one in enumerate(network.convolutions)}
     layers |= {f"sharp.{k}": one for k, one in enumerate(network.sharp)}
@@ -216,6 +222,7 @@ def from_arrays(
             of("points.weights"),
             of("points.bias"),
         ),
+        affine("gather"),
     )
     _check_chain("convolutions", network.convolutions, PLANES)
     _check_chain("sharp", network.sharp, 1)
@@ -250,7 +257,11 @@ def _check_points(network: SightNetwork) -> None:
     if (
         len(points.tell.bias) != len(points.narrow[0].bias)
         or points.places.shape != (count, 2)
-        or points.weights.shape != (count, read, 2)
-        or points.bias.shape != (count, 2)
+        or points.weights.shape[:2] != (count, read)
+        or points.weights.shape[2:] != points.bias.shape[1:]
+        or len(points.bias) != count
     ):
         raise ValueError(f"'points' has weights {points.weights.shape} for {count} places")
+    told, gathered = network.gather.weights.shape
+    if gathered != count * (points.bias.shape[1] - STEPS) or told > len(network.say.bias):
+        raise ValueError(f"'gather' has weights {network.gather.weights.shape} for {points.bias.shape} read")

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from backend.artifacts import F32
 from backend.geometry.sight_network import (
     JOINED,
+    STEPS,
     Affine,
     Convolution,
     PointReader,
     SightNetwork,
 )
 
-STEP = 0.05  # of the flat picture's width: what a point's own reading of 1 says
+STEP = 0.05  # of the flat picture's width: what a point's step of 1 says
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,20 @@ class Shape:
 
     vector: int  # numbers that it is told beside the picture
     said: int
+    gathered: int  # of these, the last, to which what points read besides is added
     channels: tuple[int, int, int, int] = (16, 32, 64, 96)  # by stage; each halves the picture
     sharp: tuple[int, int] = (16, 32)  # of the sharper picture, by stage
     grown: tuple[int, int, int] = (64, 32, 32)  # channels of the stages back to finer pictures
     seen: int = 256  # hidden units of the picture
     heard: int = 128  # and of the vector
+    felt: int = 3  # numbers that a point reads beside its step
     side: int = 112
     dropout: float = 0.3
 
 
 class TrainedSight(nn.Module):
     """``(B, 2, n, n)`` planes, ``(B, 1, 2n, 2n)`` sharper ones and ``(B, D)`` vectors to ``(B, said)`` and
-    ``(B, P, 2)``, of what each of the points at ``places`` ``(P, 2)`` sees at its own place."""
+    ``(B, P, 2)``, the steps that each of the points at ``places`` ``(P, 2)`` reads at its own place."""
 
     def __init__(self, shape: Shape, places: F32) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class TrainedSight(nn.Module):
         self.see, self.hear = nn.Linear(flat, shape.seen), nn.Linear(shape.vector, shape.heard)
         self.say = nn.Linear(shape.seen + shape.heard, shape.said)
         self.straight = nn.Linear(flat, shape.said)
-        self.drop = nn.Dropout(shape.dropout)
+        self.drop, self.gathered = nn.Dropout(shape.dropout), shape.gathered
         first, then = shape.sharp
         self.sharp = nn.Sequential(
             *_convolution(1, first, 5, 2), *_convolution(first, then, 3, 2), *_convolution(then, then, 3, 1)
@@ -71,8 +74,12 @@ class TrainedSight(nn.Module):
             self.join.append(nn.Sequential(*chain))
             channels = wide
         self.drop_planes = nn.Dropout2d(shape.dropout / 3)
-        self.read = nn.Parameter(torch.zeros(len(places), sum(shape.grown), 2))
-        self.read_bias = nn.Parameter(torch.zeros(len(places), 2))
+        numbers = STEPS + shape.felt
+        self.read = nn.Parameter(torch.zeros(len(places), sum(shape.grown), numbers))
+        self.read_bias = nn.Parameter(torch.zeros(len(places), numbers))
+        self.gather = nn.Linear(len(places) * shape.felt, shape.gathered)
+        self.unit: Tensor
+        self.register_buffer("unit", torch.tensor([STEP] * STEPS + [1.0] * shape.felt))
         self.places: Tensor
         self.register_buffer("places", torch.from_numpy(np.asarray(places, np.float32)))
         with torch.no_grad():  # at first it adds next to nothing to the regressions
@@ -90,7 +97,11 @@ class TrainedSight(nn.Module):
         hidden = torch.cat([self.see(flat), self.hear(heard)], 1)
         said: Tensor = self.say(self.drop(hidden.relu())) + self.straight(flat)
         skips = (found[-3], found[-5], self.sharp(sharp))
-        return said, self._read(found[-1], skips, self.tell(heard)[:, :, None, None])
+        read = self._read(found[-1], skips, self.tell(heard)[:, :, None, None])
+        gathered = self.gather(self.drop(read[:, :, STEPS:].flatten(1)))
+        return torch.cat([said[:, : -self.gathered], said[:, -self.gathered :] + gathered], 1), read[
+            :, :, :STEPS
+        ]
 
     def _read(self, x: Tensor, skips: tuple[Tensor, ...], told: Tensor) -> Tensor:
         read: list[Tensor] = []
@@ -101,7 +112,9 @@ class TrainedSight(nn.Module):
             if len(read) + 1 < len(skips):
                 x = self.drop_planes(x)
             read.append(_at(x.float(), grid))
-        return STEP * (torch.einsum("bcp,pcx->bpx", torch.cat(read, 1), self.read.float()) + self.read_bias)
+        return self.unit * (
+            torch.einsum("bcp,pcx->bpx", torch.cat(read, 1), self.read.float()) + self.read_bias
+        )
 
 
 def _convolution(into: int, out: int, kernel: int, stride: int) -> list[nn.Module]:
@@ -150,8 +163,8 @@ def exported(network: TrainedSight) -> SightNetwork:
         tuple(narrow(layer) for layer in network.narrow),
         tuple(chain(join) for join in network.join),
         array(network.places),
-        STEP * array(network.read),
-        STEP * array(network.read_bias),
+        array(network.unit * network.read),
+        array(network.unit * network.read_bias),
     )
     return SightNetwork(
         chain(network.convolutions),
@@ -161,6 +174,7 @@ def exported(network: TrainedSight) -> SightNetwork:
         affine(network.say),
         affine(network.straight),
         points,
+        affine(network.gather),
     )
 
 
@@ -180,13 +194,13 @@ def adopt(network: TrainedSight, said: SightNetwork, look: Callable[[], object])
         for pair in _with_norms(trained, stored)
     ]
     with torch.no_grad():
-        for name in ("see", "hear", "say", "straight"):
+        for name in ("see", "hear", "say", "straight", "gather"):
             _put(getattr(network, name), getattr(said, name))
         _put(network.tell, said.points.tell)
         for layer, narrow in zip(network.narrow, said.points.narrow, strict=True):
             _put(layer, narrow)
-        network.read.copy_(torch.from_numpy(said.points.weights / STEP))
-        network.read_bias.copy_(torch.from_numpy(said.points.bias / STEP))
+        network.read.copy_(torch.from_numpy(said.points.weights) / network.unit)
+        network.read_bias.copy_(torch.from_numpy(said.points.bias) / network.unit)
         for convolution, norm, stored in pairs:
             _same_shape(convolution.weight, stored.weights)
             convolution.weight.copy_(torch.from_numpy(stored.weights))

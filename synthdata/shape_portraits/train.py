@@ -143,9 +143,10 @@ class Trainer:
         mirrored = known[lesson.yaw[known] < BOTH_BELOW] + len(lesson)
         self.known = torch.from_numpy(np.concatenate([known, mirrored]))
         torch.manual_seed(0)
-        said = len(self.axes) + lesson.shape.shape[1]
+        shapes = lesson.shape.shape[1]
+        said = len(self.axes) + shapes
         self.network = TrainedSight(
-            Shape(vector=self.course.heard.shape[1], said=said, side=len(layout.weights), **shape),
+            Shape(self.course.heard.shape[1], said, shapes, side=len(layout.weights), **shape),
             point_places(layout),
         )
         if begun is not None:

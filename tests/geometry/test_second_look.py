@@ -19,7 +19,16 @@ from synthdata.shape_portraits.network import Shape, TrainedSight, adopt, export
 
 RNG = np.random.default_rng(11)
 TINY = Shape(
-    vector=9, said=7, channels=(4, 6, 5, 8), sharp=(3, 6), grown=(7, 3, 4), seen=10, heard=5, side=PATCH_PX
+    vector=9,
+    said=7,
+    gathered=3,
+    channels=(4, 6, 5, 8),
+    sharp=(3, 6),
+    grown=(7, 3, 4),
+    seen=10,
+    heard=5,
+    felt=2,
+    side=PATCH_PX,
 )
 
 
@@ -84,6 +93,17 @@ def test_a_point_reads_the_picture_at_its_own_place(trained):
     moved = np.abs(network(coarse, skips, vector) - before).max(1)
     below = network.places[:, 1] > 0.35
     assert moved[below].max() < 1e-6 * np.abs(before).max() < moved[~below].max()
+
+
+def test_what_points_read_beside_their_steps_goes_to_the_shape(trained):
+    """The numbers of the whole face stay; each of the shape's moves by what is gathered of all points."""
+    network = exported(trained)
+    picture, vector = Seen(normal(2, PATCH_PX, PATCH_PX), normal(1, 2 * PATCH_PX, 2 * PATCH_PX)), normal(9)
+    deaf = replace(network, gather=Affine(0 * network.gather.weights, 0 * network.gather.bias))
+    (said, steps), (without, same) = network(picture, vector), deaf(picture, vector)
+    np.testing.assert_array_equal(steps, same)
+    np.testing.assert_array_equal(said[:4], without[:4])
+    assert (np.abs(said - without)[4:] > 1e-3 * np.abs(said).max()).all()
 
 
 def test_slopes_of_what_is_linear_on_the_flat_picture(layout):
@@ -156,6 +176,7 @@ def test_stored_and_read_again_it_says_the_same(trained, layout):
         *("network.see.bias", "network.convolutions.1.weights", "shape_scale", "axes"),
         *("network.points.weights", "network.points.join.1.0.weights", "network.points.places"),
         *("network.sharp.1.weights", "network.points.narrow.2.weights", "network.points.join.2.1.bias"),
+        *("network.gather.weights", "network.points.bias"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_refused(trained, layout, spoiled):
@@ -178,7 +199,8 @@ def test_a_network_that_says_nothing_leaves_what_the_regressions_said(trained, l
     network = exported(trained)
     still = Affine(np.zeros_like(network.straight.weights), np.zeros(7, np.float32))
     points = replace(network.points, weights=0 * network.points.weights, bias=0 * network.points.bias)
-    quiet = replace(network, say=mute, straight=still, points=points)
+    idle = Affine(0 * network.gather.weights, np.zeros(3, np.float32))
+    quiet = replace(network, say=mute, straight=still, points=points, gather=idle)
     second = replace(second, network=quiet)
     errors, shape = RNG.normal(size=956), RNG.normal(size=3)
     out = second(lambda _: grey_of(second), normal(478, 3), errors, shape)
