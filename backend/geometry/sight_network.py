@@ -19,13 +19,15 @@ BLUR_PX = 15  # of the surroundings that a pixel is compared with
 DARK = 8.0  # of 255: below this noise would be contrast
 LEAST_CONTRAST, LEAST_LOCAL = 0.1, 0.06  # of log brightness
 PLANES = 2  # that the network sees of the picture at half its size
+BLOCKS = (0, 0, 2, 0, 3, 0, 3)  # residual ones, behind each convolution
 JOINED = (1, 1, 2)  # convolutions by stage of the way back to finer pictures
+AFFINE = ("see", "hear", "say", "straight", "gather", "weigh", "reply")  # layers of ``SightNetwork``
 STEPS = 2  # of what a point reads: its step along the flat picture; the rest goes to the shape
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution with zero padding to half its kernel, followed by ReLU."""
+    """A convolution with zero padding to half its kernel; called, followed by ReLU."""
 
     weights: F32  # (out, in, k, k)
     bias: F32  # (out,)
@@ -33,6 +35,11 @@ class Convolution:
 
     def __call__(self, x: F32) -> F32:
         """``(in, H, W)`` to ``(out, ceil(H / stride), ceil(W / stride))``."""
+        y = self.linear(x)
+        return np.asarray(np.maximum(y, 0, out=y))
+
+    def linear(self, x: F32) -> F32:
+        """The same without ReLU."""
         out, into, k, _ = self.weights.shape
         padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
         view = np.lib.stride_tricks.sliding_window_view
@@ -41,7 +48,19 @@ class Convolution:
         height, width = windows.shape[1:3]
         columns = np.ascontiguousarray(windows.transpose(0, 3, 4, 1, 2)).reshape(into * k * k, -1)
         y = self.weights.reshape(out, -1) @ columns + self.bias[:, None]
-        return np.asarray(np.maximum(y, 0, out=y).reshape(out, height, width))
+        return np.asarray(y.reshape(out, height, width))
+
+
+@dataclass(frozen=True)
+class Block:
+    """``x ↦ relu(x + narrow(relu(widen(x))))``: a residual block; size and channels stay."""
+
+    widen: Convolution
+    narrow: Convolution
+
+    def __call__(self, x: F32) -> F32:
+        y = x + self.narrow.linear(self.widen(x))
+        return np.asarray(np.maximum(y, 0, out=y))
 
 
 @dataclass(frozen=True)
@@ -109,9 +128,10 @@ class Seen:
 class SightNetwork:
     """Convolutions, joined by what is known beside the picture: ``say(relu(see, hear)) + straight`` of the
     whole face, and ``points`` by the features of each place. What these read beside their steps ``gather``
-    adds to the last of what is said."""
+    adds to the last of what is said, and weighed with all that is known it is replied to all of it."""
 
     convolutions: tuple[Convolution, ...]
+    blocks: tuple[tuple[Block, ...], ...]  # behind each convolution
     sharp: tuple[Convolution, ...]  # of the sharper picture, to half the planes' size
     see: Affine  # of the flattened last convolution
     hear: Affine  # of the vector
@@ -119,19 +139,26 @@ class SightNetwork:
     straight: Affine  # of the flattened last convolution
     points: PointReader
     gather: Affine  # of what all points read beside their steps, flattened
+    weigh: Affine  # of the same and the hidden units of picture and vector
+    reply: Affine  # of what was weighed, after ReLU
 
     def __call__(self, picture: Seen, vector: F32) -> tuple[F32, F32]:
         """``(out,)`` and ``(P, 2)`` for a ``picture`` and a ``vector`` ``(D,)``."""
         found = [picture.planes]
-        for convolution in self.convolutions:
-            found.append(convolution(found[-1]))
+        for convolution, blocks in zip(self.convolutions, self.blocks, strict=True):
+            x = convolution(found[-1])
+            for block in blocks:
+                x = block(x)
+            found.append(x)
         flat = found[-1].reshape(-1)
         hidden = np.maximum(np.concatenate([self.see(flat), self.hear(vector)]), 0)
         said = self.say(hidden) + self.straight(flat)
         skips = (found[-3], found[-5], chained(self.sharp, picture.sharp))
         read = self.points(found[-1], skips, vector)
-        gathered = self.gather(read[:, STEPS:].reshape(-1))
+        felt = read[:, STEPS:].reshape(-1)
+        gathered = self.gather(felt)
         said[-len(gathered) :] += gathered
+        said += self.reply(np.maximum(self.weigh(np.concatenate([felt, hidden])), 0))
         return said, read[:, :STEPS]
 
 
@@ -168,9 +195,15 @@ def to_arrays(network: SightNetwork) -> dict[str, NDArray[Any]]:
     """``network`` as it is stored: half floats."""
     points = network.points
     layers: dict[str, Convolution | Affine] = {"points.tell": points.tell}
-    for name in ("see", "hear", "say", "straight", "gather"):
+    for name in AFFINE:
         layers[name] = getattr(network, name)
     layers |= {f"convolutions.{k}": one for k, one in enumerate(network.convolutions)}
+    for behind, blocks in enumerate(network.blocks):
+        for k, block in enumerate(blocks):
+            layers |= {
+                f"blocks.{behind}.{k}.widen": block.widen,
+                f"blocks.{behind}.{k}.narrow": block.narrow,
+            }
     layers |= {f"sharp.{k}": one for k, one in enumerate(network.sharp)}
     layers |= {f"points.narrow.{k}": one for k, one in enumerate(points.narrow)}
     for stage, join in enumerate(points.join):
@@ -207,14 +240,16 @@ def from_arrays(
     def chain(name: str, its_strides: tuple[int, ...]) -> tuple[Convolution, ...]:
         return tuple(convolution(f"{name}.{k}", stride) for k, stride in enumerate(its_strides))
 
+    def block(name: str) -> Block:
+        return Block(convolution(f"{name}.widen", 1), convolution(f"{name}.narrow", 1))
+
     network = SightNetwork(
-        chain("convolutions", strides),
-        chain("sharp", sharp_strides),
-        affine("see"),
-        affine("hear"),
-        affine("say"),
-        affine("straight"),
-        PointReader(
+        convolutions=chain("convolutions", strides),
+        blocks=tuple(
+            tuple(block(f"blocks.{behind}.{k}") for k in range(count)) for behind, count in enumerate(BLOCKS)
+        ),
+        sharp=chain("sharp", sharp_strides),
+        points=PointReader(
             affine("points.tell"),
             tuple(affine(f"points.narrow.{stage}") for stage in range(len(JOINED))),
             tuple(chain(f"points.join.{stage}", (1,) * count) for stage, count in enumerate(JOINED)),
@@ -222,9 +257,14 @@ def from_arrays(
             of("points.weights"),
             of("points.bias"),
         ),
-        affine("gather"),
+        **{name: affine(name) for name in AFFINE},
     )
     _check_chain("convolutions", network.convolutions, PLANES)
+    for behind, blocks in enumerate(network.blocks):
+        channels = network.convolutions[behind].weights.shape[0]
+        for k, one in enumerate(blocks):
+            if _check_chain(f"blocks.{behind}.{k}", (one.widen, one.narrow), channels) != channels:
+                raise ValueError(f"'blocks.{behind}.{k}' does not keep its {channels} channels")
     _check_chain("sharp", network.sharp, 1)
     _check_points(network)
     heard = network.see.weights.shape[0] + network.hear.weights.shape[0]
@@ -265,3 +305,12 @@ def _check_points(network: SightNetwork) -> None:
     told, gathered = network.gather.weights.shape
     if gathered != count * (points.bias.shape[1] - STEPS) or told > len(network.say.bias):
         raise ValueError(f"'gather' has weights {network.gather.weights.shape} for {points.bias.shape} read")
+    known, weighed = gathered + network.say.weights.shape[1], len(network.weigh.bias)
+    if network.weigh.weights.shape[1] != known or network.reply.weights.shape != (
+        len(network.say.bias),
+        weighed,
+    ):
+        raise ValueError(
+            f"'weigh' and 'reply' have weights {network.weigh.weights.shape} and "
+            f"{network.reply.weights.shape} for {known} numbers"
+        )

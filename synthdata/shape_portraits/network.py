@@ -12,14 +12,18 @@ from torch import Tensor, nn
 
 from backend.artifacts import F32
 from backend.geometry.sight_network import (
+    AFFINE,
+    BLOCKS,
     JOINED,
     STEPS,
     Affine,
+    Block,
     Convolution,
     PointReader,
     SightNetwork,
 )
 
+TIMID = 0.1  # of the usual first weights: what a residual block adds at first
 STEP = 0.05  # of the flat picture's width: what a point's step of 1 says
 
 
@@ -31,11 +35,13 @@ class Shape:
     said: int
     gathered: int  # of these, the last, to which what points read besides is added
     channels: tuple[int, int, int, int] = (16, 32, 64, 96)  # by stage; each halves the picture
+    wide: tuple[int, int, int] = (96, 192, 256)  # of the residual blocks, by stage that has some
     sharp: tuple[int, int] = (16, 32)  # of the sharper picture, by stage
     grown: tuple[int, int, int] = (64, 32, 32)  # channels of the stages back to finer pictures
     seen: int = 256  # hidden units of the picture
     heard: int = 128  # and of the vector
     felt: int = 3  # numbers that a point reads beside its step
+    weighed: int = 256  # hidden units of what all points read beside it
     side: int = 112
     dropout: float = 0.3
 
@@ -55,6 +61,12 @@ class TrainedSight(nn.Module):
             side = (side + 1) // 2
         flat = channels * side * side
         self.convolutions = nn.Sequential(*layers)
+        hidden = iter(shape.wide)
+        self.blocks = nn.ModuleList()
+        for convolution, count in zip(self._convolutions(), BLOCKS, strict=True):
+            width = next(hidden) if count else 0
+            behind = [ResidualBlock(convolution.out_channels, width) for _ in range(count)]
+            self.blocks.append(nn.Sequential(*behind))
         self.see, self.hear = nn.Linear(flat, shape.seen), nn.Linear(shape.vector, shape.heard)
         self.say = nn.Linear(shape.seen + shape.heard, shape.said)
         self.straight = nn.Linear(flat, shape.said)
@@ -77,7 +89,10 @@ class TrainedSight(nn.Module):
         numbers = STEPS + shape.felt
         self.read = nn.Parameter(torch.zeros(len(places), sum(shape.grown), numbers))
         self.read_bias = nn.Parameter(torch.zeros(len(places), numbers))
-        self.gather = nn.Linear(len(places) * shape.felt, shape.gathered)
+        felt = len(places) * shape.felt
+        self.gather = nn.Linear(felt, shape.gathered)
+        self.weigh = nn.Linear(felt + shape.seen + shape.heard, shape.weighed)
+        self.reply = nn.Linear(shape.weighed, shape.said)
         self.unit: Tensor
         self.register_buffer("unit", torch.tensor([STEP] * STEPS + [1.0] * shape.felt))
         self.places: Tensor
@@ -85,36 +100,61 @@ class TrainedSight(nn.Module):
         with torch.no_grad():  # at first it adds next to nothing to the regressions
             self.say.weight.mul_(0.1)
             self.straight.weight.zero_()
+            for part in self.reply.parameters():
+                part.zero_()
+
+    def _convolutions(self) -> list[nn.Conv2d]:
+        return [layer for layer in self.convolutions if isinstance(layer, nn.Conv2d)]
 
     def forward(self, planes: Tensor, sharp: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         found, layers = [planes], list(self.convolutions)
-        for first in range(0, len(layers), 3):
+        for first, blocks in zip(range(0, len(layers), 3), self.blocks, strict=True):
             x = found[-1]
             for layer in layers[first : first + 3]:
                 x = layer(x)
-            found.append(x)
+            found.append(blocks(x))
         flat, heard = self.drop(found[-1].flatten(1)), self.drop(vector)
         hidden = torch.cat([self.see(flat), self.hear(heard)], 1)
         said: Tensor = self.say(self.drop(hidden.relu())) + self.straight(flat)
         skips = (found[-3], found[-5], self.sharp(sharp))
         read = self._read(found[-1], skips, self.tell(heard)[:, :, None, None])
-        gathered = self.gather(self.drop(read[:, :, STEPS:].flatten(1)))
-        return torch.cat([said[:, : -self.gathered], said[:, -self.gathered :] + gathered], 1), read[
-            :, :, :STEPS
-        ]
+        felt = self.drop(read[:, :, STEPS:].flatten(1))
+        weighed = self.weigh(torch.cat([felt, self.drop(hidden.relu())], 1)).relu()
+        said = said + self.reply(self.drop(weighed))
+        said = said + nn.functional.pad(self.gather(felt), (said.shape[1] - self.gathered, 0))
+        return said, read[:, :, :STEPS]
 
     def _read(self, x: Tensor, skips: tuple[Tensor, ...], told: Tensor) -> Tensor:
         read: list[Tensor] = []
         grid = (self.places * 2 - 1).expand(len(x), 1, -1, -1)
         for narrow, join, skip in zip(self.narrow, self.join, skips, strict=True):
-            grown = nn.functional.interpolate(narrow(x), scale_factor=2, mode="nearest") + told
-            x, told = join(torch.cat([grown, skip], 1)), torch.zeros(1)
+            grown = nn.functional.interpolate(narrow(x), scale_factor=2, mode="nearest")
+            if not read:
+                grown = grown + told
+            x = join(torch.cat([grown, skip], 1))
             if len(read) + 1 < len(skips):
                 x = self.drop_planes(x)
             read.append(_at(x.float(), grid))
         return self.unit * (
             torch.einsum("bcp,pcx->bpx", torch.cat(read, 1), self.read.float()) + self.read_bias
         )
+
+
+class ResidualBlock(nn.Module):
+    """The trained twin of ``sight_network.Block``."""
+
+    def __init__(self, channels: int, wide: int) -> None:
+        super().__init__()
+        self.widen = nn.Sequential(*_convolution(channels, wide, 3, 1))
+        self.narrow = nn.Sequential(*_convolution(wide, channels, 3, 1)[:2])
+        with torch.no_grad():
+            for layer in self.narrow:
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.weight.mul_(TIMID)
+
+    def forward(self, x: Tensor) -> Tensor:
+        added: Tensor = self.narrow(self.widen(x))
+        return (x + added).relu()
 
 
 def _convolution(into: int, out: int, kernel: int, stride: int) -> list[nn.Module]:
@@ -158,6 +198,9 @@ def exported(network: TrainedSight) -> SightNetwork:
         layers = list(sequence.children())
         return tuple(folded(*pair) for pair in zip(layers[::3], layers[1::3], strict=True))
 
+    def block(one: ResidualBlock) -> Block:
+        return Block(folded(*list(one.widen)[:2]), folded(*one.narrow))
+
     points = PointReader(
         affine(network.tell),
         tuple(narrow(layer) for layer in network.narrow),
@@ -167,14 +210,11 @@ def exported(network: TrainedSight) -> SightNetwork:
         array(network.unit * network.read_bias),
     )
     return SightNetwork(
-        chain(network.convolutions),
-        chain(network.sharp),
-        affine(network.see),
-        affine(network.hear),
-        affine(network.say),
-        affine(network.straight),
-        points,
-        affine(network.gather),
+        convolutions=chain(network.convolutions),
+        blocks=tuple(tuple(block(one) for one in _blocks(some)) for some in network.blocks),
+        sharp=chain(network.sharp),
+        points=points,
+        **{name: affine(getattr(network, name)) for name in AFFINE},
     )
 
 
@@ -190,11 +230,17 @@ def adopt(network: TrainedSight, said: SightNetwork, look: Callable[[], object])
             (network.convolutions, said.convolutions),
             (network.sharp, said.sharp),
             *zip(network.join, said.points.join, strict=True),
+            *(
+                part
+                for trained_blocks, stored_blocks in zip(network.blocks, said.blocks, strict=True)
+                for trained, stored in zip(_blocks(trained_blocks), stored_blocks, strict=True)
+                for part in ((trained.widen, (stored.widen,)), (trained.narrow, (stored.narrow,)))
+            ),
         )
         for pair in _with_norms(trained, stored)
     ]
     with torch.no_grad():
-        for name in ("see", "hear", "say", "straight", "gather"):
+        for name in AFFINE:
             _put(getattr(network, name), getattr(said, name))
         _put(network.tell, said.points.tell)
         for layer, narrow in zip(network.narrow, said.points.narrow, strict=True):
@@ -218,6 +264,10 @@ def adopt(network: TrainedSight, said: SightNetwork, look: Callable[[], object])
             hook.remove()
         for convolution, norm, stored in pairs:
             _set(norm, *seen[convolution], stored)
+
+
+def _blocks(chain: nn.Module) -> list[ResidualBlock]:
+    return [layer for layer in chain.children() if isinstance(layer, ResidualBlock)]
 
 
 def _with_norms(

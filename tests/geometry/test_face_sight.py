@@ -120,7 +120,9 @@ def test_stored_and_read_again_it_says_the_same(points, layout):
 
 def made_up_second(layout: PatchLayout) -> SecondLook:
     torch.manual_seed(2)
-    shape = Shape(10, 8, gathered=5, channels=(4,) * 4, sharp=(4, 4), grown=(4,) * 3, seen=8, heard=4)
+    shape = Shape(
+        10, 8, gathered=5, channels=(4,) * 4, sharp=(4, 4), grown=(4,) * 3, wide=(4,) * 3, seen=8, heard=4
+    )
     network = TrainedSight(shape, point_places(layout))
     torch.nn.init.normal_(network.say.weight, std=0.3)
     torch.nn.init.normal_(network.read, std=0.1)

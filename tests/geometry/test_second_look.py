@@ -28,6 +28,8 @@ TINY = Shape(
     seen=10,
     heard=5,
     felt=2,
+    wide=(5, 4, 3),
+    weighed=6,
     side=PATCH_PX,
 )
 
@@ -47,7 +49,7 @@ def trained() -> TrainedSight:
             layer.running_var.uniform_(0.5, 2)
             torch.nn.init.normal_(layer.weight)
             torch.nn.init.normal_(layer.bias)
-    for weights in (network.straight.weight, network.read, network.read_bias):
+    for weights in (network.straight.weight, network.reply.weight, network.read, network.read_bias):
         torch.nn.init.normal_(weights)
     return network.eval()
 
@@ -177,6 +179,8 @@ def test_stored_and_read_again_it_says_the_same(trained, layout):
         *("network.points.weights", "network.points.join.1.0.weights", "network.points.places"),
         *("network.sharp.1.weights", "network.points.narrow.2.weights", "network.points.join.2.1.bias"),
         *("network.gather.weights", "network.points.bias"),
+        *("network.blocks.2.1.widen.weights", "network.blocks.6.0.narrow.weights"),
+        *("network.weigh.weights", "network.reply.weights"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_refused(trained, layout, spoiled):
@@ -200,7 +204,8 @@ def test_a_network_that_says_nothing_leaves_what_the_regressions_said(trained, l
     still = Affine(np.zeros_like(network.straight.weights), np.zeros(7, np.float32))
     points = replace(network.points, weights=0 * network.points.weights, bias=0 * network.points.bias)
     idle = Affine(0 * network.gather.weights, np.zeros(3, np.float32))
-    quiet = replace(network, say=mute, straight=still, points=points, gather=idle)
+    silent = Affine(0 * network.reply.weights, np.zeros(7, np.float32))
+    quiet = replace(network, say=mute, straight=still, points=points, gather=idle, reply=silent)
     second = replace(second, network=quiet)
     errors, shape = RNG.normal(size=956), RNG.normal(size=3)
     out = second(lambda _: grey_of(second), normal(478, 3), errors, shape)
