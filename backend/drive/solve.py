@@ -17,7 +17,7 @@ from backend.drive.tracking import Seen
 from backend.errors import BadInput
 from backend.geometry import face_mesh
 from backend.geometry.cover import cover_of
-from backend.geometry.expression_prior import GAZE_PAIRS, ExpressionPrior, expression_prior
+from backend.geometry.expression_prior import GAZE_PAIRS, ExpressionPrior, couple, expression_prior
 from backend.geometry.landmark_fit import (
     LandmarkProblem,
     image_scale_px,
@@ -42,6 +42,10 @@ _ANTAGONISTS = tuple(
     for one, other in (("Up", "Down"), ("In", "Out"))
     for side in SIDES
 )
+# A smile, a dimple and a frown pull the same points, and Face Mesh answers the two sides unlike: with less,
+# one smile is told as a smile on the right and a deep dimple on the left. A smirk still comes out as one.
+LIKE_SIDES = 40.0  # stiffness between the left and right weight of an expression of mouth, cheeks or nose
+_LIKE = ("mouth", "cheek", "nose")
 EVERY = np.ones(face_mesh.COUNT, bool)
 IRIS_POINTS = (range(473, 478), range(468, 473))  # of Face Mesh: left, right
 _MOUTH = ("mouth", "jaw", "cheekPuff", "tongue")
@@ -129,20 +133,24 @@ def actor_of(mesh: Mesh, head: ParametricHead) -> Actor:
             log_focal=0.0,
             log_focal_sigma=options.focal_sigma_estimated,
             identity_sigma=options.identity_sigma,
-            expression=_one_way(believed, own.expression_names),
+            expression=_of_films(believed, own.expression_names),
         ),
         options=options,
     )
     return Actor(own, problem, _looks(mesh))
 
 
-def _one_way(believed: ExpressionPrior, names: tuple[str, ...]) -> ExpressionPrior:
-    """``believed``, but that no eye looks two ways at once."""
+def _of_films(believed: ExpressionPrior, names: tuple[str, ...]) -> ExpressionPrior:
+    """``believed``, but that no eye looks two ways at once and both sides of the mouth do much the same."""
     stiffness = believed.stiffness.copy()
     for up, down in _ANTAGONISTS:
         if up in names and down in names:
             pair = [names.index(up), names.index(down)]
             stiffness[np.ix_(pair, pair)] += AGAINST
+    row = {name: k for k, name in enumerate(names)}
+    for name in names:
+        if name.startswith(_LIKE) and name.endswith("Left") and name != "mouthLeft":
+            couple(stiffness, row, name, name.removesuffix("Left") + "Right", LIKE_SIDES)
     return ExpressionPrior(believed.linear, stiffness)
 
 

@@ -56,16 +56,16 @@ def expression_prior(
         if name in row:
             stiffness[row[name], row[name]] += HELD_STIFFNESS
     for a, b in GAZE_PAIRS:
-        _couple(stiffness, row, a, b, options.gaze_likeness)
+        couple(stiffness, row, a, b, options.gaze_likeness)
     gaze = {name for pair in GAZE_PAIRS for name in pair}
     for name in names:
         if name.endswith("Left") and name not in gaze and name.removesuffix("Left") not in ("jaw", "mouth"):
-            _couple(stiffness, row, name, name.removesuffix("Left") + "Right", options.side_likeness)
+            couple(stiffness, row, name, name.removesuffix("Left") + "Right", options.side_likeness)
     return ExpressionPrior(options.expression_l1 * factor, stiffness)
 
 
-def _couple(stiffness: F64, row: dict[str, int], a: str, b: str, strength: float) -> None:
-    """Add ``½ strength (δa − δb)²``."""
+def couple(stiffness: F64, row: dict[str, int], a: str, b: str, strength: float) -> None:
+    """Add ``½ strength (δa − δb)²`` to ``stiffness``; nothing where ``row`` lacks one of them."""
     if a in row and b in row:
         i, j = row[a], row[b]
         stiffness[i, i] += strength

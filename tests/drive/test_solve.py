@@ -88,6 +88,7 @@ def seen_of(actor: Actor, state: FitState, noise_px: float = 0.0, **hidden: obje
 EXPRESSIONS: tuple[dict[str, float], ...] = (
     {"jawOpen": 0.6},
     {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.6},
+    {"mouthSmileLeft": 0.7},  # a smirk stays one
     {"eyeBlinkLeft": 0.9},
     {"browInnerUp": 0.8, "browOuterUpLeft": 0.6, "browOuterUpRight": 0.6},
     {"mouthPucker": 0.8},
