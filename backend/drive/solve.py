@@ -17,7 +17,13 @@ from backend.drive.tracking import Seen
 from backend.errors import BadInput
 from backend.geometry import face_mesh
 from backend.geometry.cover import cover_of
-from backend.geometry.expression_prior import GAZE_PAIRS, ExpressionPrior, couple, expression_prior
+from backend.geometry.expression_prior import (
+    GAZE_PAIRS,
+    ExpressionPrior,
+    couple,
+    expression_prior,
+    side_pairs,
+)
 from backend.geometry.landmark_fit import (
     LandmarkProblem,
     image_scale_px,
@@ -148,9 +154,9 @@ def _of_films(believed: ExpressionPrior, names: tuple[str, ...]) -> ExpressionPr
             pair = [names.index(up), names.index(down)]
             stiffness[np.ix_(pair, pair)] += AGAINST
     row = {name: k for k, name in enumerate(names)}
-    for name in names:
-        if name.startswith(_LIKE) and name.endswith("Left") and name != "mouthLeft":
-            couple(stiffness, row, name, name.removesuffix("Left") + "Right", LIKE_SIDES)
+    for left, right in side_pairs(names):
+        if left.startswith(_LIKE):
+            couple(stiffness, row, left, right, LIKE_SIDES)
     return ExpressionPrior(believed.linear, stiffness)
 
 

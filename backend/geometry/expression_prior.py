@@ -57,11 +57,19 @@ def expression_prior(
             stiffness[row[name], row[name]] += HELD_STIFFNESS
     for a, b in GAZE_PAIRS:
         couple(stiffness, row, a, b, options.gaze_likeness)
-    gaze = {name for pair in GAZE_PAIRS for name in pair}
-    for name in names:
-        if name.endswith("Left") and name not in gaze and name.removesuffix("Left") not in ("jaw", "mouth"):
-            couple(stiffness, row, name, name.removesuffix("Left") + "Right", options.side_likeness)
+    for left, right in side_pairs(names):
+        couple(stiffness, row, left, right, options.side_likeness)
     return ExpressionPrior(options.expression_l1 * factor, stiffness)
+
+
+def side_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Left and right of one expression, of ``names``: not the gaze, nor what goes to a side."""
+    gaze = {name for pair in GAZE_PAIRS for name in pair}
+    return tuple(
+        (name, name.removesuffix("Left") + "Right")
+        for name in names
+        if name.endswith("Left") and name not in gaze and name not in ("jawLeft", "mouthLeft")
+    )
 
 
 def couple(stiffness: F64, row: dict[str, int], a: str, b: str, strength: float) -> None:
