@@ -13,6 +13,7 @@ from backend.artifacts import F32
 from backend.geometry.face_sight import FaceSight, view_shares
 from backend.head.base import ParametricHead
 from blender_addon.arrays import write_arrays
+from synthdata.shape_portraits.across import across_mm2
 from synthdata.shape_portraits.crops import CROP_PX
 from synthdata.shape_portraits.learn import LOST, MIRROR
 
@@ -32,6 +33,7 @@ class Lesson:
     mirror: NDArray[np.int64]  # (478,) each point's mirror image
     shape_mirror: F32  # (C, C)
     strength_mm: F32  # (C,) root mean square over the face's vertices per unit
+    across_mm2: F32  # (C, C) what of it shows, ``across.across_mm2``
 
     def __len__(self) -> int:
         return len(self.yaw)
@@ -55,6 +57,7 @@ class Lesson:
             mirror=self.mirror,
             shape_mirror=self.shape_mirror,
             strength_mm=self.strength_mm,
+            across_mm2=self.across_mm2,
         )
 
 
@@ -77,6 +80,9 @@ def prepare(head: ParametricHead, folder: Path, sight: FaceSight) -> Lesson:
         mirror=sight.mirror.astype(np.int64),
         shape_mirror=sight.shape_mirror.astype(np.float32),
         strength_mm=np.asarray(1e3 * np.sqrt((fields**2).sum((1, 2)) / fields.shape[1]), np.float32),
+        across_mm2=np.asarray(
+            across_mm2(head.mean_vertices, head.triangles, sight.fields.rows, fields), np.float32
+        ),
     )
 
 
@@ -124,4 +130,6 @@ def load(file: Path) -> Lesson:
     with np.load(file, allow_pickle=False) as stored:
         if "crop" not in stored or stored["crop"].shape[1:] != (CROP_PX, CROP_PX):
             raise ValueError(f"'{file}' holds pictures of another size; delete it")
+        if "across_mm2" not in stored:
+            raise ValueError(f"'{file}' is of an earlier version; delete it")
         return Lesson(**{name: stored[name] for name in stored.files})

@@ -58,6 +58,7 @@ CALIBRATED_BY = 256  # examples that set its normalisations
 MOST_MOVED = (1.8, 0.5)  # amplitude of the points' random movement, in the first epoch and at the end
 AGAIN, MOVED_AGAIN = 0.3, 0.6  # share of batches laid flat by a first glance; of the movement then
 STEEPNESS, FLAT = 1.6, 0.02  # of the root that a face's errors count by
+SHAPE, ACROSS = 1.5, 0.7  # how often the shape counts; of that, what shows across the surface
 KEEP_EVERY = 4  # epochs
 
 
@@ -118,6 +119,18 @@ def course_of(lesson: Lesson, heard: Heard) -> Course:
     )
 
 
+def _shape_root(lesson: Lesson, left: F32) -> F32:
+    """``L`` ``(C, C)``: shapes off by d cost |dᵀL|²; those ``left`` ``(N, C)``, on average ``SHAPE``."""
+    covariance = left.T.astype(np.float64) @ left / len(left)
+    weight = np.zeros_like(covariance)
+    for share, metric in (
+        (ACROSS, lesson.across_mm2.astype(np.float64)),
+        (1 - ACROSS, np.diag(lesson.strength_mm.astype(np.float64) ** 2)),
+    ):
+        weight += SHAPE * share * metric / (metric * covariance).sum()
+    return np.asarray(np.linalg.cholesky(weight), np.float32)
+
+
 class Trainer:
     """One network, its course, and how far it has come."""
 
@@ -152,12 +165,10 @@ class Trainer:
         if begun is not None:
             some = self.known[torch.randperm(len(self.known))[:CALIBRATED_BY]]
             adopt(self.network, begun.network, lambda: self._said(some, torch.zeros(len(some), 478, 2)))
-        # Both losses are shares of what the regressions leave; points that are left far off count less.
+        # Losses are shares of what the regressions leave; points that are left far off count less.
         size = (self.course.left[self.known] ** 2).sum(2).mean(0)
         self._error_weight = size**-0.5 / (size**0.5).sum()
-        strength = lesson.strength_mm**2
-        left = (self.course.shape_left[self.known].numpy() ** 2 @ strength).mean()
-        self._shape_weight = torch.from_numpy(strength / left)
+        self._shape_root = torch.from_numpy(_shape_root(lesson, self.course.shape_left[self.known].numpy()))
         weights, rate = list(self.network.parameters()), RATE if begun is None else RATE_GOING_ON
         self._optimiser = torch.optim.AdamW(
             [
@@ -217,7 +228,7 @@ class Trainer:
             apart = ((errors - self.course.left[index] - jitter) ** 2).sum(2) @ self._error_weight
             # A face that is hard to see, far off, counts about as much as one that is not.
             wrong = STEEPNESS * (apart + FLAT).sqrt().mean()
-            off = ((shapes - self.course.shape_left[index]) ** 2 @ self._shape_weight).mean()
+            off = (((shapes - self.course.shape_left[index]) @ self._shape_root) ** 2).sum(1).mean()
             self._optimiser.zero_grad()
             torch.autograd.backward(wrong + off)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -288,10 +299,13 @@ class Trainer:
             ("turned", self.lesson.yaw[held] >= BOTH_BELOW),
         ):
             before = (self.lesson.error - self.lesson.told_error)[held][own]
-            off = ((self.lesson.shape - self.lesson.told_shape) * self.lesson.strength_mm)[held][own]
+            off = (self.lesson.shape - self.lesson.told_shape)[held][own]
             wrong = math.sqrt((errors[own] ** 2).sum() / (before**2).sum())
-            shape = math.sqrt(((shapes[own] * self.lesson.strength_mm) ** 2).sum() / (off**2).sum())
-            parts.append(f"{name}: errors {wrong:.3f}, shape {shape:.3f}")
+            shape, across = (
+                math.sqrt(_amount(shapes[own], metric) / _amount(off, metric))
+                for metric in (np.diag(self.lesson.strength_mm**2), self.lesson.across_mm2)
+            )
+            parts.append(f"{name}: errors {wrong:.3f}, shape {shape:.3f}, across {across:.3f}")
         return "; ".join(parts)
 
     def views(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -313,6 +327,10 @@ class Trainer:
             self._slopes.numpy(),
             (views[0], views[1]),
         )
+
+
+def _amount(off: F32, metric: F32) -> float:
+    return float(np.einsum("ni,ij,nj->", off, metric, off, optimize=True))
 
 
 def _left(errors: F32, shapes: F32) -> Left:

@@ -11,6 +11,7 @@ from backend.geometry.face_sight import regressions
 from backend.geometry.flat_slopes import slopes
 from backend.geometry.second_look import Left, SecondLook, sharper
 from backend.head.open_head import load_open_head
+from synthdata.shape_portraits.across import across_mm2
 from synthdata.shape_portraits.crops import CROP_PX, FlatFace, level_crop
 from synthdata.shape_portraits.drawing import DRAWN_PX, spoiled
 from synthdata.shape_portraits.learn import Examples, Learner, principal, whitened
@@ -125,6 +126,40 @@ def test_spoiled_flat_pictures_stay_in_range():
     assert 0 <= out.min() < out.max() <= 255
 
 
+def sphere(count: int = 40, radius_m: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and outward triangles between two open poles."""
+    polar, turn = np.meshgrid(np.linspace(0.05, np.pi - 0.05, count), np.arange(2 * count), indexing="ij")
+    turn = turn * np.pi / count
+    vertices = radius_m * np.stack(
+        [np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar)], 2
+    )
+    a = np.arange((count - 1) * 2 * count)
+    ring = a // (2 * count) * 2 * count
+    b = ring + (a + 1 - ring) % (2 * count)
+    down = 2 * count
+    return vertices.reshape(-1, 3), np.concatenate(
+        [np.stack([a, a + down, b], 1), np.stack([b, a + down, b + down], 1)]
+    ).astype(np.int32)
+
+
+def test_only_what_is_left_across_the_surface_shows() -> None:
+    """On a sphere: moved, turned, grown, slid along itself, nothing; of a P₂ of 1 mm its mean square."""
+    vertices, triangles = sphere()
+    out = vertices / np.linalg.norm(vertices, axis=1, keepdims=True)
+    slid = 1e-3 * np.cross(out, [0.3, 0.2, 1.0]) * np.sin(5 * out[:, :1])
+    dent = 1e-3 * 0.5 * (3 * out[:, 2:] ** 2 - 1) * out
+    still = [
+        np.tile([1e-3, 2e-3, 0.0], (len(out), 1)),
+        np.cross([0, 0.02, 0.01], vertices),
+        0.01 * vertices,
+        slid,
+    ]
+    fields = np.array([*still, dent, dent + 5 * still[0] + slid])
+    shown = across_mm2(vertices, triangles, np.arange(len(vertices)), fields)
+    np.testing.assert_allclose(shown[:4], 0, atol=2e-4)
+    np.testing.assert_allclose(shown[4:, 4:], 1 / 5, rtol=0.02)  # ∫P₂² over the sphere
+
+
 def made_up_lesson(count: int) -> Lesson:
     rng = np.random.default_rng(8)
 
@@ -143,6 +178,7 @@ def made_up_lesson(count: int) -> Lesson:
         mirror=np.arange(478),
         shape_mirror=np.diag([1, -1, 1, -1]).astype(np.float32),
         strength_mm=np.ones(4, np.float32),
+        across_mm2=np.eye(4, dtype=np.float32),
     )
 
 
