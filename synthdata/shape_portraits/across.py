@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.artifacts import F64
+from backend.geometry.normals import vertex_areas
 
 
 def across_mm2(
@@ -21,15 +22,12 @@ def across_mm2(
 
     That is the root mean square, over the area about the vertices ``rows`` ``(F,)`` of a mesh, of what
     ``fields_m`` ``(K, F, 3)`` move along its normals, less the small similarity that explains most of it.
+    It is what NoW's protocol sees of a small difference (distances to the surface, aligned).
     """
     v = np.asarray(vertices_m, np.float64)
-    a, b, c = (v[triangles[:, k]] for k in range(3))
-    facing = np.cross(b - a, c - a)  # twice a triangle's area along its normal
-    about = np.zeros_like(v)
-    for corner in triangles.T:
-        np.add.at(about, corner, facing)
-    size = np.linalg.norm(about[rows], axis=1)
-    normal = about[rows] / np.maximum(size, 1e-30)[:, None]
+    about = vertex_areas(v, triangles)[rows]
+    size = np.linalg.norm(about, axis=1)
+    normal = about / np.maximum(size, 1e-30)[:, None]
     root = np.sqrt(size / size.sum())
     at = v[rows] - v[rows].mean(0)
     at /= np.abs(at).max()
